@@ -1,0 +1,15 @@
+import { defineConfig } from 'vitest/config';
+
+/** Quick tests run in `npm run verify`; the slow ones (whole program, faults, Postfix) in `npm test`. */
+const SLOW = ['test/system/**', 'test/faults/**', 'test/examples/**'];
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    exclude: process.env.TROUPE_TEST === 'quick' ? SLOW : [],
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
+});
