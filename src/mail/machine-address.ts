@@ -1,0 +1,160 @@
+/**
+ * Machine addresses: opaque, on a list's own domain, and they survive a rename (design §5).
+ *
+ *     b+ abcdefgh ijklmno pqrstu vwxyz234567abcde @lists.example
+ *     │  │        │       │      └ 16 characters of MAC (80 bits)
+ *     │  │        │       └ 6 of post number
+ *     │  │        └ 7 of member number
+ *     │  └ 8 of the list's key
+ *     └ b: bounces come here (VERP); u: mail here leaves the list
+ *
+ * The same 37 characters without the `b+` are the token of a web page. What a token is for is part
+ * of what its MAC covers, so that one seen in a quoted footer cannot be used where another is
+ * needed. `c+` and 26 characters confirm something: they are random, and mean nothing without the
+ * list's own row.
+ */
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { assert } from '../assert.ts';
+import type { Address } from './address.ts';
+import { BASE32, KEY_PREFIX_LENGTH, type ListKey, prefixOf } from './list-key.ts';
+
+/**
+ * `b` bounce address, `u` leave address, `w` the https one-click of List-Unsubscribe (RFC 8058),
+ * `f` the link in a footer, which only leads to a page with a button.
+ */
+export type TokenKind = 'b' | 'u' | 'w' | 'f';
+
+/** Whose copy of which post. Numbers count from 0 or 1 and are never negative. */
+export type TokenIds = { readonly key: ListKey; readonly member: number; readonly post: number };
+
+/** A token as it was read; nothing is known of it until its MAC is verified. */
+export type ParsedToken = {
+  readonly kind: TokenKind;
+  readonly prefix: string;
+  readonly member: number;
+  readonly post: number;
+  readonly mac: string;
+};
+
+/** 35 bits. */
+export const MEMBER_NUMBER_MAX = 2 ** 35 - 1;
+/** 30 bits. */
+export const POST_NUMBER_MAX = 2 ** 30 - 1;
+const MEMBER_LENGTH = 7;
+const POST_LENGTH = 6;
+const MAC_BYTES = 10;
+/** Characters of a token: 8 + 7 + 6 + 16. */
+export const TOKEN_LENGTH = KEY_PREFIX_LENGTH + MEMBER_LENGTH + POST_LENGTH + 16;
+
+const TOKEN = new RegExp(`^[a-z2-7]{${TOKEN_LENGTH}}$`);
+const CONFIRM = /^c\+([a-z2-7]{26})$/;
+
+/** `b+…@domain` or `u+…@domain`. Throws a BugError if a number is out of range. */
+export function makeMachineAddress(
+  kind: 'b' | 'u',
+  ids: TokenIds,
+  secret: Uint8Array,
+  domain: string,
+): Address {
+  return `${kind}+${makeToken(kind, ids, secret)}@${domain}` as Address;
+}
+
+/** The 37 characters alone, for a web address. Throws a BugError if a number is out of range. */
+export function makeToken(kind: TokenKind, ids: TokenIds, secret: Uint8Array): string {
+  const { key, member, post } = ids;
+  assert(isCount(member, MEMBER_NUMBER_MAX), `member number ${member} does not fit a token`);
+  assert(isCount(post, POST_NUMBER_MAX), `post number ${post} does not fit a token`);
+  const numbers = base32Number(member, MEMBER_LENGTH) + base32Number(post, POST_LENGTH);
+  return prefixOf(key) + numbers + macOf(kind, ids, secret);
+}
+
+/** Reads a local part, in any case; null if it has not the shape of a bounce or leave address. */
+export function parseMachineAddress(localPart: string): ParsedToken | null {
+  if (localPart.length !== TOKEN_LENGTH + 2 || localPart[1] !== '+') return null;
+  const kind = localPart[0]?.toLowerCase();
+  return kind === 'b' || kind === 'u' ? parseToken(kind, localPart.slice(2)) : null;
+}
+
+/** Reads a token that is to be used for `kind`, in any case; null if it has not the shape. */
+export function parseToken(kind: TokenKind, text: string): ParsedToken | null {
+  const token = text.toLowerCase();
+  if (!TOKEN.test(token)) return null;
+  const post = KEY_PREFIX_LENGTH + MEMBER_LENGTH;
+  const mac = post + POST_LENGTH;
+  return {
+    kind,
+    prefix: token.slice(0, KEY_PREFIX_LENGTH),
+    member: numberOf(token.slice(KEY_PREFIX_LENGTH, post)),
+    post: numberOf(token.slice(post, mac)),
+    mac: token.slice(mac),
+  };
+}
+
+/** The 26 characters of a `c+…` local part, lower-case; null if it is none. */
+export function parseConfirmAddress(localPart: string): string | null {
+  return CONFIRM.exec(localPart.toLowerCase())?.[1] ?? null;
+}
+
+/**
+ * Whose token it is: the one of `keys` (all with its prefix) for which a secret gives its MAC; null
+ * if there is none. Every key and secret is tried whatever was found, so that time tells nothing.
+ */
+export function verifyMachine(
+  parsed: ParsedToken,
+  keys: readonly ListKey[],
+  secrets: readonly Uint8Array[],
+): ListKey | null {
+  const { kind, member, post } = parsed;
+  const mac = Buffer.from(parsed.mac);
+  let found: ListKey | null = null;
+  for (const key of keys) {
+    if (prefixOf(key) !== parsed.prefix) continue;
+    for (const secret of secrets) {
+      const ours = Buffer.from(macOf(kind, { key, member, post }, secret));
+      if (timingSafeEqual(mac, ours)) found = key;
+    }
+  }
+  return found;
+}
+
+/** Importing a secret costs more than the MAC: each is imported once. */
+const imported = new WeakMap<Uint8Array, KeyObject>();
+
+function keyObjectOf(secret: Uint8Array): KeyObject {
+  const known = imported.get(secret);
+  if (known !== undefined) return known;
+  const made = createSecretKey(secret);
+  imported.set(secret, made);
+  return made;
+}
+
+/** HMAC-SHA-256 over what it is for and the whole key, its first 80 bits as base32. */
+function macOf(kind: TokenKind, { key, member, post }: TokenIds, secret: Uint8Array): string {
+  const digest = createHmac('sha256', keyObjectOf(secret))
+    .update(`troupe ${kind} ${key} ${member} ${post}`)
+    .digest();
+  let mac = '';
+  // Five bytes are eight characters: 40 bits, which a double holds exactly.
+  for (let at = 0; at < MAC_BYTES; at += 5) mac += base32Number(digest.readUIntBE(at, 5), 8);
+  return mac;
+}
+
+function isCount(value: number, max: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= max;
+}
+
+function base32Number(value: number, length: number): string {
+  let text = '';
+  let rest = value;
+  for (let i = 0; i < length; i++) {
+    text = BASE32.charAt(rest % 32) + text;
+    rest = Math.floor(rest / 32);
+  }
+  return text;
+}
+
+function numberOf(text: string): number {
+  let value = 0;
+  for (const c of text) value = value * 32 + BASE32.indexOf(c);
+  return value;
+}
