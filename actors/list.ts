@@ -1,0 +1,364 @@
+/**
+ * The list actor: one mailing list.
+ *
+ *      new ──created──▶ open ──declared──▶ emergency     emergency: every post is held, whoever sent it
+ *                        │ ▲                  │ │
+ *                        │ └─────lifted───────┘ │
+ *                        └──────▶ retired ◀─────┘        retired: takes no post and no member; keeps its history
+ *
+ * L1. A post is never lost: each one is accepted, held or discarded exactly once; a held one is later
+ *     approved, rejected or discarded exactly once.
+ * L2. A held post leaves the hold only by a moderator's word.
+ * L3. At most HELD_MAX posts are held; past that the directory says `full` and the edge answers 452.
+ * L4. A member's number is never used again, and `nextMember` only grows.
+ * L5. Moderators get at most one notice of holds in NOTICE_EVERY_MS.
+ */
+import { setup, transition } from 'xstate';
+import { assert, unreachable } from '../src/assert.ts';
+import {
+  decideAdd,
+  decideGrant,
+  decideRemove,
+  decideRevoke,
+  notAllowed,
+} from './list/membership.ts';
+import { decideApprove, decideDiscard, decideReject } from './list/moderation.ts';
+import { decideOwnerMail, decidePost, decideTellModerators, HELD_MAX } from './list/posting.ts';
+import { changesOnly, checkSettings, DEFAULT_SETTINGS } from './list/settings.ts';
+import { EMPTY, LIST_VERSION, type ListRow } from './list/state.ts';
+import { type Mode, mayManage, type State, type View } from './list/view.ts';
+import type { Answer, Command, Effect, Fact, Refusal } from './protocol.ts';
+
+// ── State ─────────────────────────────────────────────────────────────────
+
+/** A fact with the time of its record. */
+export type Happened = Fact & { readonly at: number };
+
+// ── Decide ────────────────────────────────────────────────────────────────
+
+/** Policy. Pure: the same words over the same view always give the same facts. */
+export function decide(view: View, command: Command): readonly Fact[] | Refusal {
+  const mode = view.mode();
+  if (mode === 'new' && command.type !== 'create' && !isMail(command))
+    return { type: 'refusal', code: 'no-such-list', text: 'there is no such list' };
+  if (mode === 'retired' && !isAllowedWhenRetired(command))
+    return { type: 'refusal', code: 'retired', text: 'the list is retired' };
+  switch (command.type) {
+    case 'create':
+      return decideCreate(view, command);
+    case 'set':
+      return decideSet(view, command);
+    case 'declare-emergency':
+      if (!mayManage(view, command.by)) return notAllowed('declare an emergency');
+      return mode === 'emergency' ? [] : [{ type: 'emergency-declared', by: command.by }];
+    case 'lift-emergency':
+      if (!mayManage(view, command.by)) return notAllowed('lift an emergency');
+      return mode === 'open' ? [] : [{ type: 'emergency-lifted', by: command.by }];
+    case 'retire':
+      if (!mayManage(view, command.by)) return notAllowed('retire the list');
+      return mode === 'retired' ? [] : [{ type: 'list-retired', by: command.by }];
+    case 'post':
+      return decidePost(view, command.post);
+    case 'owner-mail':
+      return decideOwnerMail(view, command.mail);
+    case 'add-members':
+      return decideAdd(view, command.members, command.by);
+    case 'remove-member':
+      return decideRemove(view, command.who, command.by);
+    case 'grant':
+      return decideGrant(view, command.role, command.address, command.by);
+    case 'revoke':
+      return decideRevoke(view, command.role, command.address, command.by);
+    case 'approve':
+      return decideApprove(view, command.hold, command.by);
+    case 'reject':
+      return decideReject(view, command.hold, command.comment, command.by);
+    case 'discard':
+      return decideDiscard(view, command.hold, command.by);
+    case 'tell-moderators':
+      return decideTellModerators(view);
+    default:
+      return unreachable(command);
+  }
+}
+
+const isMail = (command: Command): boolean =>
+  command.type === 'post' || command.type === 'owner-mail';
+
+/** A retired list still answers its mail, lets members go, and lets moderators clear what is held. */
+function isAllowedWhenRetired(command: Command): boolean {
+  return (
+    isMail(command) ||
+    ['retire', 'remove-member', 'approve', 'reject', 'discard', 'tell-moderators'].includes(
+      command.type,
+    )
+  );
+}
+
+function decideCreate(
+  view: View,
+  command: Extract<Command, { type: 'create' }>,
+): readonly Fact[] | Refusal {
+  if (!mayManage(view, command.by)) return notAllowed('create a list');
+  if (view.mode() !== 'new') {
+    return view.state().address === command.address
+      ? []
+      : { type: 'refusal', code: 'exists', text: 'this key belongs to another list' };
+  }
+  const wrong = checkSettings(command.settings);
+  if (wrong !== null) return wrong;
+  const settings = { ...DEFAULT_SETTINGS, ...command.settings };
+  return [
+    {
+      type: 'list-created',
+      address: command.address,
+      settings,
+      owners: command.owners,
+      by: command.by,
+    },
+  ];
+}
+
+function decideSet(
+  view: View,
+  command: Extract<Command, { type: 'set' }>,
+): readonly Fact[] | Refusal {
+  if (!mayManage(view, command.by)) return notAllowed('change settings');
+  const wrong = checkSettings(command.settings);
+  if (wrong !== null) return wrong;
+  const settings = changesOnly(view.state().settings, command.settings);
+  if (Object.keys(settings).length === 0) return [];
+  return [{ type: 'settings-changed', settings, by: command.by }];
+}
+
+/**
+ * What the caller is told of a command that was not refused. It follows from the facts; the command is asked only
+ * where there are none (then nothing was recorded, so nothing else could know).
+ */
+export function answerOf(command: Command | null, facts: readonly Fact[]): Answer {
+  for (const fact of facts) {
+    switch (fact.type) {
+      case 'list-created':
+        return { type: 'created' };
+      case 'members-added':
+        return {
+          type: 'members-added',
+          added: fact.members.length,
+          already: fact.already,
+          first: fact.first,
+        };
+      case 'member-removed':
+        return { type: 'member-removed', number: fact.number, address: fact.address };
+      case 'post-accepted':
+        return { type: 'accepted', post: fact.number };
+      case 'post-held':
+        return { type: 'held', hold: fact.hold };
+      case 'post-discarded':
+        return { type: 'discarded', reasons: fact.reasons };
+    }
+  }
+  if (command?.type === 'add-members')
+    return { type: 'members-added', added: 0, already: command.members.length, first: 0 };
+  return { type: 'done' };
+}
+
+// ── Machine ───────────────────────────────────────────────────────────────
+
+/** What a fact changes in the state. Rows (members, holds, roles) are written by the host's fold. */
+function evolve(state: State, fact: Happened): State {
+  switch (fact.type) {
+    case 'list-created':
+      return { ...state, address: fact.address, settings: fact.settings, createdAt: fact.at };
+    case 'settings-changed':
+      return { ...state, settings: { ...state.settings, ...fact.settings } };
+    case 'members-added': {
+      const many = fact.members.length;
+      return { ...state, nextMember: state.nextMember + many, live: state.live + many };
+    }
+    case 'member-removed':
+      return { ...state, live: state.live - 1 };
+    case 'post-accepted':
+      return { ...state, posts: fact.number };
+    case 'post-held':
+      return { ...state, held: state.held + 1, holds: fact.hold, untold: state.untold + 1 };
+    case 'hold-approved':
+    case 'hold-rejected':
+    case 'hold-discarded':
+      return { ...state, held: state.held - 1 };
+    case 'moderators-told':
+      return { ...state, untold: 0, toldAt: fact.at, noticeDue: null };
+    case 'moderators-notice-set':
+      return { ...state, noticeDue: fact.due };
+    default:
+      return state;
+  }
+}
+
+/** What a fact causes, given the state after it. */
+function effectsOf(state: State, mode: Mode, fact: Happened): readonly Effect[] {
+  switch (fact.type) {
+    case 'list-created':
+    case 'settings-changed':
+      return [directory(state, 'active')];
+    case 'list-retired':
+      return [directory(state, 'retired')];
+    case 'post-accepted': {
+      const { number, post, counter, width, hold } = fact;
+      const { settings } = state;
+      const deliver = {
+        type: 'deliver',
+        number,
+        counter,
+        width,
+        class: fact.class,
+        hold,
+        post,
+        settings,
+      } as const;
+      return [deliver, { type: 'archive', number, hold, post }];
+    }
+    case 'post-held': {
+      const keep = { type: 'keep-held', hold: fact.hold, post: fact.post } as const;
+      return state.held === HELD_MAX ? [keep, directory(state, 'full')] : [keep];
+    }
+    case 'hold-approved':
+      return roomAgain(state, mode);
+    case 'hold-rejected': {
+      const drop = { type: 'drop-held', hold: fact.hold } as const;
+      const { hold, at, tell, comment, subject, messageId } = fact;
+      if (tell === null) return [drop, ...roomAgain(state, mode)];
+      const notice = {
+        type: 'notify-rejection',
+        hold,
+        at,
+        to: tell,
+        subject,
+        messageId,
+        comment,
+      } as const;
+      return [notice, drop, ...roomAgain(state, mode)];
+    }
+    case 'hold-discarded':
+      return [{ type: 'drop-held', hold: fact.hold }, ...roomAgain(state, mode)];
+    case 'moderators-told': {
+      const { holds, to, at } = fact;
+      if (to.length === 0) return [];
+      return [{ type: 'notify-moderators', holds, held: state.held, at, to }];
+    }
+    case 'moderators-notice-set':
+      return [{ type: 'set-timer', due: fact.due }];
+    case 'owner-mail-forwarded':
+      return [{ type: 'forward', mail: fact.mail, to: fact.to }];
+    default:
+      return [];
+  }
+}
+
+/** `full` unless there is room: a change of settings on a full list must not reopen it. */
+function directory(state: State, wanted: 'active' | 'full' | 'retired'): Effect {
+  const isFull = wanted === 'active' && state.held >= HELD_MAX;
+  const { address } = state;
+  assert(address !== '', 'a list without an address has no facts but its creation');
+  const { maxMessageBytes } = state.settings;
+  return { type: 'publish-directory', address, state: isFull ? 'full' : wanted, maxMessageBytes };
+}
+
+/** The one hold that makes room again opens the list; a retired one stays retired. */
+function roomAgain(state: State, mode: Mode): readonly Effect[] {
+  return state.held === HELD_MAX - 1 && mode !== 'retired' ? [directory(state, 'active')] : [];
+}
+
+const chart = setup({
+  types: { context: {} as State, events: {} as Happened },
+  actions: {
+    /** Data: the host writes it as rows of the outbox and performs it later. */
+    cause: (_, _effects: readonly Effect[]) => {},
+  },
+});
+
+/** Every taken fact changes the state and causes its effects; only the chart says where it may happen. */
+const taken = (mode: Mode) => [
+  chart.assign(({ context, event }) => evolve(context, event)),
+  {
+    type: 'cause' as const,
+    params: ({ context, event }: { context: State; event: Happened }) =>
+      effectsOf(context, mode, event),
+  },
+];
+
+/** What may happen to a list that works, open or not. */
+const working = (mode: Mode) => ({
+  'settings-changed': { actions: taken(mode) },
+  'list-retired': { target: 'retired', actions: taken(mode) },
+  'members-added': { actions: taken(mode) },
+  'member-removed': { actions: taken(mode) },
+  'role-granted': { actions: taken(mode) },
+  'role-revoked': { actions: taken(mode) },
+  'post-accepted': { actions: taken(mode) },
+  'post-held': { actions: taken(mode) },
+  'hold-approved': { actions: taken(mode) },
+  'hold-rejected': { actions: taken(mode) },
+  'hold-discarded': { actions: taken(mode) },
+  'moderators-told': { actions: taken(mode) },
+  'moderators-notice-set': { actions: taken(mode) },
+  'owner-mail-forwarded': { actions: taken(mode) },
+  'owner-mail-discarded': { actions: taken(mode) },
+});
+
+/** Law: which fact may follow which, what it changes, and what it causes. Flat; driven by facts only. */
+export const machine = chart.createMachine({
+  id: 'list',
+  context: EMPTY,
+  initial: 'new',
+  states: {
+    new: {
+      on: {
+        'list-created': { target: 'open', actions: taken('new') },
+        'post-discarded': { actions: taken('new') },
+        'owner-mail-discarded': { actions: taken('new') },
+      },
+    },
+    open: {
+      on: {
+        ...working('open'),
+        'emergency-declared': { target: 'emergency', actions: taken('open') },
+      },
+    },
+    emergency: {
+      on: {
+        ...working('emergency'),
+        'emergency-lifted': { target: 'open', actions: taken('emergency') },
+      },
+    },
+    retired: {
+      on: {
+        'member-removed': { actions: taken('retired') },
+        'post-discarded': { actions: taken('retired') },
+        'hold-rejected': { actions: taken('retired') },
+        'hold-discarded': { actions: taken('retired') },
+        'moderators-told': { actions: taken('retired') },
+        'owner-mail-discarded': { actions: taken('retired') },
+      },
+    },
+  },
+});
+
+// ── Effects ───────────────────────────────────────────────────────────────
+
+/** True if the chart takes a fact of this type in this mode. */
+export function takes(mode: Mode, type: Fact['type']): boolean {
+  return (
+    (machine.states[mode]?.config.on as Record<string, unknown> | undefined)?.[type] !== undefined
+  );
+}
+
+/** One step of the chart: the next row, and the effects as data. The caller asserts `takes` first. */
+export function step(row: ListRow, fact: Happened): { row: ListRow; effects: readonly Effect[] } {
+  const snapshot = machine.resolveState({ value: row.value, context: row.context });
+  const [next, actions] = transition(machine, snapshot, fact);
+  const effects = actions.flatMap((action) =>
+    action.type === 'cause' ? (action.params as unknown as readonly Effect[]) : [],
+  );
+  const value = next.value as Mode;
+  return { row: { version: LIST_VERSION, value, context: next.context }, effects };
+}

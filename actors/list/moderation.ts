@@ -1,0 +1,58 @@
+/** Moderation: a held post leaves the hold by a moderator's word (L2). */
+import type { By, Fact, HeldPost, HoldId, Refusal } from '../protocol.ts';
+import { notAllowed } from './membership.ts';
+import { accepted } from './posting.ts';
+import { mayModerate, type Verdict, type View } from './view.ts';
+
+/** The longest comment that a rejection may carry. */
+export const COMMENT_MAX = 4_000;
+
+export function decideApprove(view: View, hold: HoldId, by: By): readonly Fact[] | Refusal {
+  return decideHeld(view, hold, by, 'approved', ({ post }) =>
+    view.mode() === 'retired'
+      ? { type: 'refusal', code: 'retired', text: 'the list is retired; reject or discard it' }
+      : [{ type: 'hold-approved', hold, by }, accepted(view, post, hold)],
+  );
+}
+
+export function decideReject(
+  view: View,
+  hold: HoldId,
+  comment: string,
+  by: By,
+): readonly Fact[] | Refusal {
+  if (comment.length > COMMENT_MAX)
+    return {
+      type: 'refusal',
+      code: 'too-many',
+      text: `a comment has at most ${COMMENT_MAX} characters`,
+    };
+  return decideHeld(view, hold, by, 'rejected', ({ post }) => {
+    // Who wrote is told at the envelope sender, and never when a machine wrote (RFC 3834 §2).
+    const tell = post.automatic || post.sender === '' ? null : post.sender;
+    const { subject, messageId } = post;
+    return [{ type: 'hold-rejected', hold, comment, subject, messageId, tell, by }];
+  });
+}
+
+export function decideDiscard(view: View, hold: HoldId, by: By): readonly Fact[] | Refusal {
+  return decideHeld(view, hold, by, 'discarded', () => [{ type: 'hold-discarded', hold, by }]);
+}
+
+/** Deciding the same twice is no error; deciding otherwise, after the post has gone, is. */
+function decideHeld(
+  view: View,
+  hold: HoldId,
+  by: By,
+  verdict: Verdict,
+  act: (held: HeldPost) => readonly Fact[] | Refusal,
+): readonly Fact[] | Refusal {
+  if (!mayModerate(view, by)) return notAllowed('decide about held posts');
+  const held = view.hold(hold);
+  if (held !== null) return act(held);
+  const before = view.verdict(hold);
+  if (before === verdict) return [];
+  return before === null
+    ? { type: 'refusal', code: 'no-such-hold', text: `there is no hold ${hold}` }
+    : { type: 'refusal', code: 'already-decided', text: `hold ${hold} was ${before} already` };
+}

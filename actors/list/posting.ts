@@ -1,0 +1,97 @@
+/** Posting: whether a post is accepted, held or discarded. The rules, in order. */
+import type { Address } from '../../src/mail/address.ts';
+import type { Class } from '../../src/mail/chunk.ts';
+import type { Fact, HoldId, PostSummary, Reason } from '../protocol.ts';
+import type { State, View } from './view.ts';
+
+/** Past this many held posts the directory says `full` and the edge answers 452 (L3). */
+export const HELD_MAX = 1_000;
+/** Moderators get at most one notice of holds in this time. */
+export const NOTICE_EVERY_MS = 10 * 60_000;
+/** A post to more members than this is `bulk`: it never stands before posts to smaller lists. */
+export const BULK_MEMBERS = 20_000;
+/** A chunk covers this many numbers at least and at most (design §3). */
+const WIDTH_MIN = 500;
+const WIDTH_MAX = 5_000;
+
+/** How many member numbers a chunk covers, so that it holds about 500 live members however many have left. */
+export function widthOf(state: Pick<State, 'nextMember' | 'live'>): number {
+  const width = Math.ceil((WIDTH_MIN * state.nextMember) / Math.max(state.live, 1));
+  return Math.min(Math.max(width, WIDTH_MIN), WIDTH_MAX);
+}
+
+const classOf = (live: number): Class => (live > BULK_MEMBERS ? 'bulk' : 'post');
+
+/** The fact that a post goes to those who are members now. */
+export function accepted(view: View, post: PostSummary, hold: HoldId | null): Fact {
+  const state = view.state();
+  return {
+    type: 'post-accepted',
+    number: state.posts + 1,
+    post,
+    counter: state.nextMember,
+    width: widthOf(state),
+    class: classOf(state.live),
+    hold,
+  };
+}
+
+/** Everything that speaks against the post at once, so that a moderator sees it whole. */
+export function reasonsToHold(view: View, post: PostSummary): readonly Reason[] {
+  const { settings } = view.state();
+  const reasons: Reason[] = [];
+  if (view.mode() === 'emergency') reasons.push('emergency');
+  if (post.from.length === 0 && post.sender === '') reasons.push('no-sender');
+  if (post.bytes > settings.maxMessageBytes) reasons.push('too-large');
+  if (settings.posting === 'closed') reasons.push('list-closed');
+  if (settings.posting === 'members' && !post.from.every((author) => isOurs(view, author)))
+    reasons.push('not-a-member');
+  if (settings.posting === 'members' && post.from.length === 0) reasons.push('not-a-member');
+  return [...new Set([...reasons, ...post.problems])];
+}
+
+/** Every author must belong: one member's name beside a stranger's proves nothing (two From, §4.3 row 45). */
+function isOurs(view: View, author: Address): boolean {
+  const { member, isOwner, isModerator } = view.standing(author);
+  return member !== null || isOwner || isModerator;
+}
+
+export function decidePost(view: View, post: PostSummary): readonly Fact[] {
+  if (view.mode() === 'retired' || view.mode() === 'new')
+    return [{ type: 'post-discarded', post, reasons: ['retired'] }];
+  const reasons = reasonsToHold(view, post);
+  if (reasons.length === 0) return [accepted(view, post, null)];
+  const hold = view.state().holds + 1;
+  return [{ type: 'post-held', hold, post, reasons }, ...noticeOf(view, 1)];
+}
+
+/** Who hears of holds: the moderators, or the owners where there are none. */
+function toTell(view: View): readonly Address[] {
+  const moderators = view.roles('moderator');
+  return moderators.length > 0 ? moderators : view.roles('owner');
+}
+
+/** The notice that `more` new holds call for: one now, or one when ten minutes have gone by. */
+function noticeOf(view: View, more: number): readonly Fact[] {
+  const { untold, toldAt, noticeDue } = view.state();
+  const to = toTell(view);
+  if (to.length === 0 || noticeDue !== null) return [];
+  const due = toldAt + NOTICE_EVERY_MS;
+  if (view.at >= due) return [{ type: 'moderators-told', holds: untold + more, to }];
+  return [{ type: 'moderators-notice-set', due }];
+}
+
+/** The timer fired: tell of what came since, unless it was told or decided meanwhile, or the timer is an old one. */
+export function decideTellModerators(view: View): readonly Fact[] {
+  const { untold, held, noticeDue } = view.state();
+  if (noticeDue === null || view.at < noticeDue) return [];
+  const holds = Math.min(untold, held);
+  return [{ type: 'moderators-told', holds, to: holds === 0 ? [] : toTell(view) }];
+}
+
+/** Owners get what is sent to `-owner`; where there are none it is set aside by the fact alone. */
+export function decideOwnerMail(view: View, mail: PostSummary): readonly Fact[] {
+  const to = view.roles('owner');
+  if (view.mode() === 'retired' || to.length === 0) return [{ type: 'owner-mail-discarded', mail }];
+  return [{ type: 'owner-mail-forwarded', mail, to }];
+}
