@@ -1,0 +1,128 @@
+/**
+ * Asking a list's owner: a command whose caller waits, or a question (design §4 "Two ways into an
+ * actor's queue").
+ *
+ * No answer means not known: the command may have been decided. So it is asked again with the same
+ * id, and the list answers what it answered before. Where nobody owns the slot, NATS says so at
+ * once.
+ */
+import type {
+  Answer,
+  Command,
+  HeldPost,
+  HoldsPage,
+  ListInspection,
+  ListView,
+  Question,
+  Refusal,
+  RosterPage,
+} from '../../actors/protocol.ts';
+import { textOf } from '../errors.ts';
+import type { ListKey } from '../mail/list-key.ts';
+import type { Asked } from '../world.ts';
+import type { Nats } from './connect.ts';
+import { ask } from './subjects.ts';
+
+export type AskRequest = Asked<Command> | { readonly question: Question };
+
+/** `error` is a failure of the world: 4.x.x may be asked again, with the same id. */
+export type AskError = { readonly code: number; readonly status: string; readonly text: string };
+
+/**
+ * `answer` where it was accepted; who answered, under which epoch, and how far the list's ledger
+ * then was.
+ */
+export type AskReply<A = unknown> =
+  | {
+      readonly ok: true;
+      readonly answer: A;
+      readonly node: string;
+      readonly epoch: number;
+      /** Stream sequence and number of the list's last record. */
+      readonly seq: number;
+      readonly n: number;
+    }
+  | { readonly ok: false; readonly refusal: Refusal }
+  | { readonly ok: false; readonly error: AskError };
+
+/** What each question is answered; null where there is no such thing. */
+export type AnswerTo<Q extends Question> = Q extends { ask: 'list' }
+  ? ListView
+  : Q extends { ask: 'inspect' }
+    ? ListInspection
+    : Q extends { ask: 'roster' }
+      ? RosterPage
+      : Q extends { ask: 'holds' }
+        ? HoldsPage
+        : HeldPost | null;
+
+/** Never throws: what went wrong is in the reply. */
+export type Asker = {
+  command(key: ListKey, asked: Asked<Command>): Promise<AskReply<Answer>>;
+  question<Q extends Question>(key: ListKey, question: Q): Promise<AskReply<AnswerTo<Q>>>;
+};
+
+/** How long one try waits for the owner, ms: an append and its commit take a few. */
+export const ASK_MS_MAX = 2_000;
+/** Tries of the same request before its caller is told that the outcome is not known. */
+export const ASK_TRIES_MAX = 5;
+
+/** Nobody owns the list's slot at this moment: nothing was done. */
+export const NO_OWNER: AskError = {
+  code: 451,
+  status: '4.3.2',
+  text: 'no node runs this list now; try again in some seconds',
+};
+/** It may have been done; asked again with the same id, it counts once. */
+export const NO_ANSWER: AskError = {
+  code: 451,
+  status: '4.4.2',
+  text: 'no answer, so it is not known whether it was done; ask again with the same id',
+};
+
+/**
+ * An asker over this connection. While NATS is away a request waits for it, as long as its tries
+ * last.
+ */
+export function createAsker(
+  nats: Nats,
+  limits: { readonly timeoutMs?: number; readonly tries?: number } = {},
+): Asker {
+  const timeoutMs = limits.timeoutMs ?? ASK_MS_MAX;
+  const triesMax = limits.tries ?? ASK_TRIES_MAX;
+
+  async function request<A>(key: ListKey, asked: AskRequest): Promise<AskReply<A>> {
+    const payload = JSON.stringify(asked);
+    for (let tries = 0; tries < triesMax; tries++) {
+      try {
+        const reply = await nats.nc.request(ask(key), payload, { timeout: timeoutMs });
+        return replyOf<A>(reply.json());
+      } catch (error) {
+        const code = (error as { code?: unknown }).code;
+        if (code === NO_RESPONDERS) return { ok: false, error: NO_OWNER };
+        if (code !== TIMEOUT) return { ok: false, error: notAsked(error) };
+      }
+    }
+    return { ok: false, error: NO_ANSWER };
+  }
+
+  return {
+    command: (key, { id, command }) => request(key, { id, command }),
+    question: (key, question) => request(key, { question }),
+  };
+}
+
+/** The codes of the client library. */
+const NO_RESPONDERS = '503';
+const TIMEOUT = 'TIMEOUT';
+
+/** What answers is a node of this site; only what is not a reply at all is caught here. */
+function replyOf<A>(reply: unknown): AskReply<A> {
+  if (typeof reply === 'object' && reply !== null && 'ok' in reply) return reply as AskReply<A>;
+  throw new Error('the answer is no reply');
+}
+
+/** The client would not send it (too large, closed), or the answer cannot be read. */
+function notAsked(error: unknown): AskError {
+  return { code: 554, status: '5.3.0', text: `cannot be asked: ${textOf(error)}` };
+}

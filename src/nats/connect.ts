@@ -1,0 +1,209 @@
+/**
+ * The connection to NATS: one a process, kept for ever.
+ *
+ * A lost connection is dialled again without end; meanwhile whoever publishes is told 451 at once
+ * and mail waits where it is. The server's version is checked once here, because an old server
+ * loses what it acknowledged.
+ */
+import {
+  connect as dial,
+  type JetStreamClient,
+  type JetStreamManager,
+  type NatsConnection,
+} from 'nats';
+import { OperatorError, textOf } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { compareVersions, SERVER_VERSION_MIN } from './find-server.mjs';
+
+export { SERVER_VERSION_MIN };
+
+/** What the server said of itself in INFO. */
+export type ServerFacts = {
+  readonly version: string;
+  readonly name: string;
+  /** Absent on a standalone server. */
+  readonly cluster?: string;
+};
+
+export type Nats = {
+  readonly nc: NatsConnection;
+  readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
+  readonly server: ServerFacts;
+  readonly log: Log;
+  isConnected(): boolean;
+  /** Calls `listener` with each change from here on; returns what ends that. */
+  onChange(listener: (connected: boolean) => void): () => void;
+  /** Sends what is waiting, then closes; twice is not an error. */
+  close(): Promise<void>;
+};
+
+export type ConnectOptions = {
+  /** `nats://host:port`, or several with commas between. */
+  readonly url: string;
+  readonly user?: string;
+  readonly password?: string;
+  /** Shown by the server's monitoring. */
+  readonly name: string;
+  readonly log: Log;
+  /** How long the first connection may take, ms; default {@link FIRST_CONNECT_MS_MAX}. */
+  readonly timeoutMs?: number;
+};
+
+/** Embedded servers with much to recover need some seconds before they answer. */
+export const FIRST_CONNECT_MS_MAX = 30_000;
+
+const DIAL_MS_MAX = 5_000;
+const FIRST_CONNECT_WAIT_MS = 100;
+const RECONNECT_WAIT_MS = 100;
+const RECONNECT_JITTER_MS = 150;
+/** A silent network is noticed after two pings without an answer. */
+const PING_MS = 5_000;
+const PINGS_UNANSWERED_MAX = 2;
+const CLOSE_MS_MAX = 1_000;
+
+/**
+ * Connects, waiting at most `timeoutMs` for the first connection.
+ * Throws OperatorError when nobody answers, the password is wrong, or the server has no JetStream.
+ */
+export async function connect(options: ConnectOptions): Promise<Nats> {
+  const nc = await firstConnection(options);
+  const listeners = new Set<(connected: boolean) => void>();
+  let connected = true;
+  watch(nc, options.log, (now) => {
+    if (now === connected) return;
+    connected = now;
+    for (const listener of [...listeners]) listener(now);
+  });
+  try {
+    const jsm = await nc.jetstreamManager();
+    return {
+      nc,
+      jsm,
+      js: nc.jetstream(),
+      log: options.log,
+      server: factsOf(nc),
+      isConnected: () => connected && !nc.isClosed(),
+      onChange: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+      close: () => (nc.isClosed() || nc.isDraining() ? Promise.resolve() : closeSoon(nc)),
+    };
+  } catch (error) {
+    await nc.close();
+    throw new OperatorError(
+      `the NATS server does not offer JetStream: ${textOf(error)}`,
+      'Start nats-server with the nats.conf that comes with Troupe, which enables JetStream.',
+      error,
+    );
+  }
+}
+
+/**
+ * Refuses a server that is known to lose or to double what it acknowledged: older than {@link
+ * SERVER_VERSION_MIN} (design §4). On one machine an operator may accept that with `durability:
+ * relaxed`.
+ */
+export function checkVersion(
+  version: string,
+  site: { readonly durability: 'strict' | 'relaxed'; readonly isCluster: boolean },
+): void {
+  if (compareVersions(version, SERVER_VERSION_MIN) >= 0) return;
+  if (site.durability === 'relaxed' && !site.isCluster) return;
+  throw new OperatorError(
+    `nats-server ${version} is too old: it can lose mail that it acknowledged`,
+    site.isCluster
+      ? `Install nats-server ${SERVER_VERSION_MIN} or newer (2.15 is recommended) on every node.`
+      : `Install nats-server ${SERVER_VERSION_MIN} or newer (2.15 is recommended), ` +
+          'or set `durability: relaxed` if you accept to lose mail in a power cut.',
+  );
+}
+
+async function firstConnection(options: ConnectOptions): Promise<NatsConnection> {
+  const deadline = performance.now() + (options.timeoutMs ?? FIRST_CONNECT_MS_MAX);
+  for (;;) {
+    try {
+      return await dial({
+        servers: options.url.split(',').map((server) => server.trim()),
+        name: options.name,
+        ...(options.user === undefined ? {} : { user: options.user }),
+        ...(options.password === undefined ? {} : { pass: options.password }),
+        timeout: DIAL_MS_MAX,
+        maxReconnectAttempts: -1,
+        reconnectTimeWait: RECONNECT_WAIT_MS,
+        reconnectJitter: RECONNECT_JITTER_MS,
+        pingInterval: PING_MS,
+        maxPingOut: PINGS_UNANSWERED_MAX,
+        ignoreAuthErrorAbort: true,
+        noAsyncTraces: true,
+      });
+    } catch (error) {
+      if (isRefusedLogin(error)) {
+        throw new OperatorError(
+          'the NATS server refused the user or the password',
+          'Compare `nats.user` and `nats.password` with the authorization section of nats.conf.',
+          error,
+        );
+      }
+      if (performance.now() > deadline) {
+        throw new OperatorError(
+          `no NATS server answers at ${withoutPassword(options.url)}: ${textOf(error)}`,
+          'Start nats-server, or correct `nats.url`; without it Troupe runs a server of its own.',
+          error,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, FIRST_CONNECT_WAIT_MS));
+    }
+  }
+}
+
+function isRefusedLogin(error: unknown): boolean {
+  return /authorization violation|authentication/i.test(textOf(error));
+}
+
+/** URLs may carry `user:password@`, which no log or terminal should show. */
+function withoutPassword(url: string): string {
+  return url.replaceAll(/\/\/[^@/]*@/g, '//');
+}
+
+function factsOf(nc: NatsConnection): ServerFacts {
+  const cluster = nc.info?.cluster;
+  return {
+    version: nc.info?.version ?? '0.0.0',
+    name: nc.info?.server_name ?? '',
+    ...(cluster === undefined || cluster === '' ? {} : { cluster }),
+  };
+}
+
+/** Follows the connection's own account of itself until it is closed; never throws. */
+function watch(nc: NatsConnection, log: Log, tell: (connected: boolean) => void): void {
+  const follow = async (): Promise<void> => {
+    for await (const status of nc.status()) {
+      if (status.type === 'disconnect') {
+        log.warn({}, 'NATS is away; mail waits');
+        tell(false);
+      } else if (status.type === 'reconnect') {
+        log.info({}, 'NATS is back');
+        tell(true);
+      } else if (status.type === 'error') {
+        log.warn({ error: textOf(status.data) }, 'NATS reported an error');
+      }
+    }
+    tell(false);
+  };
+  follow().catch((error: unknown) => {
+    log.error({ error: textOf(error) }, 'the state of the NATS connection is no longer known');
+    tell(false);
+  });
+}
+
+/** A flush that cannot be answered (server gone) must not hold up the end. */
+async function closeSoon(nc: NatsConnection): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  // Not `unref`ed: with nothing else to wait for, the process would end in mid-stop.
+  const timer = setTimeout(late.resolve, CLOSE_MS_MAX);
+  await Promise.race([nc.flush().catch(() => undefined), late.promise]);
+  clearTimeout(timer);
+  await nc.close();
+}

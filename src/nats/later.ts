@@ -1,0 +1,83 @@
+/**
+ * What must wait: messages that the server itself keeps and sends when they are due (NATS ADR-51).
+ *
+ * A schedule stands on `troupe.later.<id>` and is sent to `troupe.due.<id>`, from where one runner
+ * forwards it. The same subject replaces, a purge cancels, and what fell due while the server was
+ * down is sent when it is back.
+ */
+import { assert } from '../assert.ts';
+import { MailError } from '../errors.ts';
+import type { Later } from '../world.ts';
+import { encodeDue } from './codec.ts';
+import type { Nats } from './connect.ts';
+import type { Publisher } from './publisher.ts';
+import { apiRequest, failure } from './stored.ts';
+import type { StreamName } from './streams.ts';
+import { DUE, later } from './subjects.ts';
+
+const STREAM: StreamName = 'TROUPE_LATER';
+const ID = /^[a-z0-9-]+(\.[a-z0-9-]+)*$/;
+const ID_LENGTH_MAX = 200;
+/**
+ * The server cannot refuse when this stream is full, it drops the oldest (streams.ts): so we stop
+ * before that.
+ */
+const FULL_FRACTION = 0.9;
+/**
+ * How long a look at the stream's fill holds, ms; what this process puts meanwhile is counted on
+ * top.
+ */
+const LOOK_MS = 1_000;
+
+/** Throws MailError 452 4.3.1 when there is no room, 451 4.3.0 when NATS is away. */
+export function createLater<C>(nats: Nats, publisher: Publisher): Later<C> {
+  let look: { readonly at: number; readonly room: Promise<number> } | null = null;
+  let putSince = 0;
+  const isFull = async (bytes: number): Promise<boolean> => {
+    const now = performance.now();
+    if (look === null || now - look.at > LOOK_MS) {
+      const room = roomOf(nats);
+      look = { at: now, room };
+      putSince = 0;
+      room.catch(() => {
+        look = null;
+      });
+    }
+    putSince += bytes;
+    return putSince > (await look.room);
+  };
+  return {
+    async put(id, at, due) {
+      checkId(id);
+      const data = encodeDue(due);
+      if (await isFull(data.length)) {
+        throw new MailError(452, '4.3.1', 'Mail system is full', new Error(`${STREAM} is full`));
+      }
+      await publisher.publish(later(id), data, {
+        headers: {
+          'Nats-Schedule': `@at ${new Date(at).toISOString()}`,
+          'Nats-Schedule-Target': `${DUE}.${id}`,
+        },
+      });
+    },
+    async cancel(id) {
+      checkId(id);
+      const subject = `$JS.API.STREAM.PURGE.${STREAM}`;
+      const answer = await apiRequest(nats, subject, { filter: later(id) });
+      if (answer.error !== undefined) throw failure(answer.error);
+    },
+  };
+}
+
+function checkId(id: string): void {
+  assert(id.length <= ID_LENGTH_MAX && ID.test(id), 'the id of what waits is no subject token');
+}
+
+/** Bytes that may still be put. */
+async function roomOf(nats: Nats): Promise<number> {
+  const answer = await apiRequest(nats, `$JS.API.STREAM.INFO.${STREAM}`, {});
+  if (answer.error !== undefined) throw failure(answer.error);
+  const { max_bytes: max } = answer.config as { max_bytes: number };
+  const { bytes } = answer.state as { bytes: number };
+  return max <= 0 ? Number.POSITIVE_INFINITY : max * FULL_FRACTION - bytes;
+}

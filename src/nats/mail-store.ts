@@ -1,0 +1,352 @@
+/**
+ * Raw mail in streams: MAIL as it came in, HELD and ARCHIVE as copies of a list's own.
+ *
+ * A mail is one message: its bytes as payload, its envelope as a header. Larger than 512 KiB
+ * it is stored in pieces: parts first, and the last piece names their sequences; so what is named
+ * is always there, and a crash between leaves parts that nobody names and that age out. Pieces
+ * stream through: no mail is in memory whole but where a caller asks for its bytes.
+ */
+import { assert } from '../assert.ts';
+import { MailError } from '../errors.ts';
+import {
+  type Envelope,
+  MAIL_PIECE_BYTES_MAX,
+  type MailKind,
+  type MailRef,
+  type RawMail,
+} from '../mail/envelope.ts';
+import type { ListKey } from '../mail/list-key.ts';
+import type { Delivery, MailStore } from '../world.ts';
+import type { Nats } from './connect.ts';
+import type { Publisher } from './publisher.ts';
+import { away, deleteStored, type Stored, storedMessage } from './stored.ts';
+import { archive, held, MAIL_PART, mail } from './subjects.ts';
+import { tail } from './tail.ts';
+
+/** Pieces of one mail on their way at once: bounds memory at some 2 MiB a mail. */
+const PIECES_IN_FLIGHT_MAX = 4;
+/** The stream takes 768 KiB a message: a full piece, and this much of headers. */
+const HEADERS_BYTES_MAX = 192 * 1024;
+/** Parts of one mail: 256 MiB, far above any size limit; more is a bug or a rogue client. */
+const PARTS_MAX = 512;
+/**
+ * `find` in ARCHIVE looks at this many of the list's last messages. A copy is looked for only where
+ * its effect is done again, and a list is blocked at 1,000 effects not yet done; parts are messages
+ * too.
+ */
+const FIND_MESSAGES_MAX = 4_096;
+/**
+ * The first look-back of `find`, in sequences of the stream; each further one is 16 times as wide.
+ */
+const FIND_WINDOW = 2_048;
+const FIND_WIDER = 16;
+
+/** How long one look-back may take, ms; NATS may go away in the middle of it. */
+const FIND_MS_MAX = 10_000;
+/** How often one id may have been kept and dropped within the duplicate window. */
+const KEPT_AGAIN_MAX = 8;
+
+const ENVELOPE = 'Troupe-Envelope';
+const PARTS = 'Troupe-Parts';
+const ID = 'Troupe-Id';
+const NOTE = 'Troupe-Note';
+const PART_OF = 'Troupe-Part-Of';
+
+const STREAMS = { mail: 'TROUPE_MAIL', held: 'TROUPE_HELD', archive: 'TROUPE_ARCHIVE' } as const;
+
+/** What a consumer of MAIL has in hand: the envelope, and the raw bytes or where they are. */
+export type IncomingMail = {
+  readonly envelope: Envelope;
+  /** The whole mail when there are no parts, else what follows them. */
+  readonly lastPiece: Uint8Array;
+  /** Sequences in MAIL. */
+  readonly parts: readonly number[];
+};
+
+/**
+ * Reads a message of MAIL. Throws an Error that says what is wrong with one that we did not write.
+ */
+export function decodeMail(delivery: Pick<Delivery, 'data' | 'header'>): IncomingMail {
+  const parts = partsOf(delivery.header(PARTS));
+  const envelope = envelopeOf(delivery.header(ENVELOPE));
+  return { envelope, lastPiece: delivery.data, parts };
+}
+
+/**
+ * The headers of a message of MAIL. Throws MailError 452 4.5.3 where so many recipients cannot
+ * stand in one envelope.
+ */
+export function encodeMail(
+  envelope: Envelope,
+  parts: readonly number[],
+): Readonly<Record<string, string>> {
+  const text = asciiJson(envelope);
+  if (text.length > HEADERS_BYTES_MAX) throw new MailError(452, '4.5.3', 'Too many recipients');
+  return { [ENVELOPE]: text, ...partsHeader(parts) };
+}
+
+/** Where the mail of a message of MAIL is. */
+export function mailRefOf(delivery: Pick<Delivery, 'seq' | 'header'>): MailRef {
+  return refOf('mail', delivery.seq, partsOf(delivery.header(PARTS)));
+}
+
+type Needs = { readonly nats: Nats; readonly publisher: Publisher };
+type Where = 'held' | 'archive';
+
+/**
+ * The real mail store. What fails throws MailError 451 4.3.0, or 452 4.3.1 when a stream is full.
+ */
+export function createMailStore(nats: Nats, publisher: Publisher): MailStore {
+  const needs = { nats, publisher };
+  return {
+    accept: (raw, envelopes) => accept(needs, raw, envelopes),
+    read: (ref) => read(needs, ref),
+    keep: (where, key, id, from, note) => keep(needs, where, key, id, from, note),
+    find: (where, key, id) => find(needs, where, key, id),
+    drop: (ref) => drop(needs, ref),
+  };
+}
+
+async function accept(
+  { publisher }: Needs,
+  raw: RawMail,
+  envelopes: readonly { kind: MailKind; envelope: Envelope }[],
+): Promise<void> {
+  assert(envelopes.length > 0, 'a mail without an envelope');
+  // What cannot be encoded is refused before anything is stored.
+  for (const { envelope } of envelopes) encodeMail(envelope, []);
+  const { parts, last } = await putParts(raw, async (piece) => {
+    return (await publisher.publish(MAIL_PART, piece)).seq;
+  });
+  await Promise.all(
+    envelopes.map(({ kind, envelope }) =>
+      publisher.publish(mail(kind), last, { headers: encodeMail(envelope, parts) }),
+    ),
+  );
+}
+
+async function read(needs: Needs, ref: MailRef): Promise<Uint8Array | null> {
+  const seqs = [...(ref.parts ?? []), ref.seq];
+  const pieces = await inParallel(seqs, (seq) => pieceOf(needs, ref, seq));
+  const there = pieces.filter((piece) => piece !== null);
+  if (there.length < pieces.length) return null;
+  return there.length === 1 ? (there[0] ?? null) : Buffer.concat(there);
+}
+
+async function pieceOf(needs: Needs, ref: MailRef, seq: number): Promise<Uint8Array | null> {
+  return (await storedMessage(needs.nats, STREAMS[ref.in], { seq }))?.data ?? null;
+}
+
+async function keep(
+  needs: Needs,
+  where: Where,
+  key: ListKey,
+  id: string,
+  from: MailRef,
+  note: unknown,
+): Promise<MailRef | null> {
+  const last = await pieceOf(needs, from, from.seq);
+  if (last === null) return null;
+  const parts = await inParallel(from.parts ?? [], async (seq, i) => {
+    const bytes = await pieceOf(needs, from, seq);
+    if (bytes === null) return null;
+    return (await copy(needs, where, key, `${id}/${i}`, bytes, { [PART_OF]: id })).seq;
+  });
+  const copied = parts.filter((seq) => seq !== null);
+  if (copied.length < parts.length) return null;
+  const headers = { [ID]: id, [NOTE]: asciiJson(note), ...partsHeader(copied) };
+  return await copy(needs, where, key, id, last, headers);
+}
+
+/** Stores one message of a copy, or finds the one with this id that is there already. */
+async function copy(
+  { nats, publisher }: Needs,
+  where: Where,
+  key: ListKey,
+  id: string,
+  bytes: Uint8Array,
+  headers: Readonly<Record<string, string>>,
+): Promise<MailRef> {
+  const subject = subjectOf(where, key);
+  let messageId = `${key}.${id}`;
+  for (let times = 0; times < KEPT_AGAIN_MAX; times++) {
+    const kept = await publisher.publish(subject, bytes, { id: messageId, headers });
+    if (!kept.duplicate) return refOf(where, kept.seq, partsOf(headers[PARTS] ?? ''));
+    const first = await storedMessage(nats, STREAMS[where], { seq: kept.seq });
+    if (first !== null) return copyOf(where, first);
+    // The server still knows the id of what was dropped meanwhile: the next copy has one of its
+    // own.
+    messageId = `${messageId}/again-${kept.seq}`;
+  }
+  throw away(new Error(`${messageId} was kept and dropped again and again`));
+}
+
+async function find(
+  { nats }: Needs,
+  where: Where,
+  key: ListKey,
+  id: string,
+): Promise<MailRef | null> {
+  const subject = subjectOf(where, key);
+  const newest = await storedMessage(nats, STREAMS[where], { last_by_subj: subject });
+  if (newest === null) return null;
+  if (newest.header(ID) === id) return copyOf(where, newest);
+  const most = where === 'archive' ? FIND_MESSAGES_MAX : Number.POSITIVE_INFINITY;
+  for (let window = FIND_WINDOW; ; window *= FIND_WIDER) {
+    const after = Math.max(0, newest.seq - window);
+    const { found, seen } = await search(nats, where, subject, id, after, newest.seq);
+    if (found !== null || after === 0 || seen >= most) return found;
+  }
+}
+
+/** The last copy with this id among (after, until]; reads headers only. */
+async function search(
+  nats: Nats,
+  where: Where,
+  subject: string,
+  id: string,
+  after: number,
+  until: number,
+): Promise<{ found: MailRef | null; seen: number }> {
+  const of = { stream: STREAMS[where], subject, after, headersOnly: true };
+  let found: MailRef | null = null;
+  let seen = 0;
+  for await (const message of tail(nats, of, AbortSignal.timeout(FIND_MS_MAX))) {
+    if (message !== 'ready') {
+      seen += 1;
+      if (message.header(ID) === id) found = copyOf(where, message);
+    }
+    if (message === 'ready' || message.seq >= until) return { found, seen };
+  }
+  throw away(new Error(`the search for ${id} took more than ${FIND_MS_MAX} ms`));
+}
+
+/**
+ * The message that names the parts goes last, so that an interrupted drop can be found and done
+ * again.
+ */
+async function drop({ nats }: Needs, ref: MailRef): Promise<void> {
+  assert(ref.in === 'held', `mail in ${ref.in} is not dropped one by one`);
+  await inParallel(ref.parts ?? [], (seq) => deleteStored(nats, STREAMS.held, seq));
+  await deleteStored(nats, STREAMS.held, ref.seq);
+}
+
+// ── Pieces ────────────────────────────────────────────────────────────────
+
+/**
+ * Puts all pieces but the last, a bounded number at once; gives their sequences in order, and the
+ * last piece.
+ */
+async function putParts(
+  raw: RawMail,
+  put: (piece: Uint8Array) => Promise<number>,
+): Promise<{ parts: readonly number[]; last: Uint8Array }> {
+  const parts: Promise<number>[] = [];
+  let last: Uint8Array = new Uint8Array(0);
+  let bytes = 0;
+  for await (const piece of fullPieces(raw.pieces())) {
+    if (bytes > 0) {
+      await parts.at(-PIECES_IN_FLIGHT_MAX);
+      const part = put(last);
+      part.catch(() => {}); // Told below, by Promise.all; until then it is not "unhandled".
+      parts.push(part);
+    }
+    last = piece;
+    bytes += piece.byteLength;
+  }
+  assert(bytes === raw.size, `a mail of ${raw.size} bytes gave ${bytes}`);
+  assert(parts.length <= PARTS_MAX, `a mail in ${parts.length} parts`);
+  return { parts: await Promise.all(parts), last };
+}
+
+/** The same bytes in as few pieces as may be; nothing is copied where pieces are full or alone. */
+async function* fullPieces(pieces: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  let some: Uint8Array[] = [];
+  let bytes = 0;
+  const joined = (): Uint8Array =>
+    some.length === 1 && some[0] ? some[0] : Buffer.concat(some, bytes);
+  for await (const piece of pieces) {
+    assert(piece.byteLength <= MAIL_PIECE_BYTES_MAX, `a piece of ${piece.byteLength} bytes`);
+    if (bytes + piece.byteLength > MAIL_PIECE_BYTES_MAX) {
+      yield joined();
+      some = [];
+      bytes = 0;
+    }
+    some.push(piece);
+    bytes += piece.byteLength;
+  }
+  if (some.length > 0) yield joined();
+}
+
+/** The results in order; a bounded number at once. */
+async function inParallel<A, B>(
+  all: readonly A[],
+  each: (one: A, index: number) => Promise<B>,
+): Promise<B[]> {
+  const results: B[] = [];
+  for (let from = 0; from < all.length; from += PIECES_IN_FLIGHT_MAX) {
+    const some = all.slice(from, from + PIECES_IN_FLIGHT_MAX);
+    results.push(...(await Promise.all(some.map((one, i) => each(one, from + i)))));
+  }
+  return results;
+}
+
+// ── Headers ───────────────────────────────────────────────────────────────
+
+function subjectOf(where: Where, key: ListKey): string {
+  return where === 'held' ? held(key) : archive(key);
+}
+
+function refOf(where: MailRef['in'], seq: number, parts: readonly number[]): MailRef {
+  return parts.length === 0 ? { in: where, seq } : { in: where, seq, parts };
+}
+
+function copyOf(where: Where, message: Pick<Stored, 'seq' | 'header'>): MailRef {
+  return refOf(where, message.seq, partsOf(message.header(PARTS)));
+}
+
+/**
+ * JSON in ASCII, for headers: neither NATS nor a reader of it should have to guess at an encoding.
+ */
+function asciiJson(value: unknown): string {
+  return JSON.stringify(value ?? null).replace(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+function partsHeader(parts: readonly number[]): Readonly<Record<string, string>> {
+  return parts.length === 0 ? {} : { [PARTS]: JSON.stringify(parts) };
+}
+
+function partsOf(text: string): readonly number[] {
+  if (text === '') return [];
+  const parts: unknown = parseJson(PARTS, text);
+  const isValid =
+    Array.isArray(parts) &&
+    parts.length <= PARTS_MAX &&
+    parts.every((seq) => Number.isSafeInteger(seq) && seq > 0);
+  if (!isValid) throw new Error(`${PARTS} is not a list of sequences`);
+  return parts as readonly number[];
+}
+
+function envelopeOf(text: string): Envelope {
+  const value = parseJson(ENVELOPE, text) as Partial<Record<keyof Envelope, unknown>> | null;
+  const isText = (field: keyof Envelope): boolean => typeof value?.[field] === 'string';
+  const isValid =
+    (['sender', 'peer', 'helo', 'trace'] as const).every(isText) &&
+    Array.isArray(value?.recipients) &&
+    value.recipients.length > 0 &&
+    value.recipients.every((recipient) => typeof recipient === 'string') &&
+    Number.isSafeInteger(value.receivedAt);
+  if (!isValid) throw new Error(`${ENVELOPE} is not an envelope`);
+  return value as Envelope;
+}
+
+function parseJson(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${name} is not JSON`, { cause: error });
+  }
+}

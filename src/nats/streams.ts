@@ -1,0 +1,374 @@
+/**
+ * Every stream, bucket and durable consumer, and all their settings: the only place that states
+ * them.
+ *
+ * Streams are made once and then left alone: a setting that an operator changed is reported as
+ * drift at start and never changed back. Shares of the store add up to 99 %: at 100 % the server
+ * refuses every further stream (err 10047).
+ */
+import { OperatorError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { CLASSES, type Class } from '../mail/chunk.ts';
+import { MAIL_KINDS, type MailKind } from '../mail/envelope.ts';
+import { SLOTS } from '../mail/list-key.ts';
+import type { Nats } from './connect.ts';
+import { type ApiAnswer, type ApiError, apiRequest, failure } from './stored.ts';
+import { DUE, mail, mailboxOfSlot, outgoing } from './subjects.ts';
+
+export type StreamName =
+  | 'TROUPE_MAIL'
+  | 'TROUPE_MAILBOX'
+  | 'TROUPE_LEDGER'
+  | 'TROUPE_HELD'
+  | 'TROUPE_LATER'
+  | 'TROUPE_OUTGOING'
+  | 'TROUPE_RESULTS'
+  | 'TROUPE_BOUNCES'
+  | 'TROUPE_ARCHIVE'
+  | 'TROUPE_PARKED';
+
+export type BucketName = 'troupe_nodes' | 'troupe_slots' | 'troupe_directory' | 'troupe_site';
+
+/** What a site decides of its streams; the rest is ours. */
+export type StreamOptions = {
+  /** 1 on one machine, 3 in a cluster. */
+  readonly replicas: number;
+  /**
+   * The server's `max_file_store`, bytes, as fixed at the first start; `max_bytes` are shares of
+   * it.
+   */
+  readonly maxFileStore: number;
+  /**
+   * How long a chunk may be in hand without a sign of life, ms; 120 s unless a test wants less
+   * (design §7).
+   */
+  readonly outgoingAckWaitMs?: number;
+  readonly log: Log;
+};
+
+/** Largest stored message: a 512 KiB piece, record or command, and what describes it. */
+export const MESSAGE_BYTES_MAX = 768 * 1024;
+/**
+ * Parked messages carry why they were parked on top of the largest message there is. The server's
+ * max_payload.
+ */
+const PARKED_BYTES_MAX = 1024 * 1024;
+/** A mailbox command is decided soon or renewed every 3 s (design §4). */
+const MAILBOX_ACK_WAIT_MS = 10_000;
+export const OUTGOING_ACK_WAIT_MS = 120_000;
+/** Mail is parsed in a worker with a time limit well below this. */
+const MAIL_ACK_WAIT_MS = 30_000;
+const DUE_ACK_WAIT_MS = 30_000;
+/** Deliveries of one consumer in hand at once, all nodes together. */
+const ACK_PENDING_MAX = 1_024;
+
+/** The account's or the server's storage is all used or reserved (server/errors.json). */
+const NO_STORAGE = [10_002, 10_023, 10_028, 10_047];
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+type Setting = {
+  readonly subjects: readonly string[];
+  readonly retention: 'limits' | 'workqueue';
+  /** Parts of a hundred of the store. */
+  readonly share: number;
+  readonly maxAgeMs: number;
+  /** `new`: when full, refuse (452) rather than lose the oldest. */
+  readonly discard: 'new' | 'old';
+  readonly duplicateWindowMs: number;
+  readonly more?: Readonly<Record<string, unknown>>;
+};
+
+const KEPT = {
+  retention: 'limits',
+  discard: 'new',
+  duplicateWindowMs: 2 * MINUTE,
+  maxAgeMs: 0,
+} as const;
+
+const STREAMS: Readonly<Record<StreamName, Setting>> = {
+  TROUPE_MAIL: {
+    ...KEPT,
+    subjects: ['troupe.mail.>'],
+    share: 28,
+    maxAgeMs: 10 * DAY,
+    more: { allow_atomic: true },
+  },
+  TROUPE_MAILBOX: {
+    ...KEPT,
+    subjects: ['troupe.mailbox.*.*'],
+    retention: 'workqueue',
+    share: 5,
+  },
+  // For ever: an expired last record would reset the fence of its list to 0 (reliability §0.7).
+  TROUPE_LEDGER: {
+    ...KEPT,
+    subjects: ['troupe.ledger.*.*'],
+    share: 19,
+    more: { deny_delete: true },
+  },
+  TROUPE_HELD: { ...KEPT, subjects: ['troupe.held.*.*'], share: 2, maxAgeMs: 180 * DAY },
+  // Schedules refuse `discard: new` (err 10052), so `later.ts` looks for room before it puts.
+  TROUPE_LATER: {
+    ...KEPT,
+    subjects: ['troupe.later.>', `${DUE}.>`],
+    retention: 'workqueue',
+    discard: 'old',
+    share: 2,
+    more: { allow_msg_schedules: true },
+  },
+  TROUPE_OUTGOING: {
+    ...KEPT,
+    subjects: ['troupe.outgoing.*'],
+    retention: 'workqueue',
+    duplicateWindowMs: 2 * HOUR,
+    share: 15,
+    more: { allow_atomic: true },
+  },
+  TROUPE_RESULTS: {
+    ...KEPT,
+    subjects: ['troupe.results.>'],
+    discard: 'old',
+    share: 5,
+    maxAgeMs: 30 * DAY,
+  },
+  TROUPE_BOUNCES: { ...KEPT, subjects: ['troupe.bounces.*.*'], share: 5, maxAgeMs: 60 * DAY },
+  TROUPE_ARCHIVE: { ...KEPT, subjects: ['troupe.archive.*.*'], share: 15 },
+  TROUPE_PARKED: {
+    ...KEPT,
+    subjects: ['troupe.parked.*'],
+    discard: 'old',
+    share: 2,
+    maxAgeMs: 90 * DAY,
+    more: { max_msg_size: PARKED_BYTES_MAX },
+  },
+};
+
+/** The key-value buckets: all together 1 % of the store. A key's older values are not kept. */
+export const BUCKETS: Readonly<Record<BucketName, { share: number; ttlMs: number }>> = {
+  /** One lease a node; the only heartbeat (design §9). */
+  troupe_nodes: { share: 0.05, ttlMs: 15 * SECOND },
+  troupe_slots: { share: 0.05, ttlMs: 0 },
+  troupe_directory: { share: 0.8, ttlMs: 0 },
+  troupe_site: { share: 0.1, ttlMs: 0 },
+};
+
+/** The names of the durables: one a mail kind, one a slot, one a class, one for what is due. */
+export const mailDurable = (kind: MailKind): string => `mail_${kind}`;
+export const mailboxDurable = (slot: number): string => `mailbox_${slot}`;
+export const outgoingDurable = (cls: Class): string => `outgoing_${cls}`;
+export const DUE_DURABLE = 'due';
+
+/** The stream behind a bucket, as the key-value clients of NATS name it. */
+export const bucketStream = (bucket: BucketName): string => `KV_${bucket}`;
+
+type Config = Readonly<Record<string, unknown>> & { readonly name: string };
+type ConsumerConfig = Readonly<Record<string, unknown>> & {
+  readonly durable_name: string;
+  readonly filter_subject: string;
+};
+
+/**
+ * Makes what is missing, at once; says what differs. Throws OperatorError when the server cannot
+ * keep it.
+ */
+export async function ensureStreams(nats: Nats, options: StreamOptions): Promise<void> {
+  const wanted = streamConfigs(options);
+  const present = new Map((await listAll<Config>(nats, 'STREAM.LIST', 'streams')).map(named));
+  await Promise.all(
+    wanted.map(async (config) => {
+      const found = present.get(config.name);
+      if (found === undefined) await createStream(nats, config, options.log);
+      else reportDrift(options.log, { stream: config.name }, config, found);
+    }),
+  );
+  const byStream = Map.groupBy(consumerConfigs(options), ([stream]) => stream);
+  await Promise.all(
+    [...byStream].map(([stream, consumers]) =>
+      ensureConsumers(
+        nats,
+        stream,
+        consumers.map(([, config]) => config),
+        options.log,
+      ),
+    ),
+  );
+}
+
+async function ensureConsumers(
+  nats: Nats,
+  stream: StreamName,
+  wanted: readonly ConsumerConfig[],
+  log: Log,
+): Promise<void> {
+  const listed = await listAll<Config>(nats, `CONSUMER.LIST.${stream}`, 'consumers');
+  const present = new Map(listed.map(named));
+  await Promise.all(
+    wanted.map(async (config) => {
+      const consumer = config.durable_name;
+      const found = present.get(consumer);
+      if (found !== undefined) {
+        reportDrift(log, { stream, consumer }, config, found);
+        return;
+      }
+      const subject = `CONSUMER.CREATE.${stream}.${consumer}.${config.filter_subject}`;
+      await api(nats, subject, { stream_name: stream, config });
+    }),
+  );
+}
+
+/**
+ * Schedules and atomic batches are tried here: a server that does not know the fields drops or
+ * refuses them.
+ */
+async function createStream(nats: Nats, config: Config, log: Log): Promise<void> {
+  const answer = await apiRequest(nats, `$JS.API.STREAM.CREATE.${config.name}`, config);
+  if (answer.error !== undefined) throw refusal(config.name, answer.error);
+  const made = answer.config as Config;
+  for (const field of ['allow_atomic', 'allow_msg_schedules']) {
+    if (config[field] === true && made[field] !== true) throw lacks(field);
+  }
+  log.info({ stream: config.name }, 'stream made');
+}
+
+/**
+ * An answer that is no leader, or none yet, is tried again by whoever starts us; the rest an
+ * operator mends.
+ */
+function refusal(stream: string, error: ApiError): Error {
+  const words = `${error.description ?? 'no reason given'} (err ${error.err_code ?? 0})`;
+  if (NO_STORAGE.includes(error.err_code ?? 0)) {
+    return new OperatorError(
+      `the NATS server has no room for the stream ${stream}: ${words}`,
+      'Raise `max_file_store` in nats.conf, or free what other streams reserve.',
+    );
+  }
+  return error.code === 503 ? failure(error) : lacks(`the stream ${stream}: ${words}`);
+}
+
+function lacks(what: string): OperatorError {
+  return new OperatorError(
+    `the NATS server refuses ${what}`,
+    'Use nats-server 2.12.5 or newer (2.15 is recommended), with the nats.conf of Troupe.',
+  );
+}
+
+async function api(nats: Nats, subject: string, body: unknown): Promise<ApiAnswer> {
+  const answer = await apiRequest(nats, `$JS.API.${subject}`, body);
+  if (answer.error !== undefined) throw failure(answer.error);
+  return answer;
+}
+
+/** Settings of all streams, buckets included, in the words of the JetStream API. */
+export function streamConfigs(options: {
+  readonly replicas: number;
+  readonly maxFileStore: number;
+}): readonly Config[] {
+  const bytes = (share: number): number => Math.floor((options.maxFileStore * share) / 100);
+  const common = {
+    storage: 'file',
+    num_replicas: options.replicas,
+    allow_direct: false,
+    max_msg_size: MESSAGE_BYTES_MAX,
+  };
+  const streams = Object.entries(STREAMS).map(([name, setting]) => ({
+    ...common,
+    name,
+    subjects: setting.subjects,
+    retention: setting.retention,
+    discard: setting.discard,
+    max_age: nanoseconds(setting.maxAgeMs),
+    max_bytes: bytes(setting.share),
+    duplicate_window: nanoseconds(setting.duplicateWindowMs),
+    ...setting.more,
+  }));
+  const buckets = Object.entries(BUCKETS).map(([bucket, { share, ttlMs }]) => ({
+    ...common,
+    name: bucketStream(bucket as BucketName),
+    subjects: [`$KV.${bucket}.>`],
+    retention: 'limits',
+    discard: 'new',
+    max_msgs_per_subject: 1,
+    max_age: nanoseconds(ttlMs),
+    max_bytes: bytes(share),
+    duplicate_window: nanoseconds(ttlMs > 0 ? Math.min(ttlMs, 2 * MINUTE) : 2 * MINUTE),
+    allow_rollup_hdrs: true,
+    deny_delete: true,
+  }));
+  return [...streams, ...buckets];
+}
+
+/**
+ * Settings of all durables. No back-off: its first step would replace ack_wait (reliability §1).
+ */
+function consumerConfigs(options: StreamOptions): readonly [StreamName, ConsumerConfig][] {
+  const durable = (name: string, subject: string, ackWaitMs: number): ConsumerConfig => ({
+    durable_name: name,
+    filter_subject: subject,
+    deliver_policy: 'all',
+    ack_policy: 'explicit',
+    ack_wait: nanoseconds(ackWaitMs),
+    max_deliver: -1,
+    max_ack_pending: ACK_PENDING_MAX,
+  });
+  const slots = Array.from({ length: SLOTS }, (_, slot) => slot);
+  const outgoingAckWaitMs = options.outgoingAckWaitMs ?? OUTGOING_ACK_WAIT_MS;
+  return [
+    ...MAIL_KINDS.map((kind): [StreamName, ConsumerConfig] => [
+      'TROUPE_MAIL',
+      durable(mailDurable(kind), mail(kind), MAIL_ACK_WAIT_MS),
+    ]),
+    ...slots.map((slot): [StreamName, ConsumerConfig] => [
+      'TROUPE_MAILBOX',
+      durable(mailboxDurable(slot), mailboxOfSlot(slot), MAILBOX_ACK_WAIT_MS),
+    ]),
+    ...CLASSES.map((cls): [StreamName, ConsumerConfig] => [
+      'TROUPE_OUTGOING',
+      durable(outgoingDurable(cls), outgoing(cls), outgoingAckWaitMs),
+    ]),
+    ['TROUPE_LATER', durable(DUE_DURABLE, `${DUE}.>`, DUE_ACK_WAIT_MS)],
+  ];
+}
+
+const nanoseconds = (ms: number): number => ms * 1_000_000;
+
+/** Says where what we state and what is there differ; an operator may have had reasons. */
+function reportDrift(
+  log: Log,
+  which: Readonly<Record<string, string>>,
+  stated: Readonly<Record<string, unknown>>,
+  found: Readonly<Record<string, unknown>>,
+): void {
+  const drift: Record<string, { stated: unknown; is: unknown }> = {};
+  for (const [setting, value] of Object.entries(stated)) {
+    const is = found[setting];
+    if (JSON.stringify(is) === JSON.stringify(value)) continue;
+    if (is === undefined && (value === 0 || value === false)) continue; // Left out by the server.
+    drift[setting] = { stated: value, is };
+  }
+  if (Object.keys(drift).length > 0) {
+    log.warn({ ...which, drift }, 'the server keeps other settings than ours; they are left alone');
+  }
+}
+
+/** The pages that a list of the API may have: 100 × 256 entries. */
+const PAGES_MAX = 100;
+
+async function listAll<T>(nats: Nats, subject: string, field: string): Promise<readonly T[]> {
+  const all: T[] = [];
+  for (let page = 0; page < PAGES_MAX; page++) {
+    const answer = await api(nats, subject, { offset: all.length });
+    const entries = (answer[field] ?? []) as readonly { config: T }[];
+    for (const { config } of entries) all.push(config);
+    if (entries.length === 0 || all.length >= Number(answer.total)) break;
+  }
+  return all;
+}
+
+function named(config: Config): [string, Config] {
+  const name = config.name ?? config.durable_name;
+  return [String(name), config];
+}

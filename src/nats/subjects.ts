@@ -1,0 +1,49 @@
+/**
+ * Every subject, spelled once. No text from a user is ever a token of a stream's subject: lists stand by
+ * their key, slots by their number. Only `troupe.inspect.*` ends in an address, and nothing stores it.
+ */
+import { type ChunkId, type Class, chunkName } from '../mail/chunk.ts';
+import type { MailKind } from '../mail/envelope.ts';
+import { type ListKey, parseListKey, slotOf } from '../mail/list-key.ts';
+
+export const MAIL_PART = 'troupe.mail.part';
+export const DUE = 'troupe.due';
+export const OUTBOX_QUERY = 'troupe.outbox';
+export const PARKED = 'troupe.parked.>';
+export const LEDGERS = 'troupe.ledger.*.*';
+export const INSPECT = 'troupe.inspect';
+export const INSPECT_QUEUE_GROUP = 'inspect';
+
+export const mail = (kind: MailKind): string => `troupe.mail.${kind}`;
+export const mailbox = (key: ListKey): string => `troupe.mailbox.${slotOf(key)}.${key}`;
+export const mailboxOfSlot = (slot: number): string => `troupe.mailbox.${slot}.*`;
+export const ledger = (slot: number, topic: ListKey | 'owner'): string =>
+  `troupe.ledger.${slot}.${topic}`;
+export const ledgerOfSlot = (slot: number): string => `troupe.ledger.${slot}.*`;
+export const held = (key: ListKey): string => `troupe.held.${slotOf(key)}.${key}`;
+export const archive = (key: ListKey): string => `troupe.archive.${slotOf(key)}.${key}`;
+export const later = (id: string): string => `troupe.later.${id}`;
+export const outgoing = (cls: Class): string => `troupe.outgoing.${cls}`;
+export const results = (id: ChunkId): string => `troupe.results.${slotOf(id.key)}.${chunkName(id)}`;
+export const parked = (where: string): string => `troupe.parked.${where}`;
+export const ask = (key: ListKey): string => `troupe.ask.${slotOf(key)}.${key}`;
+export const askOfSlot = (slot: number): string => `troupe.ask.${slot}.*`;
+export const inspectList = (address: string): string => `${INSPECT}.list.${address}`;
+export const inspectSlot = (slot: number): string => `${INSPECT}.slot.${slot}`;
+/** Without a name: whichever node answers speaks of itself. */
+export const inspectNode = (node: string | null): string =>
+  node === null ? `${INSPECT}.node` : `${INSPECT}.node.${node}`;
+
+const QUEUES =
+  /^troupe\.(?:mail\.(?:post|command|owner|bounce)|mailbox\.\d+\.[a-z2-7]{26}|outgoing\.[a-z]+|due\.[a-z0-9.-]+)$/;
+
+/** True for what runners take from: what a parked message may be sent back to. */
+export const isQueueSubject = (subject: string): boolean => QUEUES.test(subject);
+
+/** The slot and topic of a ledger, mailbox or ask subject; null if it is none. */
+export function partsOf(subject: string): { slot: number; topic: ListKey | 'owner' } | null {
+  const [, , slot, topic] = subject.split('.');
+  if (slot === undefined || topic === undefined || !/^\d+$/.test(slot)) return null;
+  const key = topic === 'owner' ? topic : parseListKey(topic);
+  return key === null ? null : { slot: Number(slot), topic: key };
+}

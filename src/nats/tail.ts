@@ -1,0 +1,282 @@
+/**
+ * A tail: what a stream holds on a subject above a sequence, then each new message, without end.
+ *
+ * A push consumer that acknowledges nothing and lives in the server's memory. It is thrown away and
+ * made again after the last sequence seen whenever it may have missed something: the connection was
+ * lost, its heartbeats stopped, or a number is missing in its count. So a reader sees every message
+ * once, in order, whatever happens to the server meanwhile.
+ */
+import { createInbox, type Msg, type MsgHdrs, nuid, type Subscription } from 'nats';
+import { systemClock } from '../clock.ts';
+import { MailError, textOf } from '../errors.ts';
+import type { Nats } from './connect.ts';
+import { apiRequest, failure } from './stored.ts';
+
+/** The server speaks at least this often when nothing is published, ms. */
+const HEARTBEAT_MS = 2_000;
+/** After this long a silence the consumer is taken for lost, ms. */
+const SILENCE_MS_MAX = 3 * HEARTBEAT_MS;
+/** The server forgets a consumer that nobody listens to, ms. */
+const FORGOTTEN_MS = 30_000;
+const REOPEN_DELAY_MS = 100;
+const REOPEN_DELAY_MS_MAX = 2_000;
+
+export type TailMessage = {
+  readonly subject: string;
+  readonly seq: number;
+  readonly data: Uint8Array;
+  /** '' if absent. */
+  header(name: string): string;
+};
+
+export type TailOf = {
+  readonly stream: string;
+  /** May have wildcards. */
+  readonly subject: string;
+  /** Starts above this sequence; 0 for all there is. */
+  readonly after: number;
+  /** Leaves the payloads on the server. */
+  readonly headersOnly?: boolean;
+};
+
+/**
+ * All there is, then `ready` once, then each new message until the signal aborts. While NATS is
+ * away it waits. Throws only when the stream is shorter than what was already read: it was restored
+ * or replaced, and what this reader knows is no longer true.
+ */
+export async function* tail(
+  nats: Nats,
+  of: TailOf,
+  signal: AbortSignal,
+): AsyncGenerator<TailMessage | 'ready', void, void> {
+  let last = of.after;
+  let isReady = false;
+  while (!signal.aborted) {
+    const session = await openPatiently(nats, of, last, signal);
+    if (session === null) return;
+    try {
+      if (!isReady && session.pending === 0) {
+        isReady = true;
+        yield 'ready';
+      }
+      for (;;) {
+        const next = await session.next();
+        if (next === null) break;
+        last = next.seq;
+        yield next;
+        if (!isReady && (next.pending === 0 || next.count >= session.pending)) {
+          isReady = true;
+          yield 'ready';
+        }
+      }
+    } finally {
+      session.close();
+    }
+  }
+}
+
+type Counted = TailMessage & { readonly pending: number; readonly count: number };
+type Session = {
+  /** Messages that were there when it was opened. */
+  readonly pending: number;
+  /** Null when the session is over and another must be opened, or the signal aborted. */
+  next(): Promise<Counted | null>;
+  close(): void;
+};
+
+async function openPatiently(
+  nats: Nats,
+  of: TailOf,
+  last: number,
+  signal: AbortSignal,
+): Promise<Session | null> {
+  let delayMs = REOPEN_DELAY_MS;
+  while (!signal.aborted) {
+    try {
+      if (last > of.after) await checkNotShorter(nats, of.stream, last);
+      return await open(nats, of, last, signal);
+    } catch (error) {
+      if (!(error instanceof MailError)) throw error;
+      const why = textOf(error.cause ?? error);
+      nats.log.debug({ stream: of.stream, error: why }, 'cannot follow the stream yet');
+    }
+    await systemClock.sleep(delayMs, signal);
+    delayMs = Math.min(2 * delayMs, REOPEN_DELAY_MS_MAX);
+  }
+  return null;
+}
+
+async function checkNotShorter(nats: Nats, stream: string, last: number): Promise<void> {
+  const answer = await apiRequest(nats, `$JS.API.STREAM.INFO.${stream}`, {});
+  if (answer.error !== undefined) throw failure(answer.error);
+  const { last_seq: end } = answer.state as { readonly last_seq: number };
+  if (end >= last) return;
+  throw new Error(`${stream} ends at ${end}, but ${last} was already read: it was replaced`);
+}
+
+async function open(nats: Nats, of: TailOf, last: number, signal: AbortSignal): Promise<Session> {
+  const { nc } = nats;
+  const inbox = createInbox();
+  const subscription = nc.subscribe(inbox, {
+    callback: (error, msg) => (error === null ? arrivals.take(msg) : arrivals.end()),
+  });
+  const arrivals = collect(nats, subscription, signal);
+  try {
+    const name = `tail_${nuid.next()}`;
+    const config = { ...consumerOf(of, last), name, deliver_subject: inbox };
+    const answer = await apiRequest(nats, `$JS.API.CONSUMER.CREATE.${of.stream}.${name}`, {
+      stream_name: of.stream,
+      config,
+    });
+    if (answer.error !== undefined) throw failure(answer.error);
+    return {
+      pending: answer.num_pending as number,
+      next: arrivals.next,
+      close: () => {
+        arrivals.close();
+        if (nats.isConnected()) nc.publish(`$JS.API.CONSUMER.DELETE.${of.stream}.${name}`);
+      },
+    };
+  } catch (error) {
+    arrivals.close();
+    throw error;
+  }
+}
+
+function consumerOf(of: TailOf, last: number): Readonly<Record<string, unknown>> {
+  return {
+    filter_subject: of.subject,
+    deliver_policy: 'by_start_sequence',
+    opt_start_seq: last + 1,
+    ack_policy: 'none',
+    max_deliver: 1,
+    headers_only: of.headersOnly ?? false,
+    flow_control: true,
+    idle_heartbeat: HEARTBEAT_MS * 1e6,
+    inactive_threshold: FORGOTTEN_MS * 1e6,
+    mem_storage: true,
+    num_replicas: 1,
+  };
+}
+
+type Arrivals = {
+  take(msg: Msg): void;
+  /** What has arrived may still be read; then it is over. */
+  end(): void;
+  next(): Promise<Counted | null>;
+  close(): void;
+};
+
+/** Keeps what arrived until it is read, in order; over as soon as something may be missing. */
+function collect(nats: Nats, subscription: Subscription, signal: AbortSignal): Arrivals {
+  const isComplete = countFrom(0);
+  let arrived: Msg[] = [];
+  let read = 0;
+  let isOver = false;
+  let heardAt = performance.now();
+  let wake = (): void => {};
+  const end = (): void => {
+    isOver = true;
+    wake();
+  };
+  const silence = onSilence(() => heardAt, end);
+  const forgetConnection = nats.onChange(end);
+  signal.addEventListener('abort', end, { once: true });
+  return {
+    take(msg) {
+      heardAt = performance.now();
+      if (isOver) return;
+      if (isComplete(msg)) arrived.push(msg);
+      else isOver = true;
+      wake();
+    },
+    end,
+    async next() {
+      while (!signal.aborted) {
+        const msg = arrived[read];
+        if (msg === undefined) {
+          if (isOver) return null;
+          arrived = [];
+          read = 0;
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+          continue;
+        }
+        read += 1;
+        if (msg.headers?.code !== CONTROL) return counted(msg);
+        letFlow(nats, msg, msg.headers);
+      }
+      return null;
+    },
+    close() {
+      end();
+      clearInterval(silence);
+      forgetConnection();
+      signal.removeEventListener('abort', end);
+      subscription.unsubscribe();
+    },
+  };
+}
+
+/** Looks now and then whether the server still speaks; does not keep the process alive. */
+function onSilence(heardAt: () => number, then: () => void): NodeJS.Timeout {
+  const look = (): void => {
+    if (performance.now() - heardAt() > SILENCE_MS_MAX) then();
+  };
+  return setInterval(look, HEARTBEAT_MS).unref();
+}
+
+/**
+ * Heartbeats and flow control have this status; any other status says that the consumer is gone.
+ */
+const CONTROL = 100;
+
+/** True for each message that follows the one before it by the server's own count. */
+function countFrom(start: number): (msg: Msg) => boolean {
+  let count = start;
+  return (msg) => {
+    const status = msg.headers?.code ?? 0;
+    if (status === CONTROL) {
+      const sent = msg.headers?.get('Nats-Last-Consumer') ?? '';
+      return sent === '' || Number(sent) === count;
+    }
+    count += 1;
+    return status === 0 && numbersOf(msg).count === count;
+  };
+}
+
+/**
+ * Answers flow control only once all before it was read, so that no more waits here than the server
+ * allows.
+ */
+function letFlow(nats: Nats, msg: Msg, headers: MsgHdrs): void {
+  if (msg.reply) msg.respond();
+  const stalled = headers.get('Nats-Consumer-Stalled');
+  if (stalled !== '') nats.nc.publish(stalled);
+}
+
+function counted(msg: Msg): Counted {
+  const { headers } = msg;
+  return {
+    ...numbersOf(msg),
+    subject: msg.subject,
+    data: msg.data,
+    header: (name) => headers?.get(name) ?? '',
+  };
+}
+
+/**
+ * The numbers in a delivery's reply subject (NATS ADR-15):
+ * `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>. <count>.<time>.<pending>`, or with the
+ * domain and account before the stream.
+ */
+function numbersOf(msg: Msg): { seq: number; count: number; pending: number } {
+  const tokens = (msg.reply ?? '').split('.');
+  const from = tokens.length > 9 ? 7 : 5;
+  return {
+    seq: Number(tokens[from]),
+    count: Number(tokens[from + 1]),
+    pending: Number(tokens[from + 3]),
+  };
+}

@@ -1,0 +1,80 @@
+/** What a journal must show, the one on LMDB and the fake alike. */
+import { describe, expect, test } from 'vitest';
+import type { Clock, Journal, Suspects } from '../../src/world.ts';
+import { createFakeClock } from '../support/fake/clock.ts';
+
+export type JournalUnderTest = {
+  readonly journal: Journal;
+  readonly suspects: Suspects;
+  close(): Promise<void>;
+};
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+export function journalContract(
+  name: string,
+  start: (clock: Clock) => Promise<JournalUnderTest>,
+): void {
+  describe(`${name} as Journal`, () => {
+    const clock = createFakeClock();
+    const within = async (use: (it: JournalUnderTest) => Promise<void>): Promise<void> => {
+      const it = await start(clock);
+      try {
+        await use(it);
+      } finally {
+        await it.close();
+      }
+    };
+
+    test('holds each chunk that is open, and whom it has as accepted', () =>
+      within(async ({ journal }) => {
+        journal.open('one', 'token', bytes('chunk one'));
+        journal.open('two', '', bytes('chunk two'));
+        await Promise.all([journal.accepted('one', [1, 2]), journal.accepted('one', [7])]);
+        await journal.accepted('one', [3]);
+        expect(journal.acceptedOf('one')).toEqual([1, 2, 7, 3]);
+        expect(journal.held()).toMatchObject([
+          { name: 'one', ackToken: 'token', accepted: [1, 2, 7, 3], renewedAt: clock.now() },
+          { name: 'two', ackToken: '', accepted: [] },
+        ]);
+        expect(Buffer.from(journal.held()[0]?.data ?? []).toString()).toBe('chunk one');
+      }));
+
+    test('a chunk that is opened again keeps whom it has, under its new token', () =>
+      within(async ({ journal }) => {
+        journal.open('one', 'first', bytes('x'));
+        await journal.accepted('one', [5]);
+        journal.open('one', 'second', bytes('x'));
+        expect(journal.held()).toMatchObject([{ ackToken: 'second', accepted: [5] }]);
+      }));
+
+    test('a chunk that is closed is forgotten, and what is noted of it after is nothing', () =>
+      within(async ({ journal }) => {
+        journal.open('one', '', bytes('x'));
+        await journal.accepted('one', [5]);
+        journal.close('one');
+        journal.close('one');
+        await journal.accepted('one', [6]);
+        expect([journal.held(), journal.acceptedOf('one')]).toEqual([[], []]);
+        journal.open('one', '', bytes('x'));
+        expect(journal.acceptedOf('one')).toEqual([]);
+      }));
+
+    test('a renewal moves the time on', () =>
+      within(async ({ journal }) => {
+        journal.open('one', '', bytes('x'));
+        await clock.advance(1_000);
+        journal.renewed('one');
+        journal.renewed('not open');
+        expect(journal.held().map((chunk) => chunk.renewedAt)).toEqual([clock.now()]);
+      }));
+
+    test('a suspect that was ended begins anew; one that was not has died once more', () =>
+      within(async ({ suspects }) => {
+        expect(suspects.begin('a')).toBe(0);
+        suspects.end('a');
+        expect(suspects.begin('a')).toBe(0);
+        expect([suspects.begin('a'), suspects.begin('a')]).toEqual([1, 2]);
+      }));
+  });
+}

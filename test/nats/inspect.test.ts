@@ -1,0 +1,160 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { MailError } from '../../src/errors.ts';
+import type { Nats } from '../../src/nats/connect.ts';
+import { serveInspect, serveOutbox } from '../../src/nats/inspect.ts';
+import type { Captured } from '../../src/world.ts';
+import { connectTo, type NatsServer, startNats } from '../support/nats.ts';
+
+let server: NatsServer;
+let node: Nats;
+let caller: Nats;
+const serving: { close(): void | Promise<void> }[] = [];
+
+beforeAll(async () => {
+  server = await startNats();
+  node = await connectTo(server, 'node');
+  caller = await connectTo(server, 'caller');
+});
+afterAll(async () => {
+  await Promise.all(serving.map((one) => one.close()));
+  await Promise.all([node?.close(), caller?.close()]);
+  await server?.stop();
+});
+
+const inspect = async (what: string) => {
+  const reply = await caller.nc.request(`troupe.inspect.${what}`, '', { timeout: 5_000 });
+  return reply.json<unknown>();
+};
+
+function inspectionOf(nodeId: string) {
+  return {
+    nodeId,
+    list: async (address: string) => {
+      if (address.startsWith('none@')) return null;
+      if (address.startsWith('away@')) throw new MailError(451, '4.3.0', 'not now');
+      if (address.startsWith('bug@')) throw new TypeError('secret of /var/lib');
+      return { address };
+    },
+    node: () => ({ node: nodeId }),
+    slot: (slot: number) => ({ slot }),
+    route: (name: string) => (name === 'smart.host' ? { name } : null),
+  };
+}
+
+describe('inspection', () => {
+  beforeAll(async () => {
+    serving.push(await serveInspect(node, inspectionOf('n1')));
+    serving.push(await serveInspect(node, inspectionOf('n2')));
+    await node.nc.flush();
+  });
+
+  test('an address is inspected by its own name, dots and all', async () => {
+    expect(await inspect('list.dev.team@lists.example.org')).toEqual({
+      address: 'dev.team@lists.example.org',
+    });
+  });
+
+  test('one of many nodes answers, and only one', async () => {
+    const inbox = caller.nc.subscribe('inbox.many');
+    caller.nc.publish('troupe.inspect.list.dev@example.org', '', { reply: 'inbox.many' });
+    await inspect('list.dev@example.org');
+    await inspect('node.n1');
+    await inspect('node.n2');
+    await caller.nc.flush();
+    expect(inbox.getReceived()).toBe(1);
+    inbox.unsubscribe();
+  });
+
+  test('a node is inspected by its id, any node without', async () => {
+    expect(await inspect('node.n1')).toEqual({ node: 'n1' });
+    expect(await inspect('node.n2')).toEqual({ node: 'n2' });
+    expect(await inspect('node')).toMatchObject({ node: expect.stringMatching(/^n[12]$/) });
+    await expect(inspect('node.n3')).rejects.toMatchObject({ code: '503' });
+  });
+
+  test('slots and routes are inspected by number and name', async () => {
+    expect(await inspect('slot.63')).toEqual({ slot: 63 });
+    expect(await inspect('route.smart.host')).toEqual({ name: 'smart.host' });
+  });
+
+  test.each([
+    ['list.none@example.org', { code: 550, status: '5.1.1' }],
+    ['list.not-an-address', { code: 501, status: '5.1.3' }],
+    ['list.away@example.org', { code: 451, text: 'not now' }],
+    ['list.bug@example.org', { code: 451, text: expect.not.stringContaining('var') }],
+    ['slot.64', { code: 501 }],
+    ['slot.x', { code: 501 }],
+    ['route.other', { code: 550 }],
+  ])(
+    'what cannot be answered is an error in JSON and for the tools of NATS: %s',
+    async (what, error) => {
+      const reply = await caller.nc.request(`troupe.inspect.${what}`);
+      expect(reply.json()).toMatchObject({ error });
+      expect(reply.headers?.get('Nats-Service-Error-Code')).toMatch(/^\d+$/);
+    },
+  );
+
+  test('the nodes are found as a NATS micro service', async () => {
+    const reply = await caller.nc.request('$SRV.INFO.troupe');
+    const info = reply.json<{ endpoints: { subject: string }[]; metadata: { node: string } }>();
+    expect(info.metadata.node).toMatch(/^n[12]$/);
+    expect(info.endpoints.map(({ subject }) => subject)).toEqual([
+      'troupe.inspect.list.>',
+      'troupe.inspect.slot.>',
+      'troupe.inspect.route.>',
+      'troupe.inspect.node',
+      `troupe.inspect.node.${info.metadata.node}`,
+    ]);
+  });
+
+  test('a closed node is asked no more', async () => {
+    const third = await serveInspect(node, inspectionOf('n3'));
+    await node.nc.flush();
+    expect(await inspect('node.n3')).toEqual({ node: 'n3' });
+    await third.close();
+    await node.nc.flush();
+    await expect(inspect('node.n3')).rejects.toMatchObject({ code: '503' });
+  });
+});
+
+describe('the outbox over NATS', () => {
+  const mails: readonly Captured[] = [2, 1].map((id) => ({
+    id,
+    at: 1_000 + id,
+    sender: '',
+    recipients: ['ann@example.org'],
+    message: new TextEncoder().encode(`Subject: Mail ${id}\r\n\r\nÄ body.\r\n`),
+  }));
+  const ask = async (request: unknown) =>
+    (await caller.nc.request('troupe.outbox', JSON.stringify(request))).json<unknown>();
+
+  beforeAll(async () => {
+    serving.push(
+      serveOutbox(node, {
+        list: (before, limit) =>
+          mails.filter(({ id }) => before === null || id < before).slice(0, limit),
+        get: (id) => mails.find((mail) => mail.id === id) ?? null,
+        count: () => mails.length,
+      }),
+    );
+    await node.nc.flush();
+  });
+
+  test('shows captured mail newest first, in pages', async () => {
+    expect(await ask({ limit: 1 })).toMatchObject({ count: 2, mails: [{ id: 2 }] });
+    expect(await ask({ before: 2 })).toMatchObject({ mails: [{ id: 1, subject: 'Mail 1' }] });
+    const all = (await caller.nc.request('troupe.outbox')).json<{ mails: unknown[] }>();
+    expect(all.mails).toHaveLength(2);
+  });
+
+  test('shows one mail whole, byte for byte', async () => {
+    const { mail } = (await ask({ id: 2 })) as { mail: { raw: string } };
+    expect(Buffer.from(mail.raw, 'base64')).toEqual(Buffer.from(mails[0]?.message ?? []));
+    expect(await ask({ id: 3 })).toEqual({ mail: null });
+  });
+
+  test('what is no JSON is answered by an error', async () => {
+    const reply = await caller.nc.request('troupe.outbox', '{');
+    expect(reply.json()).toMatchObject({ error: { status: expect.any(String) } });
+  });
+});

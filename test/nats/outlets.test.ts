@@ -1,0 +1,160 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { slotOf } from '../../src/mail/list-key.ts';
+import { decodeAsked, decodeChunk } from '../../src/nats/codec.ts';
+import {
+  BATCH_FROM,
+  mailboxOut,
+  outgoingOut,
+  parkedOut,
+  resultsOf,
+} from '../../src/nats/outlets.ts';
+import { mailboxQueue, outgoingQueue } from '../../src/nats/queue.ts';
+import { newKey } from '../contract/ledger.ts';
+import { taker } from '../contract/queue.ts';
+import { aChunk, aResult } from '../support/chunk.ts';
+import { type Site, startSite } from '../support/nats.ts';
+
+let site: Site;
+beforeAll(async () => {
+  site = await startSite();
+});
+afterAll(() => site.stop());
+beforeEach(async () => {
+  await site.nats.jsm.streams.purge('TROUPE_OUTGOING');
+  await site.nats.jsm.streams.purge('TROUPE_PARKED');
+});
+
+const delivery = (
+  subject: string,
+  seq: number,
+  data: Uint8Array,
+  headers: Record<string, string> = {},
+) => ({ subject, seq, data, header: (name: string) => headers[name] ?? '' });
+
+test('a command reaches the mailbox of its list’s slot, once', async () => {
+  const [key, other] = [newKey(), newKey()];
+  const asked = { id: 'timer.1', command: { type: 'tell-moderators' } };
+  const mailbox = mailboxOut(site.publisher);
+  await mailbox.put(key, asked);
+  await mailbox.put(key, asked);
+  await mailbox.put(other, asked); // The same id for another list is another command.
+  const { state } = await site.nats.jsm.streams.info('TROUPE_MAILBOX');
+  expect(state.messages).toBe(2);
+  const queue = taker(mailboxQueue(site.nats, slotOf(key)), 4);
+  const taken = await queue.next();
+  expect(taken?.subject).toBe(`troupe.mailbox.${slotOf(key)}.${key}`);
+  expect(decodeAsked(taken?.data ?? new Uint8Array())).toEqual(asked);
+  taken?.ack();
+  await queue.stop();
+});
+
+test.each([3, BATCH_FROM, 1_200])(
+  '%d chunks are put whole, and putting them again adds none',
+  async (count) => {
+    const key = newKey();
+    const chunks = Array.from({ length: count }, (_, i) => aChunk({ key, chunk: `${i}` }));
+    const outgoing = outgoingOut(site.publisher);
+    await outgoing.put(chunks);
+    await outgoing.put(chunks);
+    const { state } = await site.nats.jsm.streams.info('TROUPE_OUTGOING');
+    expect(state.messages).toBe(count);
+    const queue = taker(outgoingQueue(site.nats, 'post'), 4);
+    const first = await queue.next();
+    expect(decodeChunk(first?.data ?? new Uint8Array())).toEqual(chunks[0]);
+    first?.giveBack();
+    await queue.stop();
+  },
+);
+
+test('a chunk goes to the queue of its class', async () => {
+  const key = newKey();
+  await outgoingOut(site.publisher).put([
+    aChunk({ key, chunk: '0', class: 'bulk' }),
+    aChunk({ key, chunk: '1', class: 'retry' }),
+  ]);
+  expect((await outgoingQueue(site.nats, 'bulk').depth()).waiting).toBe(1);
+  expect((await outgoingQueue(site.nats, 'retry').depth()).waiting).toBe(1);
+  expect((await outgoingQueue(site.nats, 'post').depth()).waiting).toBe(0);
+});
+
+test('the last result is that of exactly this chunk and try', async () => {
+  const results = resultsOf(site.nats, site.publisher);
+  const chunk = aChunk({ key: newKey() });
+  expect(await results.last(chunk)).toBeNull();
+  await results.tell(chunk, aResult({ kind: 'part' }));
+  await results.tell({ ...chunk, try: 1 }, aResult({ route: 'other' }));
+  await results.tell({ ...chunk, chunk: '0-1' }, aResult({ route: 'another' }));
+  expect(await results.last(chunk)).toEqual(aResult({ kind: 'part' }));
+  await results.tell(chunk, aResult({ kind: 'done' }));
+  expect(await results.last(chunk)).toEqual(aResult({ kind: 'done' }));
+});
+
+async function parked(seq: number) {
+  return site.nats.jsm.streams.getMessage('TROUPE_PARKED', { seq });
+}
+
+test('what is parked is whole, with where it came from and why', async () => {
+  const why = `cannot read:\r\nNats-Rollup: all\n\u0000ü ${'x'.repeat(2_000)}`;
+  const headers = { 'Troupe-Envelope': '{"sender":""}', 'Nats-Msg-Id': 'old' };
+  const data = Buffer.from([0, 255, 13, 10]);
+  const out = parkedOut(site.nats, site.publisher);
+  await out.put('incoming', delivery('troupe.mail.post', 42, data, headers), why);
+  const { state } = await site.nats.jsm.streams.info('TROUPE_PARKED');
+  const message = await parked(state.last_seq);
+  expect(message.subject).toBe('troupe.parked.incoming');
+  expect(Buffer.compare(message.data, data)).toBe(0);
+  const found = Object.fromEntries(
+    message.header.keys().map((name) => [name, message.header.values(name)]),
+  );
+  expect(found['Troupe-From-Subject']).toEqual(['troupe.mail.post']);
+  expect(found['Troupe-From-Seq']).toEqual(['42']);
+  expect(found['Troupe-Envelope']).toEqual(['{"sender":""}']);
+  expect(found['Troupe-Why']?.[0]).toMatch(/^cannot read: Nats-Rollup: all x+$/);
+  expect(found['Troupe-Why']?.[0]?.length).toBeLessThanOrEqual(500);
+  expect(Object.keys(found).filter((name) => name.startsWith('Nats-'))).toEqual([]);
+});
+
+test('the largest message there is can be parked', async () => {
+  const data = new Uint8Array(768 * 1024 - 200);
+  const out = parkedOut(site.nats, site.publisher);
+  await out.put('outgoing', delivery('troupe.outgoing.post', 1, data), 'x'.repeat(5_000));
+  const { state } = await site.nats.jsm.streams.info('TROUPE_PARKED');
+  expect(state.messages).toBe(1);
+});
+
+test('the parts of a large mail are parked with it', async () => {
+  const { publisher } = site;
+  const parts = [
+    (await publisher.publish('troupe.mail.part', Buffer.from('one'))).seq,
+    (await publisher.publish('troupe.mail.part', Buffer.from('two'))).seq,
+  ];
+  const headers = { 'Troupe-Parts': JSON.stringify([...parts, 999_999]) };
+  const mail = delivery('troupe.mail.post', 99, Buffer.from('three'), headers);
+  await parkedOut(site.nats, publisher).put('incoming', mail, 'why');
+  const { state } = await site.nats.jsm.streams.info('TROUPE_PARKED');
+  expect(state.messages).toBe(3);
+  const found = await Promise.all([parked(state.last_seq - 2), parked(state.last_seq - 1)]);
+  expect(found.map((message) => [message.string(), message.header.get('Troupe-From-Seq')])).toEqual(
+    [
+      ['one', `${parts[0]}`],
+      ['two', `${parts[1]}`],
+    ],
+  );
+  expect((await parked(state.last_seq)).header.get('Troupe-Parts')).toBe(headers['Troupe-Parts']);
+});
+
+test.each(['not JSON', '{}', '[-1, "x", null]', '[1e99]'])(
+  'a mail whose list of parts cannot be read is parked all the same: %j',
+  async (list) => {
+    const mail = delivery('troupe.mail.post', 5, Buffer.from('x'), { 'Troupe-Parts': list });
+    await parkedOut(site.nats, site.publisher).put('incoming', mail, 'why');
+    const { state } = await site.nats.jsm.streams.info('TROUPE_PARKED');
+    expect(state.messages).toBe(1);
+  },
+);
+
+test.each(['', 'a.b', '*', 'a b', 'Incoming'])('no other word names where: %j', async (where) => {
+  const mail = delivery('troupe.mail.post', 5, Buffer.from('x'));
+  const doing = parkedOut(site.nats, site.publisher).put(where, mail, 'why');
+  await expect(doing).rejects.toThrow('not one token');
+});

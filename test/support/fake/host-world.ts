@@ -1,0 +1,91 @@
+/** A whole world for the host, in memory: what a crash leaves (ledger, queues, rows) can be handed to the next host. */
+import type { Command } from '../../../actors/protocol.ts';
+import type { HostWorld } from '../../../src/host/world.ts';
+import { silentLog } from '../../../src/log.ts';
+import type { Chunk } from '../../../src/mail/chunk.ts';
+import type { ListKey } from '../../../src/mail/list-key.ts';
+import { SLOTS } from '../../../src/mail/list-key.ts';
+import { encodeAsked } from '../../../src/nats/codec.ts';
+import { mailbox } from '../../../src/nats/subjects.ts';
+import type { Asked, Rows } from '../../../src/world.ts';
+import { createFakeClock, type FakeClock } from './clock.ts';
+import { createFakeDisk } from './disk.ts';
+import { createFakeLater, type FakeLater } from './later.ts';
+import { createFakeLedger, type FakeLedger } from './ledger.ts';
+import { createFakeMailStore, type FakeMailStore } from './mail-store.ts';
+import { createFakeQueue, type FakeQueue } from './queue.ts';
+import { fakeRows } from './rows.ts';
+
+export type FakeHostWorld = HostWorld & {
+  readonly clock: FakeClock;
+  readonly ledger: FakeLedger;
+  readonly later: FakeLater<Command>;
+  readonly mail: FakeMailStore;
+  /** Every chunk that was put, repeats too. */
+  readonly put: Chunk[];
+  /** Thrown by outgoing while set. */
+  outgoingError: Error | null;
+  readonly directory: Map<string, string>;
+  readonly parkedWhy: string[];
+  readonly disk: ReturnType<typeof createFakeDisk>;
+  send(key: ListKey, asked: Asked<Command>): void;
+  readonly queues: readonly FakeQueue[];
+};
+
+const GIGABYTE = 1024 ** 3;
+
+/** `before` is the world of a host that is gone: what was durable in it is taken over, its rows unless others are given. */
+export function fakeHostWorld(before: FakeHostWorld | null = null, rows?: Rows): FakeHostWorld {
+  const clock = before?.clock ?? createFakeClock();
+  const queues =
+    before?.queues ??
+    Array.from({ length: SLOTS }, (_, slot) => createFakeQueue({ name: `mailbox_${slot}`, clock }));
+  const put: Chunk[] = before?.put ?? [];
+  const directory = before?.directory ?? new Map<string, string>();
+  const parkedWhy: string[] = [];
+  const queueOf = (slot: number): FakeQueue => {
+    const queue = queues[slot];
+    if (queue === undefined) throw new Error(`no slot ${slot}`);
+    return queue;
+  };
+  const world: FakeHostWorld = {
+    node: 'n1',
+    web: () => 'http://lists.example',
+    clock,
+    ledger: before?.ledger ?? createFakeLedger(),
+    rows: rows ?? before?.rows ?? fakeRows(),
+    mailbox: queueOf,
+    later: before?.later ?? createFakeLater<Command>(clock, createFakeQueue({ clock })),
+    outgoing: {
+      put: async (chunks) => {
+        if (world.outgoingError !== null) throw world.outgoingError;
+        put.push(...chunks);
+      },
+    },
+    mail: before?.mail ?? createFakeMailStore(),
+    parked: {
+      put: async (_where, _delivery, why) => {
+        parkedWhy.push(why);
+      },
+    },
+    publishDirectory: async (address, _key, state) => {
+      directory.set(address, state);
+    },
+    disk: createFakeDisk(GIGABYTE),
+    log: silentLog,
+    meter: { count: () => {}, observe: () => {} },
+    nextTick: (run) => setImmediate(run),
+    put,
+    outgoingError: null,
+    directory,
+    parkedWhy,
+    queues,
+    send: (key, asked) => {
+      const subject = mailbox(key);
+      queueOf(Number(subject.split('.')[2])).put(subject, encodeAsked(asked), {
+        id: `${key}.${asked.id}`,
+      });
+    },
+  };
+  return world;
+}

@@ -1,0 +1,137 @@
+/**
+ * Raw mail in memory, in messages and parts as the real store keeps it, held to the same contract.
+ */
+import type { MailError } from '../../../src/errors.ts';
+import {
+  MAIL_PIECE_BYTES_MAX,
+  type MailKind,
+  type MailRef,
+  type RawMail,
+} from '../../../src/mail/envelope.ts';
+import { encodeMail } from '../../../src/nats/mail-store.ts';
+import { mail } from '../../../src/nats/subjects.ts';
+import type { MailStore } from '../../../src/world.ts';
+
+/** A message of MAIL as a consumer would get it; `decodeMail` and `mailRefOf` read it. */
+export type FakeMail = {
+  readonly kind: MailKind;
+  readonly subject: string;
+  readonly seq: number;
+  readonly data: Uint8Array;
+  header(name: string): string;
+};
+
+export type FakeMailStore = MailStore & {
+  /** What was accepted, oldest first. */
+  accepted(): readonly FakeMail[];
+  /** All that follows fails with this, until null. */
+  failWith(error: MailError | null): void;
+  /** Forgets a stored message, as age does. */
+  forget(where: MailRef['in'], seq: number): void;
+};
+
+/** `onAccepted` is told of each message of MAIL; a simulated world puts it into its queue. */
+export function createFakeMailStore(
+  onAccepted: (mail: FakeMail) => void = () => {},
+): FakeMailStore {
+  const streams = { mail: createStream(), held: createStream(), archive: createStream() };
+  const accepted: FakeMail[] = [];
+  const copies = new Map<string, MailRef>();
+  let failure: MailError | null = null;
+  const check = (): void => {
+    if (failure !== null) throw failure;
+  };
+
+  function piecesOf(ref: MailRef): Uint8Array[] | null {
+    const pieces = [...(ref.parts ?? []), ref.seq].map((seq) => streams[ref.in].get(seq));
+    const there = pieces.filter((piece) => piece !== undefined);
+    return there.length < pieces.length ? null : there;
+  }
+
+  return {
+    async accept(raw, envelopes) {
+      check();
+      const pieces = split(await bytesOf(raw));
+      check();
+      const last = pieces.pop() ?? new Uint8Array(0);
+      const parts = pieces.map((piece) => streams.mail.put(piece));
+      for (const { kind, envelope } of envelopes) {
+        const headers = encodeMail(envelope, parts);
+        const message: FakeMail = {
+          kind,
+          subject: mail(kind),
+          seq: streams.mail.put(last),
+          data: last,
+          header: (name) => headers[name] ?? '',
+        };
+        accepted.push(message);
+        onAccepted(message);
+      }
+    },
+    async read(ref) {
+      check();
+      const pieces = piecesOf(ref);
+      return pieces === null ? null : Buffer.concat(pieces);
+    },
+    async keep(where, key, id, from) {
+      check();
+      const name = `${where}.${key}.${id}`;
+      const pieces = piecesOf(from);
+      if (pieces === null) return null;
+      const before = copies.get(name);
+      if (before !== undefined && piecesOf(before) !== null) return before;
+      const seqs = pieces.map((piece) => streams[where].put(piece));
+      const seq = seqs.pop() ?? 0;
+      const copy: MailRef = { in: where, seq, ...(seqs.length === 0 ? {} : { parts: seqs }) };
+      copies.set(name, copy);
+      return copy;
+    },
+    async find(where, key, id) {
+      check();
+      const copy = copies.get(`${where}.${key}.${id}`) ?? null;
+      return copy !== null && streams[where].get(copy.seq) !== undefined ? copy : null;
+    },
+    async drop(ref) {
+      check();
+      if (ref.in !== 'held') throw new Error(`mail in ${ref.in} is not dropped one by one`);
+      for (const seq of [...(ref.parts ?? []), ref.seq]) streams.held.forget(seq);
+    },
+    accepted: () => accepted,
+    failWith: (error) => {
+      failure = error;
+    },
+    forget: (where, seq) => streams[where].forget(seq),
+  };
+}
+
+function createStream() {
+  const messages = new Map<number, Uint8Array>();
+  let last = 0;
+  return {
+    put(bytes: Uint8Array): number {
+      last += 1;
+      messages.set(last, bytes);
+      return last;
+    },
+    get: (seq: number) => messages.get(seq),
+    forget: (seq: number): void => {
+      messages.delete(seq);
+    },
+  };
+}
+
+async function bytesOf(raw: RawMail): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of raw.pieces()) pieces.push(piece);
+  const bytes = Buffer.concat(pieces);
+  if (bytes.length !== raw.size) throw new Error(`a mail of ${raw.size} gave ${bytes.length}`);
+  return bytes;
+}
+
+function split(bytes: Buffer): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += MAIL_PIECE_BYTES_MAX) {
+    pieces.push(bytes.subarray(at, at + MAIL_PIECE_BYTES_MAX));
+  }
+  return pieces;
+}

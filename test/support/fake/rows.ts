@@ -1,0 +1,39 @@
+/** Rows in memory, in LMDB's order; held to the same contract as the real ones. */
+import { compareKeys } from '../../../src/store/key-order.ts';
+import type { Row, RowKey, Rows } from '../../../src/world.ts';
+
+export function fakeRows(): Rows {
+  let rows: Row[] = [];
+  /** The index of the first row that is not below `key`. */
+  const at = (key: RowKey): number => {
+    let low = 0;
+    let high = rows.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const row = rows[middle];
+      if (row !== undefined && compareKeys(row[0], key) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
+  const find = (key: RowKey): Row | undefined => {
+    const row = rows[at(key)];
+    return row !== undefined && compareKeys(row[0], key) === 0 ? row : undefined;
+  };
+  return {
+    get: (key) => structuredClone(find(key)?.[1]),
+    range: (from, to, limit) => rows.slice(at(from), at(to)).slice(0, limit),
+    commit: (writes) => {
+      for (const [key, value] of writes) {
+        const isThere = find(key) !== undefined;
+        const row: Row[] = value === undefined ? [] : [[[...key], structuredClone(value)]];
+        rows.splice(at(key), isThere ? 1 : 0, ...row);
+      }
+    },
+    flushed: async () => {},
+    clear: () => {
+      rows = [];
+    },
+    close: async () => {},
+  };
+}
