@@ -1,0 +1,36 @@
+/** Folded rows in LMDB: the real `Rows` of `src/world.ts`. One environment, one writer, one database. */
+import type { Row, RowKey, Rows } from '../world.ts';
+import { type Env, type EnvKey, type EnvOptions, openEnv } from './open.ts';
+
+/** Opens the rows in the directory `path`; throws as {@link openEnv} does. */
+export async function openRows(path: string, options: EnvOptions): Promise<Rows> {
+  return rowsOver(await openEnv(path, options));
+}
+
+const keyOf = (key: RowKey): EnvKey => key as (string | number)[];
+
+function rowsOver(env: Env): Rows {
+  return {
+    get: (key) => env.get(keyOf(key)),
+    *range(from, to, limit) {
+      const span = {
+        start: keyOf(from),
+        end: keyOf(to),
+        ...(limit === undefined ? {} : { limit }),
+      };
+      for (const { key, value } of env.getRange(span)) yield [key, value] as unknown as Row;
+    },
+    commit: (writes) =>
+      env.transactionSync(() => {
+        for (const [key, value] of writes) {
+          if (value === undefined) env.removeSync(keyOf(key));
+          else env.putSync(keyOf(key), value);
+        }
+      }),
+    flushed: async () => {
+      await env.flushed;
+    },
+    clear: () => env.clearSync(),
+    close: () => env.close(),
+  };
+}
