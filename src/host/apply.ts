@@ -1,0 +1,152 @@
+/**
+ * The only fold. The turn, recovery, followers and rebuild all write rows through `applyEntry` and `finish`, so what was
+ * live and what is rebuilt cannot differ (design §3).
+ */
+
+import type { Verdict } from '../../actors/list/view.ts';
+import { answerOf, step, takes } from '../../actors/list.ts';
+import type { Fact } from '../../actors/protocol.ts';
+import { assert } from '../assert.ts';
+import { addressKey } from '../mail/address.ts';
+import type { Done, Draft } from '../store/list-rows.ts';
+import type { Entry, LedgerRecord } from './record.ts';
+
+const DAY_MS = 86_400_000;
+/** A command is known again for this long. */
+export const SEEN_MS = 7 * DAY_MS;
+/** Who left is remembered this long, so that a late bounce finds whose it was (design §3). */
+export const LEFT_MS = 60 * DAY_MS;
+/** Expired rows that one record deletes: more than it adds, so that they never pile up. */
+const EXPIRED_PER_RECORD = 64;
+const EXPIRED_PER_ENTRY = 4;
+
+/** Folds one entry: steps the chart, writes rows, effects and `seen`. Throws a BugError for a fact that the chart would not take. */
+export function applyEntry(draft: Draft, n: number, index: number, entry: Entry): void {
+  let k = 0;
+  for (const fact of entry.facts) {
+    const before = draft.list();
+    assert(takes(before.value, fact.type), `${before.value} does not take ${fact.type}`);
+    const { row, effects } = step(before, { ...fact, at: draft.at });
+    draft.put(['list'], row);
+    writeRows(draft, n, fact);
+    for (const effect of effects) draft.put(['outbox', n, index, k++], effect);
+  }
+  if (k > 0) {
+    const head = draft.head();
+    draft.put(['head'], { ...head, waiting: head.waiting + k });
+  }
+  draft.put(['seen', entry.commandId], [n, index, answerOf(null, entry.facts)]);
+  expire(draft, SEEN_MS, n, index, ['seen', entry.commandId]);
+}
+
+/** Folds the rest of a record, once its entries are in: what of the outbox is done, what has expired, and the head. */
+export function finish(
+  draft: Draft,
+  record: Omit<LedgerRecord, 'entries'> & { readonly entries: { readonly length: number } },
+  stored: { readonly seq: number; readonly hash: string },
+): void {
+  if (record.done !== undefined) clearOutbox(draft, record.done);
+  const limit = EXPIRED_PER_RECORD + EXPIRED_PER_ENTRY * record.entries.length;
+  for (const [key, tail] of draft.range('expiry', [0], [draft.at], limit)) {
+    draft.remove(tail as [string, ...(string | number)[]]);
+    draft.remove(tailOf(key));
+  }
+  const { n, epoch } = record;
+  const done = record.done ?? draft.head().done;
+  draft.put(['head'], { ...draft.head(), n, epoch, at: draft.at, done, ...stored });
+}
+
+/** Folds a whole record as the ledger gives it back. */
+export function apply(
+  draft: Draft,
+  record: LedgerRecord,
+  stored: { readonly seq: number; readonly hash: string },
+): void {
+  record.entries.forEach((entry, index) => {
+    applyEntry(draft, record.n, index, entry);
+  });
+  finish(draft, record, stored);
+}
+
+/** Deletes the rows before `done`; they were done. */
+function clearOutbox(draft: Draft, done: Done): void {
+  const { waiting } = draft.head();
+  const gone = draft.range('outbox', [0], [done.n, done.index, done.k], waiting);
+  for (const [key] of gone) draft.remove(tailOf(key));
+  draft.put(['head'], { ...draft.head(), waiting: waiting - gone.length });
+}
+
+function tailOf(key: readonly (string | number)[]): [string, ...(string | number)[]] {
+  const [, kind, ...rest] = key;
+  return [String(kind), ...rest];
+}
+
+/** The row `tail` goes when the records' time has passed `ms` from now. `x` makes the entry's own key. */
+function expire(
+  draft: Draft,
+  ms: number,
+  n: number,
+  x: number,
+  tail: readonly [string, string | number],
+): void {
+  draft.put(['expiry', draft.at + ms, n, x, tail[0]], tail);
+}
+
+function writeRows(draft: Draft, n: number, fact: Fact): void {
+  switch (fact.type) {
+    case 'list-created':
+      draft.put(['roles'], { owner: fact.owners, moderator: [] });
+      return;
+    case 'members-added':
+      fact.members.forEach(({ address, name }, i) => {
+        draft.put(['member', fact.first + i], { address, name, at: draft.at });
+        draft.put(['address', addressKey(address)], fact.first + i);
+      });
+      return;
+    case 'member-removed':
+      draft.put(['left', fact.number], draft.memberRow(fact.number));
+      expire(draft, LEFT_MS, n, fact.number, ['left', fact.number]);
+      draft.remove(['member', fact.number]);
+      draft.remove(['address', addressKey(fact.address)]);
+      return;
+    case 'role-granted': {
+      const roles = draft.rolesRow();
+      draft.put(['roles'], { ...roles, [fact.role]: [...roles[fact.role], fact.address] });
+      return;
+    }
+    case 'role-revoked': {
+      const roles = draft.rolesRow();
+      const gone = addressKey(fact.address);
+      const left = roles[fact.role].filter((address) => addressKey(address) !== gone);
+      draft.put(['roles'], { ...roles, [fact.role]: left });
+      return;
+    }
+    case 'post-accepted': {
+      const { number, counter, width, post } = fact;
+      draft.put(['post', number], { id: post.id, at: draft.at, counter, width });
+      return;
+    }
+    case 'post-held': {
+      const { hold, post, reasons } = fact;
+      draft.put(['hold', hold], { hold, post, reasons, heldAt: draft.at });
+      return;
+    }
+    case 'hold-approved':
+      decided(draft, n, fact.hold, 'approved');
+      return;
+    case 'hold-rejected':
+      decided(draft, n, fact.hold, 'rejected');
+      return;
+    case 'hold-discarded':
+      decided(draft, n, fact.hold, 'discarded');
+      return;
+    default:
+      return;
+  }
+}
+
+function decided(draft: Draft, n: number, hold: number, verdict: Verdict): void {
+  draft.remove(['hold', hold]);
+  draft.put(['verdict', hold], verdict);
+  expire(draft, SEEN_MS, n, hold, ['verdict', hold]);
+}

@@ -1,0 +1,162 @@
+/**
+ * What each effect does to the world. Each may be done twice: the ids it uses follow from the list and the fact, so the second
+ * time the world has it already.
+ */
+import type { Effect } from '../../actors/protocol.ts';
+import { assert, unreachable } from '../assert.ts';
+import { MailError } from '../errors.ts';
+import type { Address } from '../mail/address.ts';
+import type { Chunk } from '../mail/chunk.ts';
+import type { MailRef } from '../mail/envelope.ts';
+import { robotAddress } from '../mail/list-headers.ts';
+import type { ListKey } from '../mail/list-key.ts';
+import { heldNotice, rejectionNotice } from '../mail/notice.ts';
+import { openDraft } from '../store/list-rows.ts';
+import { fanOut, plainRecipe } from './fanout.ts';
+import type { Perform } from './outbox.ts';
+import type { HostWorld } from './world.ts';
+
+/** Effects of all lists under way at once; each may hold a mail in memory. */
+const EFFECTS_MAX = 32;
+/** Fan-outs of all lists that publish at once; the others wait their turn. */
+const FANOUTS_MAX = 4;
+
+/** Makes the performer of effects; what it holds is only its two gates. */
+export function createPerform(world: HostWorld): Perform {
+  const gate = createGate(EFFECTS_MAX);
+  const turnstile = createGate(FANOUTS_MAX);
+  return async (key, effect, from, progress) => {
+    const address = addressOf(world, key);
+    if (effect.type !== 'deliver') return gate(() => perform(world, key, address, effect));
+    const mail = await sourceOf(world, key, effect.hold, effect.post.mail);
+    // The turnstile lets one batch of this list through, then the next list: none waits for a whole fan-out.
+    const outgoing = {
+      put: (chunks: readonly Chunk[]) => turnstile(() => world.outgoing.put(chunks)),
+    };
+    return fanOut({ ...world, outgoing }, key, address, mail, effect, from, progress);
+  };
+}
+
+async function perform(
+  world: HostWorld,
+  key: ListKey,
+  list: Address,
+  effect: Exclude<Effect, { type: 'deliver' }>,
+): Promise<void> {
+  switch (effect.type) {
+    case 'publish-directory':
+      return world.publishDirectory(effect.address, key, effect.state, effect.maxMessageBytes);
+    case 'archive': {
+      const { number, post, hold } = effect;
+      const mail = await sourceOf(world, key, hold, post.mail);
+      const note = { number, at: post.receivedAt, messageId: post.messageId, trace: post.trace };
+      return keep(world, 'archive', key, `a${number}`, mail, note);
+    }
+    case 'keep-held': {
+      const { hold, post } = effect;
+      return keep(world, 'held', key, `h${hold}`, post.mail, { hold, trace: post.trace });
+    }
+    case 'drop-held': {
+      const held = await world.mail.find('held', key, `h${effect.hold}`);
+      return held === null ? undefined : world.mail.drop(held);
+    }
+    case 'notify-moderators':
+    case 'notify-rejection':
+      return notify(world, key, list, effect);
+    case 'set-timer': {
+      const asked = {
+        id: `moderators.${effect.due}`,
+        command: { type: 'tell-moderators' },
+      } as const;
+      return world.later.put(`${key}.moderators`, effect.due, { to: 'mailbox', key, asked });
+    }
+    case 'forward': {
+      const { mail, to } = effect;
+      const { id, trace, smtputf8, received } = mail;
+      const recipe = { ...plainRecipe(world.web(), list, 'forward'), received };
+      const post = `o${id.slice(0, 20)}`;
+      return put(world, { key, post, recipe, mail: mail.mail, to, trace, smtputf8 });
+    }
+    default:
+      return unreachable(effect);
+  }
+}
+
+/** A held post is sent and archived from its own copy; any other from where it came in. */
+async function sourceOf(
+  world: HostWorld,
+  key: ListKey,
+  hold: number | null,
+  mail: MailRef,
+): Promise<MailRef> {
+  if (hold === null) return mail;
+  return (await world.mail.find('held', key, `h${hold}`)) ?? mail;
+}
+
+async function keep(
+  world: HostWorld,
+  where: 'held' | 'archive',
+  key: ListKey,
+  id: string,
+  mail: MailRef,
+  note: unknown,
+): Promise<void> {
+  if ((await world.mail.keep(where, key, id, mail, note)) !== null) return;
+  // Its copy may be there from the first time, when this is the second and the original has gone since.
+  if ((await world.mail.find(where, key, id)) !== null) return;
+  throw new MailError(451, '4.3.0', 'the stored mail cannot be read');
+}
+
+/** Mail we write: from the list's owner address, with the null sender, class `notice`. */
+async function notify(
+  world: HostWorld,
+  key: ListKey,
+  list: Address,
+  effect: Extract<Effect, { type: 'notify-moderators' | 'notify-rejection' }>,
+): Promise<void> {
+  const { displayName } = openDraft(world.rows, key, 0).state().settings;
+  const isRejection = effect.type === 'notify-rejection';
+  const post = isRejection ? `r${effect.hold}` : `n${effect.at}`;
+  const about = { list: { list, displayName }, date: effect.at, seed: `${key}.${post}` };
+  const bytes = isRejection
+    ? rejectionNotice({ ...about, ...effect })
+    : heldNotice({ ...about, to: robotAddress(list, 'owner'), holds: effect.held });
+  const mail = { inline: Buffer.from(bytes).toString('base64') };
+  const recipe = plainRecipe(world.web(), list, 'notice');
+  const to = isRejection ? [effect.to] : effect.to;
+  return put(world, { key, post, recipe, mail, to, trace: post, smtputf8: false });
+}
+
+type Plain = Pick<Chunk, 'key' | 'post' | 'recipe' | 'mail' | 'trace' | 'smtputf8'>;
+
+async function put(
+  world: HostWorld,
+  { to, ...plain }: Plain & { readonly to: readonly Address[] },
+): Promise<void> {
+  const recipients = to.map((address, index) => [index + 1, address] as const);
+  const id = { chunk: '0', try: 0, class: 'notice' } as const;
+  await world.outgoing.put([{ ...plain, ...id, to: recipients, firstAt: world.clock.now() }]);
+}
+
+function addressOf(world: HostWorld, key: ListKey): Address {
+  const { address } = openDraft(world.rows, key, 0).state();
+  assert(address !== '', 'a list with effects has an address');
+  return address;
+}
+
+/** Lets at most `max` run at once, the others in the order they came. */
+function createGate(max: number): <T>(run: () => Promise<T>) => Promise<T> {
+  let running = 0;
+  const waiting: (() => void)[] = [];
+  return async (run) => {
+    if (running >= max) await new Promise<void>((resolve) => waiting.push(resolve));
+    else running += 1;
+    try {
+      return await run();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) running -= 1;
+      else next(); // The place is handed on, so `running` stays.
+    }
+  };
+}

@@ -1,0 +1,107 @@
+/**
+ * Fan-out: one accepted post becomes chunks, each a range of member numbers with all that outgoing needs.
+ *
+ * A chunk is a range of numbers, not a count of members, so doing it again gives the same chunks with the same ids,
+ * whoever has left meanwhile (design §3). Lists take turns: a large one never holds up a small one.
+ */
+import type { Effect } from '../../actors/protocol.ts';
+import type { Address } from '../mail/address.ts';
+import type { Chunk, Recipe, Recipient } from '../mail/chunk.ts';
+import type { MailRef } from '../mail/envelope.ts';
+import type { ListKey } from '../mail/list-key.ts';
+import type { MemberRow } from '../store/list-rows.ts';
+import type { Rows } from '../world.ts';
+import type { HostWorld } from './world.ts';
+
+export type Deliver = Extract<Effect, { type: 'deliver' }>;
+
+/** Chunks in one batch; the first batch is small, so that the first copies leave soon. */
+const BATCH_CHUNKS = 64;
+const FIRST_BATCH_CHUNKS = 4;
+/** The largest chunk in bytes; a range of very long addresses is split in two, again and again. */
+const CHUNK_BYTES_MAX = 512 * 1024;
+/** What a recipient takes in a chunk besides its address. */
+const RECIPIENT_BYTES = 16;
+
+/** How many chunks a delivery has. */
+export function chunksOf({ counter, width }: Pick<Deliver, 'counter' | 'width'>): number {
+  return Math.ceil(counter / width);
+}
+
+/**
+ * Publishes the chunks from `from` on; `progress` hears after each batch how many are done. Throws as the queue does; doing it
+ * again from the last progress is safe.
+ */
+export async function fanOut(
+  world: Pick<HostWorld, 'rows' | 'outgoing' | 'clock' | 'web' | 'nextTick'>,
+  key: ListKey,
+  address: Address,
+  mail: MailRef,
+  deliver: Deliver,
+  from: number,
+  progress: (chunks: number) => void,
+): Promise<void> {
+  const total = chunksOf(deliver);
+  const recipe = recipeOf(world.web(), address, deliver);
+  let size = from === 0 ? FIRST_BATCH_CHUNKS : BATCH_CHUNKS;
+  for (let start = from; start < total; ) {
+    const end = Math.min(start + size, total);
+    const chunks: Chunk[] = [];
+    for (let i = start; i < end; i++) {
+      if (i > start) await new Promise<void>((resolve) => world.nextTick(resolve));
+      const to = recipientsOf(world.rows, key, i * deliver.width, deliver);
+      chunks.push(...chunkOf(key, mail, deliver, recipe, String(i), to, world.clock.now()));
+    }
+    if (chunks.length > 0) await world.outgoing.put(chunks);
+    progress(end);
+    start = end;
+    size = BATCH_CHUNKS;
+  }
+}
+
+/** The live members whose numbers are in the range that begins at `from`. */
+function recipientsOf(rows: Rows, key: ListKey, from: number, deliver: Deliver): Recipient[] {
+  const to = Math.min(from + deliver.width, deliver.counter);
+  const found: Recipient[] = [];
+  for (const [row, value] of rows.range([key, 'member', from], [key, 'member', to]))
+    found.push([Number(row[2]), (value as MemberRow).address]);
+  return found;
+}
+
+function chunkOf(
+  key: ListKey,
+  mail: MailRef,
+  deliver: Deliver,
+  recipe: Recipe,
+  name: string,
+  to: readonly Recipient[],
+  now: number,
+): Chunk[] {
+  if (to.length === 0) return [];
+  const bytes = to.reduce((sum, [, address]) => sum + address.length + RECIPIENT_BYTES, 0);
+  if (bytes > CHUNK_BYTES_MAX) {
+    const half = to.length >> 1;
+    return [to.slice(0, half), to.slice(half)].flatMap((part, i) =>
+      chunkOf(key, mail, deliver, recipe, `${name}-${i}`, part, now),
+    );
+  }
+  const { number, post } = deliver;
+  const id = { key, post: String(number), chunk: name, try: 0 };
+  const { trace, smtputf8 } = post;
+  return [{ ...id, class: deliver.class, recipe, mail, smtputf8, to, firstAt: now, trace }];
+}
+
+/** The list's settings as they were when the post was accepted. */
+function recipeOf(web: string, list: Address, { post, number, settings }: Deliver): Recipe {
+  const { mode, displayName, description, subjectPrefix, footer } = settings;
+  const messageId = post.messageIdIsOurs ? post.messageId : '';
+  const texts = { displayName, description, subjectPrefix, footer };
+  const { received } = post;
+  return { kind: 'post', mode, list, ...texts, web, messageId, received, postNumber: number };
+}
+
+/** A recipe for mail that is not cooked: notices of our own, and what goes on to owners. */
+export function plainRecipe(web: string, list: Address, kind: 'forward' | 'notice'): Recipe {
+  const texts = { displayName: '', description: '', subjectPrefix: '', footer: '' };
+  return { kind, mode: 'individual', list, ...texts, web, messageId: '', postNumber: 0 };
+}

@@ -1,0 +1,156 @@
+/**
+ * Takes commands that nobody waits for from MAILBOX and hands them to the host, one consumer a slot.
+ *
+ * A command is acked when its turn is over. A list with too many in hand makes its slot wait a moment; if it is still no
+ * further, what is above goes to LATER, so that a blocked list never stops the others of its slot.
+ */
+import type { Command } from '../../actors/protocol.ts';
+import { textOf } from '../errors.ts';
+import type { ListKey } from '../mail/list-key.ts';
+import { decodeAsked } from '../nats/codec.ts';
+import { partsOf } from '../nats/subjects.ts';
+import type { Asked, Delivery, Queue } from '../world.ts';
+import type { Reply, Waiting } from './turn.ts';
+import type { HostWorld } from './world.ts';
+
+/** Commands of one slot that the client holds before they are handed on. */
+const AHEAD = 64;
+/** Commands of one list in hand (design §4). */
+export const IN_HAND_MAX = 256;
+/** How long a slot waits for a list that has its hands full, before it puts commands off. */
+const FULL_WAIT_MS = 2_000;
+/** How long what a blocked list cannot take waits in LATER. */
+const PUT_OFF_MS = 15_000;
+/** `ack_wait` is 10 s. */
+const WORKING_EVERY_MS = 3_000;
+
+export type MailboxNeeds = {
+  readonly world: HostWorld;
+  /** Commands in hand of a list. */
+  readonly inHand: (key: ListKey) => number;
+  readonly enqueue: (key: ListKey, waiting: Waiting) => void;
+  /** Resolves after the list's next turn. */
+  readonly turned: (key: ListKey) => Promise<void>;
+  readonly fatal: (error: unknown) => void;
+};
+
+export type Mailbox = { readonly inHand: () => number; finished: Promise<void> };
+
+/** Follows the mailboxes of the slots until the signal aborts. */
+export function followMailboxes(
+  slots: readonly number[],
+  needs: MailboxNeeds,
+  signal: AbortSignal,
+): Mailbox {
+  const inHand = new Set<Delivery>();
+  const followers = slots.map((slot) =>
+    follow(needs.world.mailbox(slot), needs, inHand, signal).catch(needs.fatal),
+  );
+  const renewing = renew(needs.world, inHand, signal);
+  return {
+    inHand: () => inHand.size,
+    finished: Promise.all([...followers, renewing]).then(() => {}),
+  };
+}
+
+async function renew(world: HostWorld, inHand: Set<Delivery>, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await world.clock.sleep(WORKING_EVERY_MS, signal);
+    for (const delivery of inHand) delivery.working();
+  }
+  for (const delivery of inHand) delivery.giveBack();
+}
+
+async function follow(
+  queue: Queue,
+  needs: MailboxNeeds,
+  inHand: Set<Delivery>,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const delivery of queue.take(AHEAD, signal)) {
+    if (signal.aborted) return;
+    const parts = partsOf(delivery.subject);
+    const asked = read(delivery);
+    if (parts === null || parts.topic === 'owner' || typeof asked === 'string') {
+      await park(needs.world, delivery, typeof asked === 'string' ? asked : 'no list key');
+      continue;
+    }
+    const key = parts.topic;
+    if (!(await hasRoom(key, needs, signal))) {
+      await putOff(needs.world, key, asked, delivery);
+      continue;
+    }
+    inHand.add(delivery);
+    const reply = (outcome: Reply): void => {
+      void settle(needs.world, delivery, outcome).finally(() => inHand.delete(delivery));
+    };
+    needs.enqueue(key, { asked, bytes: delivery.data.length, reply });
+  }
+}
+
+function read(delivery: Delivery): Asked<Command> | string {
+  try {
+    return decodeAsked(delivery.data);
+  } catch (error) {
+    return textOf(error);
+  }
+}
+
+async function hasRoom(key: ListKey, needs: MailboxNeeds, signal: AbortSignal): Promise<boolean> {
+  const { clock } = needs.world;
+  if (needs.inHand(key) < IN_HAND_MAX) return true;
+  const waited = new AbortController();
+  const tooLong = clock.sleep(FULL_WAIT_MS, AbortSignal.any([signal, waited.signal]));
+  let isOver = false;
+  void tooLong.then(() => {
+    isOver = true;
+  });
+  while (needs.inHand(key) >= IN_HAND_MAX && !isOver)
+    await Promise.race([needs.turned(key), tooLong]);
+  waited.abort();
+  return needs.inHand(key) < IN_HAND_MAX;
+}
+
+/** Not acked until LATER has it: a crash between the two delivers it once more, and `seen` knows it. */
+async function putOff(
+  world: HostWorld,
+  key: ListKey,
+  asked: Asked<Command>,
+  delivery: Delivery,
+): Promise<void> {
+  try {
+    const due = world.clock.now() + PUT_OFF_MS;
+    await world.later.put(`${key}.s${delivery.seq}`, due, { to: 'mailbox', key, asked });
+    delivery.ack();
+    world.meter.count('mailbox_put_off');
+  } catch (error) {
+    world.log.warn(
+      { list: key, err: error },
+      'mailbox: LATER does not take; the command comes again',
+    );
+  }
+}
+
+async function settle(world: HostWorld, delivery: Delivery, reply: Reply): Promise<void> {
+  switch (reply.kind) {
+    case 'answer':
+      return delivery.ack();
+    case 'refusal':
+      world.log.warn({ subject: delivery.subject, why: reply.refusal.text }, 'mailbox: refused');
+      return delivery.ack();
+    case 'bug':
+      return park(world, delivery, textOf(reply.error));
+    case 'failed':
+      return; // It comes again after ack_wait.
+  }
+}
+
+async function park(world: HostWorld, delivery: Delivery, why: string): Promise<void> {
+  try {
+    await world.parked.put('mailbox', delivery, why);
+    delivery.ack();
+    world.log.error({ subject: delivery.subject, seq: delivery.seq, why }, 'mailbox: parked');
+  } catch (error) {
+    world.log.warn({ err: error }, 'mailbox: could not park; the command comes again');
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The turn: decide over a draft, append, commit, and only then speak (design §3). Written once.
+ *
+ * Crash windows: before the append nothing has happened; after it the record is folded by whoever reads the ledger next;
+ * after the commit the commands are answered by `seen` when they come again.
+ */
+import { answerOf, decide } from '../../actors/list.ts';
+import type { Answer, Command, Fact, Refusal } from '../../actors/protocol.ts';
+import type { MailError } from '../errors.ts';
+import type { ListKey } from '../mail/list-key.ts';
+import { type Done, type Draft, openDraft } from '../store/list-rows.ts';
+import type { Asked } from '../world.ts';
+import { append } from './append.ts';
+import { applyEntry, finish } from './apply.ts';
+import type { Committer } from './commit.ts';
+import { foldGap } from './fold.ts';
+import { encodeRecord, hashOf } from './record.ts';
+import type { OwnedSlot } from './slots.ts';
+import type { HostWorld } from './world.ts';
+
+/** A turn takes at most this many commands, and this many bytes of facts. */
+export const TURN_COMMANDS_MAX = 256;
+export const TURN_BYTES_MAX = 512 * 1024;
+/** What a fact may be larger than its command: numbers, reasons, names of fields. */
+const FACT_SLACK_BYTES = 1_024;
+
+export type Reply =
+  | { readonly kind: 'answer'; readonly answer: Answer; readonly n: number; readonly seq: number }
+  | {
+      readonly kind: 'refusal';
+      readonly refusal: Refusal;
+      readonly n: number;
+      readonly seq: number;
+    }
+  /** It threw: the mail is to be kept aside, the caller told that it is our fault. */
+  | { readonly kind: 'bug'; readonly error: unknown }
+  /** Not decided; ask again. */
+  | { readonly kind: 'failed'; readonly error: MailError };
+
+export type Waiting = {
+  readonly asked: Asked<Command>;
+  /** About what its facts will take in the record. */
+  readonly bytes: number;
+  readonly reply: (reply: Reply) => void;
+};
+
+/** What a turn needs to know of the list it is for. */
+export type TurnOf = {
+  readonly key: ListKey;
+  readonly slot: OwnedSlot;
+  readonly waiting: Waiting[];
+  /** How far the outbox is; null where the ledger knows it already. */
+  readonly untoldDone: () => Done | null;
+  readonly signal: AbortSignal;
+};
+
+/** `took`: the turn is over. `behind`: the gap has been folded, turn again. `stale`: another owner writes. `stopped`: the host stops. */
+export type TurnOutcome = 'took' | 'behind' | 'stale' | 'stopped';
+
+type Decided = {
+  readonly draft: Draft;
+  readonly entries: readonly string[];
+  readonly replies: (() => void)[];
+};
+
+/** Takes one turn; with nothing waiting it appends a marker of what the outbox has done. */
+export async function takeTurn(
+  list: TurnOf,
+  world: HostWorld,
+  committer: Committer,
+): Promise<TurnOutcome> {
+  const batch = take(list.waiting);
+  const seqOf = { value: 0 };
+  const { draft, entries, replies } = decideAll(list, batch, world, seqOf);
+  const head = draft.head();
+  const done = list.untoldDone();
+  seqOf.value = head.seq;
+  if (entries.length === 0 && (batch.length > 0 || done === null)) {
+    for (const reply of replies) reply();
+    return 'took';
+  }
+  const { epoch } = list.slot;
+  const record = { n: head.n + 1, epoch, prev: head.hash, at: draft.at, ...(done ? { done } : {}) };
+  const bytes = encodeRecord(record, entries);
+  const settle = list.slot.appending(list.key);
+  const outcome = await append(world, list.slot.slot, list.key, bytes, head.seq, list.signal);
+  if (outcome.kind === 'stopped') return 'stopped'; // Not settled: it may have been appended.
+  if (outcome.kind === 'behind') {
+    settle();
+    list.waiting.unshift(...batch); // The gap may hold these very commands: `seen` will tell.
+    return (await foldGap(world, list.slot, list.key, committer)) === 'stale' ? 'stale' : 'behind';
+  }
+  finish(draft, { ...record, entries }, { seq: outcome.seq, hash: hashOf(bytes) });
+  list.slot.folded(outcome.seq);
+  settle(); // How far the slot is folded goes with these rows, in their transaction.
+  await committer.commit(draft.writes());
+  seqOf.value = outcome.seq;
+  for (const reply of replies) reply();
+  return 'took';
+}
+
+/** The commands of this turn, in order. A command larger than the bound goes alone. */
+function take(waiting: Waiting[]): Waiting[] {
+  let bytes = 0;
+  let many = 0;
+  for (const { bytes: more } of waiting) {
+    if (many === TURN_COMMANDS_MAX || (many > 0 && bytes + more > TURN_BYTES_MAX)) break;
+    bytes += more + FACT_SLACK_BYTES;
+    many += 1;
+  }
+  return waiting.splice(0, many);
+}
+
+/** Decides every command over one draft. One that throws is taken out, and the others are decided anew without it. */
+function decideAll(
+  list: TurnOf,
+  batch: Waiting[],
+  world: HostWorld,
+  seqOf: { readonly value: number },
+): Decided {
+  for (;;) {
+    const draft = openDraft(world.rows, list.key, 0);
+    const head = draft.head();
+    const at = Math.max(head.at, world.clock.now());
+    const now = openDraft(world.rows, list.key, at);
+    const entries: string[] = [];
+    const replies: (() => void)[] = [];
+    const poison = batch.find((waiting) => {
+      try {
+        decideOne(now, head.n + 1, waiting, entries, replies, seqOf);
+        return false;
+      } catch (error) {
+        world.log.error(
+          { list: list.key, command: waiting.asked.command.type, err: error },
+          'turn: a command threw',
+        );
+        waiting.reply({ kind: 'bug', error });
+        return true;
+      }
+    });
+    if (poison === undefined) return { draft: now, entries, replies };
+    batch.splice(batch.indexOf(poison), 1);
+  }
+}
+
+function decideOne(
+  draft: Draft,
+  n: number,
+  { asked, reply }: Waiting,
+  entries: string[],
+  replies: (() => void)[],
+  seqOf: { readonly value: number },
+): void {
+  const before = draft.seen(asked.id);
+  if (before !== null) {
+    replies.push(() =>
+      reply({ kind: 'answer', answer: before[2], n: before[0], seq: seqOf.value }),
+    );
+    return;
+  }
+  const facts: readonly Fact[] | Refusal = decide(draft, asked.command);
+  if (isRefusal(facts)) {
+    replies.push(() => reply({ kind: 'refusal', refusal: facts, n: n - 1, seq: seqOf.value }));
+    return;
+  }
+  const answer = answerOf(asked.command, facts);
+  if (facts.length > 0) {
+    const entry = { commandId: asked.id, facts };
+    applyEntry(draft, n, entries.length, entry);
+    entries.push(JSON.stringify(entry));
+  }
+  replies.push(() => reply({ kind: 'answer', answer, n, seq: seqOf.value }));
+}
+
+const isRefusal = (decided: readonly Fact[] | Refusal): decided is Refusal =>
+  !Array.isArray(decided);

@@ -1,0 +1,45 @@
+/** What the host needs of the world: the seams, and the few things that `main.ts` makes of them. */
+import type { Command } from '../../actors/protocol.ts';
+import type { Log } from '../log.ts';
+import type { Address } from '../mail/address.ts';
+import type { ListKey } from '../mail/list-key.ts';
+import type {
+  Clock,
+  Disk,
+  Later,
+  Ledger,
+  MailStore,
+  Meter,
+  OutgoingOut,
+  Parked,
+  Queue,
+  Rows,
+} from '../world.ts';
+
+/** Makes the directory say what a list is; done twice, it is the same. */
+export type PublishDirectory = (
+  address: Address,
+  key: ListKey,
+  state: 'active' | 'full' | 'retired',
+  maxMessageBytes: number,
+) => Promise<void>;
+
+export type HostWorld = {
+  readonly node: string;
+  /** `http.url` of the site, for links in mail. */
+  readonly web: () => string;
+  readonly clock: Clock;
+  readonly ledger: Ledger;
+  readonly rows: Rows;
+  readonly mailbox: (slot: number) => Queue;
+  readonly later: Later<Command>;
+  readonly outgoing: OutgoingOut;
+  readonly mail: MailStore;
+  readonly parked: Parked;
+  readonly publishDirectory: PublishDirectory;
+  readonly disk: Disk;
+  readonly log: Log;
+  readonly meter: Meter;
+  /** Runs a function in the next tick: what commits together waits there for each other. */
+  readonly nextTick: (run: () => void) => void;
+};
