@@ -1,0 +1,124 @@
+/**
+ * Connects to one MTA through nodemailer's `SMTPConnection`: SMTP, SMTP in TLS or LMTP, STARTTLS as
+ * told, a login where the URL has one. What then goes over the connection is in `transact.ts`.
+ */
+import SMTPConnection, { type Options } from 'nodemailer/lib/smtp-connection';
+import { MailError } from '../errors.ts';
+import type { Smtp } from '../world.ts';
+import { parseRouteUrl } from './route-url.ts';
+import { keptOpen } from './transact.ts';
+
+/** To a TCP connection, the greeting, the answer to EHLO and the end of a TLS handshake. */
+export const CONNECT_MS_MAX = 30_000;
+/**
+ * Without a byte from the MTA: what RFC 5321 §4.5.3.2.6 asks after the final dot, the longest of
+ * its times.
+ */
+export const REPLY_MS_MAX = 10 * 60_000;
+/**
+ * Transactions on one connection; many MTAs count, and a reconnect spreads load over their
+ * addresses.
+ */
+export const TRANSACTIONS_PER_CONNECTION_MAX = 1_000;
+
+export type SmtpOptions = {
+  /** As {@link parseRouteUrl} reads it. */
+  readonly url: string;
+  /** What we say in EHLO: a name that others can look up. */
+  readonly name: string;
+  /**
+   * `opportunistic`: STARTTLS where offered, any certificate; `required`: with a good one; `off`:
+   * never.
+   */
+  readonly tls: 'opportunistic' | 'required' | 'off';
+  readonly connectMsMax?: number;
+  readonly replyMsMax?: number;
+  readonly transactionsMax?: number;
+};
+
+/** An {@link Smtp} for one MTA. Throws an OperatorError when the URL is wrong. */
+export function createSmtp(options: SmtpOptions): Smtp {
+  const { protocol, host, port, login } = parseRouteUrl(options.url);
+  const settings: Options = {
+    host,
+    port,
+    name: options.name,
+    lmtp: protocol === 'lmtp',
+    secure: protocol === 'smtps',
+    requireTLS: options.tls === 'required' && protocol !== 'smtps',
+    opportunisticTLS: options.tls === 'opportunistic',
+    ignoreTLS: options.tls === 'off',
+    tls: { rejectUnauthorized: options.tls !== 'opportunistic' },
+    connectionTimeout: options.connectMsMax ?? CONNECT_MS_MAX,
+    greetingTimeout: options.connectMsMax ?? CONNECT_MS_MAX,
+    socketTimeout: options.replyMsMax ?? REPLY_MS_MAX,
+    allowInternalNetworkInterfaces: true,
+  };
+  const transactionsMax = options.transactionsMax ?? TRANSACTIONS_PER_CONNECTION_MAX;
+  return {
+    async connect() {
+      const connection = await openConnection(settings, options.tls === 'opportunistic');
+      if (login !== null) await logIn(connection, login);
+      return keptOpen(connection, transactionsMax);
+    },
+  };
+}
+
+/** Connects; where TLS is only an opportunity and fails, once more without it. */
+async function openConnection(settings: Options, mayFallBack: boolean): Promise<SMTPConnection> {
+  try {
+    const connection = await greeted(settings);
+    // A refused STARTTLS leaves its own reply, and what the MTA can do is not known from it.
+    if (/^2/.test(String(connection.lastServerResponse))) return connection;
+    connection.close();
+  } catch (error) {
+    const isTls = error instanceof Error && 'code' in error && error.code === 'ETLS';
+    if (!mayFallBack || !isTls) throw cannotConnect(error);
+  }
+  try {
+    return await greeted({ ...settings, opportunisticTLS: false, ignoreTLS: true });
+  } catch (error) {
+    throw cannotConnect(error);
+  }
+}
+
+/** Resolves when EHLO is answered. */
+function greeted(settings: Options): Promise<SMTPConnection> {
+  return new Promise((resolve, reject) => {
+    const connection = new SMTPConnection(settings);
+    const failed = (error: unknown): void => {
+      reject(error);
+      connection.close();
+    };
+    connection.once('error', failed);
+    connection.once('end', () => reject(new Error('the connection was closed')));
+    connection.connect((error) => {
+      if (error) return failed(error);
+      connection.removeAllListeners('error');
+      connection.removeAllListeners('end');
+      resolve(connection);
+    });
+  });
+}
+
+function logIn(
+  connection: SMTPConnection,
+  login: { readonly user: string; readonly pass: string },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: unknown): void => {
+      connection.close();
+      reject(cannotConnect(error));
+    };
+    connection.once('error', failed);
+    connection.login(login, (error) => {
+      if (error) return failed(error);
+      connection.removeAllListeners('error');
+      resolve();
+    });
+  });
+}
+
+function cannotConnect(cause: unknown): MailError {
+  return new MailError(451, '4.4.1', 'the outgoing mail server does not answer', cause);
+}

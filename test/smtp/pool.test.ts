@@ -1,0 +1,166 @@
+import { afterEach, expect, test } from 'vitest';
+import { silentLog } from '../../src/log.ts';
+import { createPool, type Pool, type PoolOptions } from '../../src/smtp/pool.ts';
+import type { SmtpConnection } from '../../src/world.ts';
+import { transactionTo } from '../contract/smtp.ts';
+import { createFakeClock, type FakeClock } from '../support/fake/clock.ts';
+import { createFakeSmtp, type FakeSmtp } from '../support/fake/smtp.ts';
+
+const pools: Pool[] = [];
+afterEach(() => {
+  for (const pool of pools.splice(0)) pool.stop();
+});
+
+type It = { readonly pool: Pool; readonly smtp: FakeSmtp; readonly clock: FakeClock };
+
+function start(options: Partial<PoolOptions> = {}): It {
+  const smtp = createFakeSmtp();
+  const clock = createFakeClock();
+  const pool = createPool({ name: 'mta', smtp, clock, log: silentLog, ...options });
+  pools.push(pool);
+  return { pool, smtp, clock };
+}
+
+/** Takes a connection and keeps it until told. */
+function borrow(pool: Pool): { lent: Promise<SmtpConnection>; giveBack: () => Promise<void> } {
+  const done = Promise.withResolvers<void>();
+  const lent = Promise.withResolvers<SmtpConnection>();
+  const used = pool.withConnection(async (connection) => {
+    lent.resolve(connection);
+    await done.promise;
+  });
+  used.catch(lent.reject);
+  lent.promise.catch(() => undefined);
+  return {
+    lent: lent.promise,
+    giveBack: () => {
+      done.resolve();
+      return used;
+    },
+  };
+}
+
+test('a connection is used again', async () => {
+  const { pool, smtp } = start();
+  for (let n = 0; n < 5; n += 1) {
+    await pool.withConnection((connection) => connection.send(transactionTo('a@x.example')));
+  }
+  expect([smtp.connections, smtp.mails.length]).toEqual([1, 5]);
+});
+
+test('no more connections are open than it may have, and who waits is served in order', async () => {
+  const { pool, smtp } = start({ connectionsMax: 2 });
+  const [first, second] = [borrow(pool), borrow(pool)];
+  await Promise.all([first.lent, second.lent]);
+  const order: string[] = [];
+  const third = pool.withConnection(async () => void order.push('third'));
+  const fourth = pool.withConnection(async () => void order.push('fourth'));
+  expect(pool.state()).toMatchObject({ open: 2, waiting: 2 });
+  await second.giveBack();
+  await Promise.all([third, fourth]);
+  expect([order, smtp.connections]).toEqual([['third', 'fourth'], 2]);
+  await first.giveBack();
+});
+
+test('a connection that was lost is replaced', async () => {
+  const { pool, smtp } = start();
+  smtp.rule = () => 'lost before';
+  await pool.withConnection((connection) => connection.send(transactionTo('a@x.example')));
+  smtp.rule = () => null;
+  await pool.withConnection((connection) => connection.send(transactionTo('a@x.example')));
+  expect([smtp.connections, smtp.mails.length]).toEqual([2, 1]);
+});
+
+test('what the user throws is thrown on, and the connection comes back', async () => {
+  const { pool, smtp } = start({ connectionsMax: 1 });
+  const thrown = pool.withConnection(() => Promise.reject(new Error('mine')));
+  await expect(thrown).rejects.toThrow('mine');
+  await pool.withConnection((connection) => connection.send(transactionTo('a@x.example')));
+  expect(smtp.connections).toBe(1);
+});
+
+test('an idle connection is closed after a while', async () => {
+  const { pool, clock } = start({ idleMsMax: 1_000 });
+  await pool.withConnection(async () => undefined);
+  await clock.advance(900);
+  expect(pool.state()).toMatchObject({ open: 1, idle: 1 });
+  await clock.advance(1_000);
+  expect(pool.state()).toMatchObject({ open: 0, idle: 0 });
+  await clock.advance(10_000);
+  expect(clock.sleepers()).toBe(0);
+});
+
+test('a route that cannot be connected is told to all who wait, and is down', async () => {
+  const { pool, smtp } = start({ connectionsMax: 2 });
+  smtp.isDown = true;
+  const uses = [1, 2, 3].map(() => pool.withConnection(async () => undefined));
+  const outcomes = await Promise.allSettled(uses);
+  expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+  expect(pool.state()).toEqual({ open: 0, idle: 0, waiting: 0, isUp: false });
+});
+
+test('whenUp waits for a route that is down, trying with back-off, and not for one that works', async () => {
+  const { pool, smtp, clock } = start({ probeMsMin: 1_000 });
+  const never = new AbortController().signal;
+  await pool.whenUp(never);
+  smtp.isDown = true;
+  await expect(pool.withConnection(async () => undefined)).rejects.toMatchObject({ code: 451 });
+  let isUp = false;
+  const waits = [pool.whenUp(never), pool.whenUp(never)].map((wait) =>
+    wait.then(() => {
+      isUp = true;
+    }),
+  );
+  await clock.advance(20_000);
+  expect([isUp, clock.sleepers()]).toEqual([false, 1]);
+  smtp.isDown = false;
+  await clock.advance(30_000);
+  await Promise.all(waits);
+  expect(smtp.connections).toBe(1);
+  await pool.withConnection((connection) => connection.send(transactionTo('a@x.example')));
+  expect(pool.state().isUp).toBe(true);
+});
+
+test('whenUp ends with its signal', async () => {
+  const { pool, smtp } = start();
+  smtp.isDown = true;
+  await pool.withConnection(async () => undefined).catch(() => undefined);
+  const stopping = new AbortController();
+  const waiting = pool.whenUp(stopping.signal);
+  stopping.abort();
+  await waiting;
+  expect(pool.state().isUp).toBe(false);
+});
+
+test('an MTA that allows fewer connections is used with those, and asked again later', async () => {
+  const { pool, smtp, clock } = start({ connectionsMax: 3 });
+  const first = borrow(pool);
+  await first.lent;
+  smtp.isDown = true;
+  const second = pool.withConnection(async () => 'served');
+  await clock.advance(0);
+  expect(pool.state()).toMatchObject({ open: 1, waiting: 1, isUp: true });
+  await first.giveBack();
+  expect(await second).toBe('served');
+  smtp.isDown = false;
+  const held = [borrow(pool), borrow(pool)];
+  await held[0]?.lent;
+  expect(pool.state()).toMatchObject({ open: 1, waiting: 1 });
+  await clock.advance(61_000);
+  const more = borrow(pool);
+  await Promise.all([more.lent, held[1]?.lent]);
+  expect(pool.state()).toMatchObject({ open: 3, waiting: 0 });
+  await Promise.all([more, ...held].map((one) => one.giveBack()));
+});
+
+test('after a stop nothing is lent, and what comes back is closed', async () => {
+  const { pool } = start({ connectionsMax: 1 });
+  const first = borrow(pool);
+  const connection = await first.lent;
+  const waiting = pool.withConnection(async () => undefined);
+  pool.stop();
+  await expect(waiting).rejects.toMatchObject({ status: '4.3.2' });
+  await expect(pool.withConnection(async () => undefined)).rejects.toMatchObject({ code: 451 });
+  await first.giveBack();
+  expect([connection.isOpen, pool.state().open]).toEqual([false, 0]);
+});

@@ -1,0 +1,225 @@
+import { afterEach, expect, test } from 'vitest';
+import type { Address } from '../../src/mail/address.ts';
+import { parseReply } from '../../src/smtp/reply.ts';
+import { parseRouteUrl } from '../../src/smtp/route-url.ts';
+import { createSmtp, type SmtpOptions } from '../../src/smtp/send.ts';
+import type { SmtpConnection } from '../../src/world.ts';
+import { transactionTo } from '../contract/smtp.ts';
+import { type Sink, type SinkOptions, startSink } from '../support/sink.ts';
+
+const sinks: Sink[] = [];
+const connections: SmtpConnection[] = [];
+
+afterEach(async () => {
+  for (const connection of connections.splice(0)) connection.close();
+  await Promise.all(sinks.splice(0).map((sink) => sink.close()));
+});
+
+async function connectTo(
+  options: SinkOptions,
+  settings: Partial<SmtpOptions> = {},
+): Promise<{ sink: Sink; connection: SmtpConnection }> {
+  const sink = await startSink(options);
+  sinks.push(sink);
+  const smtp = createSmtp({ url: sink.url, name: 'client.example', tls: 'off', ...settings });
+  const connection = await smtp.connect();
+  connections.push(connection);
+  return { sink, connection };
+}
+
+test('the message arrives byte for byte, dots and all, with its sender, size and body type', async () => {
+  const { sink, connection } = await connectTo({ extensions: ['8BITMIME', 'SIZE 10000'] });
+  const message = Buffer.from('Subject: x\r\n\r\n.\r\n..two\r\nGrüße\r\n.end\r\n');
+  await connection.send({ ...transactionTo('a@x.example'), message, eightBit: true });
+  expect(sink.mails[0]?.message.equals(message)).toBe(true);
+  expect(sink.mails[0]?.mailArguments).toBe(
+    `FROM:<list-bounces@lists.example> BODY=8BITMIME SIZE=${message.length}`,
+  );
+});
+
+test('a notice goes out with the null sender', async () => {
+  const { sink, connection } = await connectTo({});
+  await connection.send({ ...transactionTo('a@x.example'), sender: '' });
+  expect(sink.mails[0]?.mailArguments).toMatch(/^FROM:<>/);
+});
+
+test('8-bit mail for an MTA without 8BITMIME is refused 5.6.3, and nothing is sent', async () => {
+  const { sink, connection } = await connectTo({ extensions: ['PIPELINING'] });
+  const [reply] = await connection.send({ ...transactionTo('a@x.example'), eightBit: true });
+  expect(reply).toMatchObject({ code: 554, status: '5.6.3' });
+  expect(sink.mails).toEqual([]);
+});
+
+test('SMTPUTF8 mail for an MTA without SMTPUTF8 is refused 5.6.7, and nothing is sent', async () => {
+  const { sink, connection } = await connectTo({ extensions: ['8BITMIME'] });
+  const [reply] = await connection.send({ ...transactionTo('a@x.example'), smtputf8: true });
+  expect(reply).toMatchObject({ code: 550, status: '5.6.7' });
+  expect(sink.mails).toEqual([]);
+});
+
+test('one recipient that needs SMTPUTF8 does not keep the others from their mail', async () => {
+  const { sink, connection } = await connectTo({ extensions: ['8BITMIME'] });
+  const replies = await connection.send(
+    transactionTo('a@x.example', 'grüße@x.example', 'b@x.example'),
+  );
+  expect(replies.map((reply) => reply.status)).toEqual(['2.0.0', '5.6.7', '2.0.0']);
+  expect(sink.recipients()).toEqual(['a@x.example', 'b@x.example']);
+});
+
+test('an internationalised recipient is announced with SMTPUTF8', async () => {
+  const { sink, connection } = await connectTo({});
+  await connection.send({ ...transactionTo('grüße@x.example'), smtputf8: true });
+  expect(sink.mails[0]?.mailArguments).toContain(' SMTPUTF8');
+});
+
+test('where DSN is offered, headers only are asked back, and the transaction and recipient are named', async () => {
+  const { sink, connection } = await connectTo({});
+  await connection.send({ ...transactionTo('a+b@x.example'), envid: 'key.p1.0.0' });
+  expect(sink.mails[0]?.mailArguments).toContain('RET=HDRS ENVID=key.p1.0.0');
+  expect(sink.mails[0]?.rcptArguments[0]).toBe('TO:<a+b@x.example> ORCPT=rfc822;a+2Bb@x.example');
+});
+
+test('a message larger than SIZE is refused 5.3.4 without being sent', async () => {
+  const { sink, connection } = await connectTo({ extensions: ['SIZE 10'] });
+  const [reply] = await connection.send(transactionTo('a@x.example'));
+  expect(reply).toMatchObject({ code: 552, status: '5.3.4' });
+  const [next] = await connection.send({
+    ...transactionTo('a@x.example'),
+    message: Buffer.from('S: x\r\n'),
+  });
+  expect(next?.code).toBe(250);
+  expect(sink.mails.length).toBe(1);
+});
+
+for (const extensions of [['PIPELINING'], []]) {
+  const how = extensions.length > 0 ? 'with PIPELINING' : 'without PIPELINING';
+  for (const command of ['mail', 'rcpt', 'data', 'dot'] as const) {
+    test(`a 451 to ${command} ${how} defers all, and the connection goes on`, async () => {
+      const rule = (step: { command: string; nth: number }): string | null =>
+        step.command === command && step.nth <= 2 ? '451 4.7.1 later' : null;
+      const { sink, connection } = await connectTo({ extensions, rule });
+      const replies = await connection.send(transactionTo('a@x.example', 'b@x.example'));
+      expect(replies.at(-1)).toEqual({ code: 451, status: '4.7.1', reply: 'later' });
+      sink.setRule(() => null);
+      const again = await connection.send(transactionTo('c@x.example'));
+      expect(again.map((reply) => reply.code)).toEqual([250]);
+      expect(sink.connections()).toBe(1);
+    });
+
+    test(`a connection dropped at ${command} ${how} is told apart by the final dot`, async () => {
+      const rule = (step: { command: string }): 'drop' | null =>
+        step.command === command ? 'drop' : null;
+      const { sink, connection } = await connectTo({ extensions, rule });
+      const [reply] = await connection.send(transactionTo('a@x.example'));
+      expect(reply?.code).toBe(command === 'dot' ? 0 : 421);
+      expect(connection.isOpen).toBe(false);
+      expect(sink.mails).toEqual([]);
+    });
+
+    test(`an MTA that hangs at ${command} ${how} is given up`, async () => {
+      const rule = (step: { command: string }): 'hang' | null =>
+        step.command === command ? 'hang' : null;
+      const { connection } = await connectTo({ extensions, rule }, { replyMsMax: 100 });
+      const [reply] = await connection.send(transactionTo('a@x.example'));
+      expect(reply?.code).toBe(command === 'dot' ? 0 : 421);
+    });
+  }
+}
+
+test('an MTA that never greets is given up', async () => {
+  const attempt = connectTo({ rule: () => 'hang' }, { connectMsMax: 100 });
+  await expect(attempt).rejects.toMatchObject({ status: '4.4.1' });
+});
+
+test('an MTA that greets with 554 cannot be connected', async () => {
+  const attempt = connectTo({ rule: (s) => (s.command === 'connect' ? '554 no' : null) });
+  await expect(attempt).rejects.toMatchObject({ status: '4.4.1' });
+});
+
+test('where STARTTLS is offered and fails, opportunistic goes on without, required does not', async () => {
+  const refused = { extensions: ['STARTTLS', '8BITMIME'] };
+  const { connection } = await connectTo(refused, { tls: 'opportunistic' });
+  const [reply] = await connection.send({ ...transactionTo('a@x.example'), eightBit: true });
+  expect(reply?.code).toBe(250);
+  await expect(connectTo(refused, { tls: 'required' })).rejects.toMatchObject({ status: '4.4.1' });
+});
+
+test('an idle connection that the MTA closes is not open any more', async () => {
+  const { sink, connection } = await connectTo({});
+  await connection.send(transactionTo('a@x.example'));
+  await sink.close();
+  await expect.poll(() => connection.isOpen).toBe(false);
+});
+
+test('a connection is not open any more after its last transaction', async () => {
+  const { connection } = await connectTo({}, { transactionsMax: 2 });
+  await connection.send(transactionTo('a@x.example'));
+  expect(connection.isOpen).toBe(true);
+  await connection.send(transactionTo('b@x.example'));
+  expect(connection.isOpen).toBe(false);
+});
+
+test('closing a connection in the middle of a transaction answers it', async () => {
+  const { sink, connection } = await connectTo({
+    rule: (s) => (s.command === 'mail' ? 'hang' : null),
+  });
+  const sending = connection.send(transactionTo('a@x.example'));
+  await expect.poll(() => sink.openConnections()).toBe(1);
+  connection.close();
+  expect((await sending)[0]?.code).toBe(421);
+});
+
+test('over LMTP each recipient is answered after the dot', async () => {
+  const rule = (step: { command: string; argument: string }): string | null =>
+    step.command === 'dot' && step.argument.startsWith('full') ? '452 4.2.2 full' : null;
+  const { sink, connection } = await connectTo({ isLmtp: true, rule });
+  const replies = await connection.send(
+    transactionTo('a@x.example', 'full@x.example', 'b@x.example', 'full2@x.example'),
+  );
+  expect(replies.map((reply) => reply.code)).toEqual([250, 452, 250, 452]);
+  expect(sink.recipients()).toEqual(['a@x.example', 'b@x.example']);
+});
+
+test('over LMTP a connection lost between the answers leaves the rest not known', async () => {
+  const rule = (step: { command: string; nth: number }): string | null => {
+    if (step.command !== 'dot') return null;
+    return step.nth === 1 ? '550 5.1.1 no' : 'drop';
+  };
+  const { connection } = await connectTo({ isLmtp: true, rule });
+  const replies = await connection.send(transactionTo('a@x.example', 'b@x.example'));
+  expect(replies.map((reply) => reply.code)).toEqual([550, 0]);
+});
+
+test('a recipient that could break out of its command is never sent', async () => {
+  const { sink, connection } = await connectTo({});
+  const evil = 'a@x.example>\r\nRCPT TO:<b@x.example' as Address;
+  const [reply] = await connection.send({ ...transactionTo(), recipients: [evil] });
+  expect(reply?.code).toBe(553);
+  expect(sink.mails).toEqual([]);
+});
+
+test('a reply is read: code, enhanced status and text on one line', () => {
+  expect(parseReply('250 2.1.5 ok')).toEqual({ code: 250, status: '2.1.5', reply: 'ok' });
+  expect(parseReply('550-5.1.1 no such\n550 5.1.1 user\u0007here')).toEqual({
+    code: 550,
+    status: '5.1.1',
+    reply: 'no such user here',
+  });
+  expect(parseReply('421')).toEqual({ code: 421, status: '', reply: '' });
+  expect(parseReply('nonsense').code).toBe(0);
+  expect(parseReply(`550 ${'x'.repeat(10_000)}`).reply.length).toBe(300);
+});
+
+test('the URL of a route is read at the door', () => {
+  expect(parseRouteUrl('smtp://mail.example')).toMatchObject({ host: 'mail.example', port: 25 });
+  expect(parseRouteUrl('smtps://me:p%40ss@[::1]:4650/')).toEqual({
+    protocol: 'smtps',
+    host: '::1',
+    port: 4650,
+    login: { user: 'me', pass: 'p@ss' },
+  });
+  expect(parseRouteUrl('lmtp://127.0.0.1')).toMatchObject({ protocol: 'lmtp', port: 24 });
+  for (const wrong of ['http://x', 'mail.example:25', 'smtp://', 'smtp://x/y', '']) {
+    expect(() => parseRouteUrl(wrong), wrong).toThrow('URL of an outgoing route');
+  }
+});
