@@ -1,0 +1,223 @@
+/**
+ * Incoming runner: finds out what a mail means, and tells each list it is for.
+ *
+ *   takes   troupe.mail.<kind>           raw mail and its envelope, from the edge
+ *   gives   troupe.mailbox.<slot>.<key>  one small command for each list it went to
+ *   parks   troupe.parked.command        mail for robots that are not built yet, whole
+ *           troupe.parked.bounce         bounces, until the bounce actor is built
+ *           troupe.parked.unknown        mail for what was there at RCPT and is no more
+ *
+ * I1. Every recipient of a mail ends as a command, in the park, or, only for a loop, in the log.
+ * I2. The same mail sent again gives a post the same command id: a list takes it once.
+ * I3. What cannot be read is held by its list, never dropped; only a bug parks it.
+ *
+ * Nothing is looked up in DNS: the trace says unauthenticated.
+ */
+
+import type { Command } from '../../actors/protocol.ts';
+import { unreachable } from '../assert.ts';
+import type { Log } from '../log.ts';
+import type { Address } from '../mail/address.ts';
+import {
+  type ClassifyNeeds,
+  classify,
+  type KnownList,
+  type ListLookup,
+  listNamesOf,
+  type Meaning,
+} from '../mail/classify.ts';
+import type { Envelope, MailRef } from '../mail/envelope.ts';
+import { robotAddress } from '../mail/list-headers.ts';
+import { type Loop, loopOfAny, loopOfPost } from '../mail/loops.ts';
+import { type ReadMail, readMail, summarise } from '../mail/summary.ts';
+import type { Delivery, MailboxOut, MailStore, Meter, Parked } from '../world.ts';
+import type { Disposal } from './runner.ts';
+import type { Throttle } from './throttle.ts';
+
+/** A list's loops are logged at most so often; each is counted. */
+export const LOOP_LOG_EVERY_MS = 60_000;
+
+export type IncomingNeeds = {
+  /** The directory as this process mirrors it. */
+  readonly lists: ListLookup;
+  /** From the leader: asked before a recipient is taken for unknown, as a mirror may lag. */
+  findAtLeader(address: Address): Promise<KnownList | null>;
+  isOurs(domain: string): boolean;
+  readonly secrets: { all(): readonly Uint8Array[] };
+  /** Takes a message of MAIL apart; `lastPiece` is the whole mail where there are no parts. */
+  decode(delivery: Pick<Delivery, 'data' | 'header'>): {
+    readonly envelope: Envelope;
+    readonly lastPiece: Uint8Array;
+    readonly parts: readonly number[];
+  };
+  readonly read: MailStore['read'];
+  readonly mailbox: MailboxOut<Command>;
+  readonly park: Parked['put'];
+  /** Made with {@link LOOP_LOG_EVERY_MS}. */
+  readonly mayLogLoop: Throttle;
+  readonly log: Log;
+  readonly meter: Meter;
+};
+
+/** What was made of one mail before its recipients are looked at one by one. */
+type Mail = {
+  readonly envelope: Envelope;
+  readonly ref: MailRef;
+  readonly raw: Uint8Array;
+  readonly read: ReadMail;
+};
+
+type Where = 'command' | 'bounce' | 'unknown';
+/** Mail that is set aside: where, and why. */
+type Aside = { readonly where: Where; readonly why: string };
+
+/**
+ * Tells each list that the mail went to. Transient MailErrors are thrown on, and the mail comes
+ * again: every command has an id that makes it count once.
+ */
+export async function dispose(delivery: Delivery, needs: IncomingNeeds): Promise<Disposal> {
+  const { envelope, lastPiece, parts } = needs.decode(delivery);
+  const ref: MailRef = { in: 'mail', seq: delivery.seq, ...(parts.length > 0 && { parts }) };
+  const meanings = await meaningsOf(envelope.recipients, needs);
+  const isWanted = meanings.some(({ kind }) => kind === 'post' || kind === 'owner');
+  const raw = isWanted && parts.length > 0 ? await needs.read(ref) : lastPiece;
+  if (raw === null) return { kind: 'park', why: 'parts of this mail are gone from MAIL' };
+  const mail: Mail = { envelope, ref, raw, read: readMail(isWanted ? raw : new Uint8Array(0)) };
+  const asides: Aside[] = [];
+  for (const meaning of meanings) {
+    const aside = await tell(meaning, mail, needs);
+    if (aside !== null) asides.push(aside);
+  }
+  await setAside(delivery, asides, needs);
+  return { kind: 'done' };
+}
+
+/** What each recipient means, each meaning once, however many names of it were given. */
+async function meaningsOf(
+  recipients: readonly Address[],
+  needs: IncomingNeeds,
+): Promise<readonly Meaning[]> {
+  const meanings = new Map<string, Meaning>();
+  for (const recipient of recipients) {
+    const meaning = await meaningOf(recipient, needs);
+    const key = 'list' in meaning ? meaning.list.key : '';
+    const tail = 'member' in meaning ? `${meaning.member} ${meaning.post}` : '';
+    meanings.set(`${meaning.kind} ${key} ${tail}`, meaning);
+  }
+  return [...meanings.values()];
+}
+
+async function meaningOf(address: Address, needs: IncomingNeeds): Promise<Meaning> {
+  const known: ClassifyNeeds = {
+    lists: needs.lists,
+    secrets: needs.secrets.all(),
+    isOurs: needs.isOurs,
+  };
+  const meaning = classify(address, known);
+  if (meaning.kind !== 'unknown') return meaning;
+  for (const name of listNamesOf(address)) {
+    const list = await needs.findAtLeader(name);
+    if (list === null) continue;
+    const { byKey, keysByPrefix } = needs.lists;
+    const find = (asked: Address) => (asked === name ? list : null);
+    return classify(address, { ...known, lists: { find, byKey, keysByPrefix } });
+  }
+  return meaning;
+}
+
+/**
+ * Gives the list its command; or says where the mail is to be set aside, where nothing is built to
+ * take it.
+ */
+async function tell(meaning: Meaning, mail: Mail, needs: IncomingNeeds): Promise<Aside | null> {
+  switch (meaning.kind) {
+    case 'post':
+      return tellPost(meaning.list, mail, needs);
+    case 'owner':
+      return tellOwners(meaning.list, mail, needs);
+    case 'leave-token':
+      return tellLeave(meaning.list, meaning.member, mail, needs);
+    case 'bounce':
+      return { where: 'bounce', why: 'not built yet: bounces' };
+    case 'command':
+      return { where: 'command', why: `not built yet: the robot ${meaning.verb}` };
+    case 'confirm-token':
+      return { where: 'command', why: 'not built yet: confirmations' };
+    case 'wrong-mac':
+      return { where: 'unknown', why: 'a machine address whose MAC no secret gives' };
+    case 'unknown':
+      return { where: 'unknown', why: 'no such list' };
+    default:
+      return unreachable(meaning);
+  }
+}
+
+async function tellPost(list: KnownList, mail: Mail, needs: IncomingNeeds): Promise<null> {
+  const loop = loopOfPost(mail.read.header, list.address);
+  if (loop !== null) return noteLoop(loop, list, mail, needs);
+  const post = summarise(mail.read, mail.raw, mail.envelope, mail.ref, list);
+  await needs.mailbox.put(list.key, { id: post.id, command: { type: 'post', post } });
+  note('post', list, mail, needs, { post: post.id });
+  return null;
+}
+
+async function tellOwners(list: KnownList, mail: Mail, needs: IncomingNeeds): Promise<null> {
+  const loop = loopOfAny(mail.read.header, robotAddress(list.address, 'owner'));
+  if (loop !== null) return noteLoop(loop, list, mail, needs);
+  const summary = summarise(mail.read, mail.raw, mail.envelope, mail.ref, list);
+  // A mail may go to a list and to its owners: two commands, two ids.
+  const id = `o.${summary.id}`;
+  await needs.mailbox.put(list.key, { id, command: { type: 'owner-mail', mail: summary } });
+  note('owner', list, mail, needs, { post: summary.id });
+  return null;
+}
+
+async function tellLeave(
+  list: KnownList,
+  member: number,
+  mail: Mail,
+  needs: IncomingNeeds,
+): Promise<null> {
+  await needs.mailbox.put(list.key, {
+    id: `u.${member}.${mail.ref.seq}`,
+    command: { type: 'remove-member', who: { number: member }, by: { kind: 'token', member } },
+  });
+  note('leave', list, mail, needs, { member });
+  return null;
+}
+
+function note(
+  what: string,
+  list: KnownList,
+  mail: Mail,
+  { log, meter }: IncomingNeeds,
+  fields: Readonly<Record<string, unknown>>,
+): void {
+  meter.count('incoming_told', { what });
+  const { trace } = mail.envelope;
+  log.info({ runner: 'incoming', trace, list: list.address, ...fields }, `told the list: ${what}`);
+}
+
+/** A loop is discarded: to answer it would feed it. */
+function noteLoop(loop: Loop, list: KnownList, mail: Mail, needs: IncomingNeeds): null {
+  needs.meter.count('incoming_loops', { loop });
+  if (needs.mayLogLoop(list.key)) {
+    const { trace, sender } = mail.envelope;
+    const fields = { runner: 'incoming', trace, list: list.address, sender, loop };
+    needs.log.info(fields, 'discarded a mail that loops');
+  }
+  return null;
+}
+
+/** Once for each place, with every reason. */
+async function setAside(
+  delivery: Delivery,
+  asides: readonly Aside[],
+  { park, meter }: IncomingNeeds,
+): Promise<void> {
+  for (const where of new Set(asides.map((aside) => aside.where))) {
+    const whys = asides.filter((aside) => aside.where === where).map((aside) => aside.why);
+    await park(where, delivery, [...new Set(whys)].join('; '));
+    meter.count('incoming_parked', { where });
+  }
+}

@@ -1,0 +1,284 @@
+/**
+ * Outgoing runner: sends chunks through a route.
+ *
+ *   takes   troupe.outgoing.<class>      one chunk: recipients of one post, and the recipe
+ *   gives   the route chosen at pull     one transaction a recipient, each with its own return path
+ *                                        (mode `shared`: one for up to 100 of them)
+ *   tells   troupe.results.<…>.<try>     what became of each recipient
+ *   later   troupe.later.<chunk>         who was refused with 4xx, or not tried for want of a
+ *                                        route, as the next try
+ *   parks   troupe.parked.outgoing       a chunk that threw, or whose raw mail is gone
+ *
+ * O1. A chunk may come twice; its last result says what of it is done. It is never done zero times.
+ * O2. Whom a result, the result of the try before, or the journal names as accepted is not sent
+ *     to again.
+ * O3. Every recipient of a try ends as accepted, refused, or in the next try, which is in LATER
+ *     before the result is told; the result is told before the chunk is acked.
+ * O4. After a crash the process that comes back first tells what its journal has, then goes on.
+ */
+import { textOf } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { type Chunk, type ChunkId, chunkName, type Result } from '../mail/chunk.ts';
+import { type Cooked, cook } from '../mail/cook.ts';
+import type {
+  Clock,
+  Delivery,
+  HeldChunk,
+  Journal,
+  MailStore,
+  Meter,
+  Results,
+  Route,
+} from '../world.ts';
+import { type Cache, createCache } from './cooked-cache.ts';
+import { nextTryOf, progressBefore, resultOf, untried } from './outgoing-result.ts';
+import { type Ended, type Progress, sendCopies } from './outgoing-send.ts';
+import { GIVE_UP_MS } from './retry-schedule.ts';
+import type { Disposal, Hand } from './runner.ts';
+
+/**
+ * Weights of the classes while all have work: a notice is not kept waiting by bulk, and retries
+ * still drain.
+ */
+export const CLASS_WEIGHTS = { notice: 8, post: 4, bulk: 2, retry: 1 } as const;
+/** Cooked posts in memory. */
+export const COOKED_BYTES_MAX = 64 * 1024 * 1024;
+/** Of one chunk, in the log one by one; all of them are in the result. */
+const REFUSED_LOGGED_MAX = 20;
+
+export type OutgoingNeeds = {
+  /** Throws when it is no chunk. */
+  decode(data: Uint8Array): Chunk;
+  /** The route for this chunk, now; null when none works. */
+  route(chunk: Chunk): Route | null;
+  readonly results: Results;
+  readonly later: {
+    put(id: string, at: number, due: { to: 'outgoing'; chunk: Chunk }): Promise<void>;
+  };
+  readonly journal: Journal;
+  readonly read: MailStore['read'];
+  readonly secrets: { newest(): Uint8Array };
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly meter: Meter;
+};
+
+/** Makes the delivery of an earlier process ours again: its bytes, and where its ack goes. */
+export type Adopt = (ackToken: string, data: Uint8Array) => Delivery;
+
+export type Outgoing = {
+  dispose(delivery: Delivery, hand: Hand): Promise<Disposal>;
+  /** For the loop's `onRenewed`: a restart goes on with what was renewed lately. */
+  onRenewed(delivery: Delivery): void;
+  /**
+   * At start, before anything is taken: tells a `part` for each chunk that the journal holds open,
+   * and gives back those that are still ours, younger than `ackWaitMs`. The others come again by
+   * themselves.
+   */
+  resume(adopt: Adopt, ackWaitMs: number): Promise<readonly Delivery[]>;
+};
+
+type State = {
+  readonly needs: OutgoingNeeds;
+  readonly cooked: Cache<Cooked | null>;
+  readonly inHand: Map<string, Delivery>;
+};
+
+export function createOutgoing(needs: OutgoingNeeds): Outgoing {
+  const state: State = {
+    needs,
+    cooked: createCache(COOKED_BYTES_MAX, (cooked) => cooked?.size ?? 0),
+    inHand: new Map(),
+  };
+  return {
+    async dispose(delivery, hand) {
+      const chunk = needs.decode(delivery.data);
+      const name = chunkName(chunk);
+      if (state.inHand.has(name)) return { kind: 'leave', why: 'it is in hand here already' };
+      state.inHand.set(name, delivery);
+      try {
+        return await disposeOf(chunk, delivery, hand, state);
+      } finally {
+        state.inHand.delete(name);
+      }
+    },
+    onRenewed(delivery) {
+      for (const [name, other] of state.inHand) if (other === delivery) needs.journal.renewed(name);
+    },
+    resume: (adopt, ackWaitMs) => resume(adopt, ackWaitMs, needs),
+  };
+}
+
+async function disposeOf(
+  chunk: Chunk,
+  delivery: Delivery,
+  hand: Hand,
+  state: State,
+): Promise<Disposal> {
+  const { needs } = state;
+  const name = chunkName(chunk);
+  const [last, before] = await Promise.all([needs.results.last(chunk), resultBefore(chunk, needs)]);
+  if (last?.kind === 'done') {
+    needs.journal.close(name);
+    return { kind: 'done' };
+  }
+  const progress = progressBefore(chunk, [last, before], needs.journal.acceptedOf(name));
+  const route = needs.route(chunk);
+  const to = untried(chunk, progress);
+  let ended: Ended = route === null ? 'route' : 'all';
+  if (route !== null && to.length > 0) {
+    const cooked = await cookedOf(chunk, state);
+    if (cooked === null) return { kind: 'park', why: 'the raw mail of this post is gone' };
+    needs.journal.open(name, delivery.ackToken ?? '', delivery.data);
+    const secret = needs.secrets.newest();
+    try {
+      const sending = { route, journal: needs.journal, secret, hand };
+      ended = await sendCopies(chunk, to, cooked, progress, sending);
+    } catch (error) {
+      // A bug: the chunk is about to be parked, and whoever replays it must know whom to leave out.
+      await tellPart(chunk, progress, route.name, needs);
+      throw error;
+    }
+    if (ended === 'cut') {
+      await tellPart(chunk, progress, route.name, needs);
+      return { kind: 'leave', why: 'it was taken out of hand before it was finished' };
+    }
+  }
+  await finish(chunk, progress, ended, route?.name ?? '', needs);
+  return { kind: 'done' };
+}
+
+/**
+ * The result of the try before: if that one came again after its next try was put, some are
+ * accepted by now.
+ */
+function resultBefore(chunk: ChunkId, needs: OutgoingNeeds): Promise<Result | null> {
+  if (chunk.try === 0) return Promise.resolve(null);
+  const { key, post } = chunk;
+  return needs.results.last({ key, post, chunk: chunk.chunk, try: chunk.try - 1 });
+}
+
+/** The post, cooked once however many of its chunks ask for it; null when its raw mail is gone. */
+function cookedOf({ key, post, mail, recipe }: Chunk, state: State): Promise<Cooked | null> {
+  const where = 'inline' in mail ? 'inline' : `${mail.in}.${mail.seq}`;
+  return state.cooked.get(`${key}.${post}.${where}`, async () => {
+    const raw =
+      'inline' in mail ? Buffer.from(mail.inline, 'base64') : await state.needs.read(mail);
+    return raw === null ? null : cook(raw, recipe);
+  });
+}
+
+/** LATER, then the result; the ack is the loop's. */
+async function finish(
+  chunk: Chunk,
+  progress: Progress,
+  ended: Ended,
+  route: string,
+  needs: OutgoingNeeds,
+): Promise<void> {
+  const now = needs.clock.now();
+  if (now - chunk.firstAt >= GIVE_UP_MS) giveUp(chunk, progress);
+  const result = resultOf('done', chunk, progress, route, now);
+  const next = nextTryOf(chunk, result, progress, ended);
+  if (next !== null) {
+    await needs.later.put(chunkName(next.chunk), next.at, { to: 'outgoing', chunk: next.chunk });
+  }
+  await needs.results.tell(chunk, result);
+  needs.journal.close(chunkName(chunk));
+  report(chunk, result, progress, next?.at ?? null, needs);
+}
+
+/** Who could not be tried in all that time is given up on as well. */
+function giveUp(chunk: Chunk, progress: Progress): void {
+  for (const [number] of untried(chunk, progress)) {
+    progress.replies.set(number, {
+      code: 451,
+      status: '4.4.1',
+      reply: 'no route could be reached',
+    });
+  }
+}
+
+/**
+ * Adds to what was told: another process may have been at it. Says nothing when that one has
+ * finished.
+ */
+async function tellPart(
+  chunk: Chunk,
+  progress: Progress,
+  route: string,
+  needs: OutgoingNeeds,
+): Promise<void> {
+  const name = chunkName(chunk);
+  const last = await needs.results.last(chunk);
+  if (last?.kind !== 'done') {
+    const told = progressBefore(chunk, [last], [...progress.accepted]);
+    for (const [number, reply] of progress.replies) {
+      if (!told.accepted.has(number)) told.replies.set(number, reply);
+    }
+    await needs.results.tell(chunk, resultOf('part', chunk, told, route, needs.clock.now()));
+  }
+  needs.journal.close(name);
+}
+
+function report(
+  chunk: Chunk,
+  result: Result,
+  progress: Progress,
+  nextAt: number | null,
+  { log, meter }: OutgoingNeeds,
+): void {
+  const { key: list, post, trace, class: cls } = chunk;
+  const fields = { runner: 'outgoing', trace, list, post, chunk: chunk.chunk, attempt: chunk.try };
+  const labels = { route: result.route, class: cls };
+  const counts = {
+    accepted: progress.accepted.size,
+    deferred: result.deferred.length,
+    refused: result.refused.length,
+    maybe: result.deferred.filter(({ code }) => code === 0).length,
+  };
+  for (const [what, count] of Object.entries(counts)) {
+    if (count > 0) meter.count(`outgoing_${what}`, labels, count);
+  }
+  const next = nextAt === null ? null : new Date(nextAt).toISOString();
+  log.info({ ...fields, route: result.route, ...counts, next }, 'sent');
+  for (const refused of result.refused.slice(0, REFUSED_LOGGED_MAX)) {
+    log.info({ ...fields, ...refused }, 'refused for good');
+  }
+}
+
+async function resume(
+  adopt: Adopt,
+  ackWaitMs: number,
+  needs: OutgoingNeeds,
+): Promise<readonly Delivery[]> {
+  const { journal, clock, log } = needs;
+  const ours: Delivery[] = [];
+  for (const held of journal.held()) {
+    const chunk = decoded(held, needs);
+    if (chunk === null) continue;
+    const progress = progressBefore(chunk, [], held.accepted);
+    if (progress.accepted.size > 0) await tellPart(chunk, progress, '', needs);
+    else journal.close(held.name);
+    // What the queue has given to somebody else by now, or will any moment, is not ours any more.
+    const isOurs = clock.now() - held.renewedAt < (ackWaitMs * 3) / 4;
+    const fields = { runner: 'outgoing', trace: chunk.trace, list: chunk.key, post: chunk.post };
+    log.info({ ...fields, accepted: held.accepted.length, isOurs }, 'was in hand at the last end');
+    if (!isOurs || held.ackToken === '') continue;
+    const delivery = adopt(held.ackToken, held.data);
+    delivery.working();
+    ours.push(delivery);
+  }
+  return ours;
+}
+
+/** What another version wrote is not ours to read; its queue has it still. */
+function decoded(held: HeldChunk, { decode, journal, log }: OutgoingNeeds): Chunk | null {
+  try {
+    return decode(held.data);
+  } catch (error) {
+    journal.close(held.name);
+    log.error({ chunk: held.name, error: textOf(error) }, 'a journaled chunk cannot be read');
+    return null;
+  }
+}
