@@ -1,0 +1,52 @@
+/** `troupe inspect`: what a list, a node or a slot is doing, as its owner says. Changes nothing. */
+import { OperatorError } from '../errors.ts';
+import { SLOTS } from '../mail/list-key.ts';
+import { inspectList, inspectNode, inspectSlot } from '../nats/subjects.ts';
+import { type Context, DONE, type ExitCode, type Register } from './context.ts';
+import { flatten, printFields, timeText, toJson } from './print.ts';
+import { addressFrom } from './site.ts';
+
+/** Fields that are times in ms since the epoch, shown as dates. */
+const TIMES = /(?:^|\.)(?:asOf|since|[a-z]+At)$/;
+
+export const register: Register = (program, run) => {
+  const inspect = program.command('inspect').description('what a list, a node or a slot is doing');
+  inspect
+    .command('list <address>')
+    .description('a list: state, counters, sequence, epoch, owner, outbox, blocked or not')
+    .action((address: string) => run((c) => show(c, inspectList(addressFrom(address)))));
+  inspect
+    .command('node [id]')
+    .description('a node: roles, slots, lists awake, what is blocked')
+    .action((id?: string) =>
+      run((c) => show(c, inspectNode(id === undefined ? null : nodeId(id)))),
+    );
+  inspect
+    .command('slot <number>')
+    .description('a slot: who owns it, since when')
+    .action((slot: string) => run((c) => show(c, inspectSlot(slotNumber(slot)))));
+};
+
+async function show(context: Context, subject: string): Promise<ExitCode> {
+  return await context.withSite(async (site) => {
+    const answer = await site.request(subject, undefined);
+    if (context.out.json) context.out.print(toJson(answer));
+    else printFields(context.out, flatten(answer).map(readable));
+    return DONE;
+  });
+}
+
+function readable([name, value]: [string, unknown]): [string, unknown] {
+  return typeof value === 'number' && TIMES.test(name) ? [name, timeText(value)] : [name, value];
+}
+
+/** A node's name is a token of the subject, so it must be one. */
+function nodeId(text: string): string {
+  if (/^[a-z0-9-]{1,32}$/.test(text)) return text;
+  throw new OperatorError(`“${text}” is not the name of a node`, 'See `troupe inspect node`.');
+}
+
+function slotNumber(text: string): number {
+  if (/^\d{1,2}$/.test(text) && Number(text) < SLOTS) return Number(text);
+  throw new OperatorError(`“${text}” is not a slot`, `Slots are 0 to ${SLOTS - 1}.`);
+}

@@ -1,0 +1,166 @@
+/**
+ * What `troupe.inspect.*` answers: one list, one slot, this node. Assembled here from what the
+ * parts say of themselves; nothing is changed, and nothing secret is in it.
+ */
+import type { ListInspection } from '../../actors/protocol.ts';
+import { unreachable } from '../assert.ts';
+import { type ListKey, slotOf } from '../mail/list-key.ts';
+import { type AskReply, NO_OWNER } from '../nats/ask.ts';
+import type { HealthReport } from './health.ts';
+
+/** What the host says of itself (src/host/host.ts, HostStatus). */
+export type HostFacts = {
+  readonly slots: readonly {
+    readonly slot: number;
+    readonly epoch: number;
+    readonly reached: number;
+  }[];
+  readonly awake: number;
+  readonly inHand: number;
+  readonly blocked: readonly ListKey[];
+  readonly quarantined: readonly { readonly key: ListKey; readonly why: string }[];
+  readonly diskFreeBytes: number;
+};
+
+/** Every answer says who speaks and when. */
+type Stamp = { readonly node: string; readonly asOf: number };
+
+export type Problematic = Stamp & {
+  readonly error: { readonly code: string; readonly text: string };
+};
+
+export type NodeInspection = Stamp & {
+  readonly version: string;
+  readonly startedAt: number;
+  readonly roles: readonly string[];
+  readonly isReady: boolean;
+  readonly problems: readonly string[];
+  readonly slots: number;
+  readonly lists: number;
+  readonly awake: number;
+  readonly inHand: number;
+  /** Addresses; a list without one in the directory stands by its key. */
+  readonly blocked: readonly string[];
+  readonly quarantined: readonly { readonly list: string; readonly why: string }[];
+  readonly diskFreeBytes: number | null;
+};
+
+export type SlotInspection = Stamp & {
+  readonly slot: number;
+  /** Null: not by this node. */
+  readonly owner: string | null;
+  /** Sequence of the record that acquired it. */
+  readonly epoch: number | null;
+  /** The ledger's sequence up to which it is folded. */
+  readonly seq: number | null;
+  readonly lists: number;
+  readonly leaseMsLeft: number | null;
+};
+
+export type InspectNeeds = {
+  readonly node: string;
+  readonly startedAt: number;
+  now(): number;
+  health(): HealthReport;
+  /** Null on a node that owns no slots. */
+  host(): HostFacts | null;
+  addressOf(key: ListKey): string | null;
+  /** All lists of the directory. */
+  keys(): Iterable<ListKey>;
+};
+
+/** This node, whole. */
+export function inspectNode(needs: InspectNeeds): NodeInspection {
+  const { version, roles, isReady, problems } = needs.health();
+  const host = needs.host();
+  const nameOf = (key: ListKey): string => needs.addressOf(key) ?? key;
+  return {
+    ...stamp(needs),
+    version,
+    startedAt: needs.startedAt,
+    roles,
+    isReady,
+    problems: problems.map(({ what }) => what),
+    slots: host?.slots.length ?? 0,
+    lists: count(needs.keys()),
+    awake: host?.awake ?? 0,
+    inHand: host?.inHand ?? 0,
+    blocked: host?.blocked.map(nameOf) ?? [],
+    quarantined: host?.quarantined.map(({ key, why }) => ({ list: nameOf(key), why })) ?? [],
+    diskFreeBytes: host?.diskFreeBytes ?? null,
+  };
+}
+
+/** One slot as this node sees it. `slot` is in range. */
+export function inspectSlot(slot: number, needs: InspectNeeds): SlotInspection {
+  const owned = needs.host()?.slots.find((one) => one.slot === slot);
+  let lists = 0;
+  for (const key of needs.keys()) if (slotOf(key) === slot) lists += 1;
+  return {
+    ...stamp(needs),
+    slot,
+    owner: owned === undefined ? null : needs.node,
+    epoch: owned?.epoch ?? null,
+    seq: owned?.reached ?? null,
+    lists,
+    // One node owns all slots for as long as it runs: it holds no lease that could end.
+    leaseMsLeft: null,
+  };
+}
+
+/** What a list's owner answered, or why it could not. */
+export type ListReply =
+  | { readonly kind: 'inspection'; readonly inspection: ListInspection }
+  /** Nobody owns its slot now. */
+  | { readonly kind: 'no-owner'; readonly text: string }
+  | { readonly kind: 'refused'; readonly code: string; readonly text: string };
+
+/** What an asker's reply to `inspect` means here. */
+export function listReplyOf(reply: AskReply<ListInspection>): ListReply {
+  if (reply.ok) return { kind: 'inspection', inspection: reply.answer };
+  if ('refusal' in reply) {
+    return { kind: 'refused', code: reply.refusal.code, text: reply.refusal.text };
+  }
+  const { status, text } = reply.error;
+  return status === NO_OWNER.status
+    ? { kind: 'no-owner', text }
+    : { kind: 'refused', code: status, text };
+}
+
+/** One list: the owner's own words, or what is known without them. */
+export function inspectList(
+  address: string,
+  key: ListKey | null,
+  reply: ListReply | null,
+  needs: Pick<InspectNeeds, 'node' | 'now'>,
+): ListInspection | Problematic {
+  if (key === null || reply === null) {
+    return problem(needs, 'no-such-list', `there is no list ${address}`);
+  }
+  switch (reply.kind) {
+    case 'inspection':
+      return reply.inspection;
+    case 'no-owner':
+      return problem(needs, 'no-owner', `slot ${slotOf(key)} has no owner now: ${reply.text}`);
+    case 'refused':
+      return problem(needs, reply.code, reply.text);
+    default:
+      return unreachable(reply);
+  }
+}
+
+export function problem(
+  needs: Pick<InspectNeeds, 'node' | 'now'>,
+  code: string,
+  text: string,
+): Problematic {
+  return { ...stamp(needs), error: { code, text } };
+}
+
+const stamp = ({ node, now }: Pick<InspectNeeds, 'node' | 'now'>): Stamp => ({ node, asOf: now() });
+
+function count(items: Iterable<unknown>): number {
+  let many = 0;
+  for (const _ of items) many += 1;
+  return many;
+}
