@@ -1,0 +1,172 @@
+/**
+ * Wires the program, with `site.ts` and `roles.ts`: these three alone know every part. Starts the roles it is given in the order
+ * in which they need each other, and stops them the other way round: web and edge, runners, actors, NATS.
+ */
+import { join } from 'node:path';
+import { systemClock, systemRandom } from './clock.ts';
+import type { Config, Role } from './config.ts';
+import { type Rebuilt, rebuild as rebuildRows } from './host/rebuild.ts';
+import { createLog, type Log } from './log.ts';
+import { gather } from './ops/gather.ts';
+import { createMetrics } from './ops/metrics.ts';
+import { makeSample, SAMPLE_LIST } from './ops/sample.ts';
+import { removeSiteNote, writeSiteNote } from './ops/site-note.ts';
+import { welcome } from './ops/welcome.ts';
+import {
+  openCapture,
+  startEdgeRole,
+  startHostRole,
+  startIncoming,
+  startInspection,
+  startOutgoing,
+  startWebRole,
+} from './roles.ts';
+import { type Closers, type Node, openSiteParts, type Parts } from './site.ts';
+import { openRows } from './store/rows.ts';
+
+/**
+ * The order of starting. Web first, since mail names the port it listens on; the edge last, since nothing may come in before
+ * there is somebody to take it.
+ */
+const ROLES_IN_ORDER: readonly (readonly [Role, (node: Node) => Promise<void>])[] = [
+  ['web', startWebRole],
+  ['host', startHostRole],
+  ['outgoing', startOutgoing],
+  ['incoming', startIncoming],
+  ['edge', startEdgeRole],
+];
+
+/** Runs a node until SIGTERM or SIGINT. Throws OperatorError when it cannot start; whatever had started is stopped again. */
+export async function serve(config: Config): Promise<void> {
+  const log = createLog(config.log.level, { node: config.node });
+  const closers: Closers = [];
+  const ended = Promise.withResolvers<unknown>();
+  const stopped = new Promise<void>((resolve) => {
+    // Stays for good: a second signal (a process group's, an impatient hand) must not cut the ordered stop short.
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
+  });
+  try {
+    const starting = start(config, log, closers, (error) => ended.resolve(error));
+    const failure = await Promise.race([
+      starting.then(() => Promise.race([stopped, ended.promise])),
+      stopped.then(() => starting),
+      ended.promise,
+    ]);
+    if (failure !== undefined) {
+      log.fatal({ err: failure }, 'cannot go on');
+      process.exitCode = 1;
+    }
+    log.info({}, 'stopping');
+  } finally {
+    for (const close of closers.reverse()) {
+      await attempt(close).catch((error) => log.warn({ err: error }, 'while stopping'));
+    }
+  }
+  log.info({}, 'stopped');
+}
+
+/** Folds everything anew from the ledger (`troupe doctor --rebuild`); the node must not be running. */
+export async function rebuild(config: Config): Promise<Rebuilt> {
+  const log = createLog(config.log.level, { node: config.node });
+  const closers: Closers = [];
+  try {
+    const { nats, ledger, data, disk } = await openSiteParts(config, log, closers);
+    const rows = await openRows(join(data, 'state'), { disk, log });
+    closers.push(() => rows.close());
+    const result = await rebuildRows({ rows, ledger }, (records, seq) =>
+      process.stderr.write(`folded ${records} records, at ${seq}\n`),
+    );
+    log.info({ ...result, connected: nats.isConnected() }, 'rebuilt');
+    return result;
+  } finally {
+    for (const close of closers.reverse()) await close();
+  }
+}
+
+/** A close that throws at once must not keep the others from running. */
+async function attempt(close: Closers[number]): Promise<void> {
+  await close();
+}
+
+async function start(
+  config: Config,
+  log: Log,
+  closers: Closers,
+  fatal: (error: unknown) => void,
+): Promise<void> {
+  const site = await openSiteParts(config, log, closers);
+  const mirror = await site.directory.mirror(site.ending);
+  mirror.ended.catch(fatal);
+  const parts: Parts = {
+    host: null,
+    edge: null,
+    web: null,
+    captured: null,
+    isStopping: false,
+    rolesUp: [],
+  };
+  const isFirst = mirror.size === 0;
+  const metrics = createMetrics({
+    clock: systemClock,
+    gather: () => {
+      const inFlight = parts.edge?.inFlight() ?? null;
+      return gather(site.nats, parts.host?.status() ?? null, inFlight, mirror.size);
+    },
+  });
+  const url = (): string => {
+    const { listen, http } = config;
+    // Only a URL that nobody configured ends so: the port was not known then.
+    return http.url.endsWith(':0') ? `http://${listen}:${parts.web?.port ?? 0}` : http.url;
+  };
+  const { meter } = metrics;
+  const startedAt = systemClock.now();
+  const node: Node = {
+    config,
+    log,
+    site,
+    mirror,
+    parts,
+    metrics,
+    meter,
+    startedAt,
+    closers,
+    fatal,
+    url,
+  };
+  if (config.routes.length === 0 && config.roles.includes('outgoing')) await openCapture(node);
+  await startInspection(node);
+  for (const [role, startRole] of ROLES_IN_ORDER) {
+    if (!config.roles.includes(role)) continue;
+    await startRole(node);
+    parts.rolesUp.push(role);
+  }
+  closers.push(() => {
+    parts.isStopping = true;
+  });
+  const wantsSample =
+    isFirst &&
+    config.routes.length === 0 &&
+    config.roles.includes('host') &&
+    config.domains.includes('lists.localhost');
+  if (wantsSample) await makeSample(site.directory, site.asker, systemRandom);
+  await announce(node);
+}
+
+/** Says where it listens: to tools by `site.json`, to people by what to try next. */
+async function announce({ config, site, mirror, parts, closers, url, log }: Node): Promise<void> {
+  const note = {
+    pid: process.pid,
+    node: config.node,
+    smtpPort: parts.edge?.smtpPort ?? null,
+    lmtpPort: parts.edge?.lmtpPort ?? null,
+    lmtpSocket: parts.edge === null ? null : (config.lmtp.socket ?? null),
+    httpPort: parts.web?.port ?? null,
+    httpUrl: url(),
+  };
+  await writeSiteNote(site.data, note);
+  closers.push(() => removeSiteNote(site.data));
+  const { node: _, ...where } = note;
+  log.info(where, 'ready');
+  const hasSample = [...mirror.all()].some(({ address }) => address === SAMPLE_LIST);
+  process.stdout.write(welcome(note, hasSample, parts.captured !== null));
+}

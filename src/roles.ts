@@ -1,0 +1,331 @@
+/** The roles of a node, each started over the site's parts. Part of the wiring (`main.ts`). */
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Command } from '../actors/protocol.ts';
+import { assert } from './assert.ts';
+import { systemClock, systemRandom } from './clock.ts';
+import { answerAsk } from './host/ask.ts';
+import { startHost } from './host/host.ts';
+import { CLASSES } from './mail/chunk.ts';
+import { MAIL_KINDS } from './mail/envelope.ts';
+import { type ListKey, SLOTS } from './mail/list-key.ts';
+import { previewText, stopMime } from './mail/mime.ts';
+import { decodeChunk, decodeDue } from './nats/codec.ts';
+import { serveInspect, serveOutbox } from './nats/inspect.ts';
+import { decodeMail } from './nats/mail-store.ts';
+import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
+import { serveAsks } from './nats/serve-asks.ts';
+import { type HealthFacts, healthOf } from './ops/health.ts';
+import { inspectList, inspectNode, inspectSlot, listReplyOf } from './ops/inspect.ts';
+import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incoming.ts';
+import { dispose as disposeLater } from './runners/later.ts';
+import { CLASS_WEIGHTS, createOutgoing } from './runners/outgoing.ts';
+import { type RunnerOptions, runRunner } from './runners/runner.ts';
+import { createThrottle } from './runners/throttle.ts';
+import type { Node } from './site.ts';
+import { createCapture } from './smtp/capture.ts';
+import { startEdge } from './smtp/edge.ts';
+import { EDGE_LIMITS } from './smtp/edge-limits.ts';
+import { createPool, type Pool } from './smtp/pool.ts';
+import { createResolver } from './smtp/recipients.ts';
+import { createSmtp } from './smtp/send.ts';
+import { openCaptured } from './store/captured.ts';
+import { openJournal } from './store/journal.ts';
+import { openEnv } from './store/open.ts';
+import { openRows } from './store/rows.ts';
+import { startWeb } from './web/server.ts';
+
+/** Mails, commands and due things that one process disposes of at once. */
+const INCOMING_AT_ONCE = 32;
+const LATER_AT_ONCE = 32;
+/** How far a queue of small messages is pulled ahead. */
+const AHEAD = 64;
+/** Of `MAIL` and `LATER`: a third and most of their ack_wait of 30 s. */
+const RENEW_MS = 8_000;
+const LOST_MS = 25_000;
+const RUNNER_STOP_MS = 10_000;
+/** Of outgoing's ack_wait: renewed after a quarter, given up as lost after five sixths (30 s and 100 s of 120 s). */
+const RENEW_SHARE = 1 / 4;
+const LOST_SHARE = 5 / 6;
+
+const VERSION = '0.1.0';
+
+export async function startHostRole({
+  config,
+  log,
+  site,
+  meter,
+  parts,
+  closers,
+  fatal,
+  url,
+}: Node): Promise<void> {
+  const { nats, disk, data, ledger, later, outgoing, mail, parked } = site;
+  const rows = await openRows(join(data, 'state'), { disk, log });
+  closers.push(() => rows.close());
+  const world = {
+    node: config.node,
+    web: url,
+    clock: systemClock,
+    ledger,
+    rows,
+    mailbox: (slot: number) => mailboxQueue(nats, slot),
+    later,
+    outgoing,
+    mail,
+    parked,
+    publishDirectory: site.directory.publish,
+    disk,
+    log,
+    meter,
+    nextTick: (run: () => void) => void setImmediate(run),
+  };
+  const host = await startHost(world, fatal);
+  const slots = Array.from({ length: SLOTS }, (_, slot) => slot);
+  const asks = serveAsks(nats, slots, (key, request) => answerAsk(host, config.node, key, request));
+  closers.push(async () => {
+    await asks.close();
+    await host.stop();
+  });
+  parts.host = host;
+}
+
+/** The loop's options that all runners share. */
+function runnerOf({ log, meter, site }: Node) {
+  const stopMs = RUNNER_STOP_MS;
+  return {
+    log,
+    meter,
+    clock: systemClock,
+    park: site.parked.put,
+    stopMs,
+  } satisfies Partial<RunnerOptions>;
+}
+
+export async function startIncoming(node: Node): Promise<void> {
+  const { config, site, mirror, closers, log, meter } = node;
+  const needs = {
+    lists: mirror,
+    findAtLeader: site.directory.find,
+    isOurs: (domain: string) => config.domains.includes(domain),
+    secrets: site.secrets,
+    decode: decodeMail,
+    read: site.mail.read,
+    mailbox: site.mailbox,
+    park: site.parked.put,
+    mayLogLoop: createThrottle(systemClock, LOOP_LOG_EVERY_MS),
+    log,
+    meter,
+  };
+  const small = { ahead: AHEAD, renewMs: RENEW_MS, lostMs: LOST_MS };
+  // One loop a kind, so that a flood of bounces takes nothing from posts or from mail to owners.
+  for (const kind of MAIL_KINDS) {
+    const runner = runRunner({
+      ...runnerOf(node),
+      ...small,
+      name: 'incoming',
+      queues: [{ queue: mailQueue(site.nats, kind), weight: 1 }],
+      dispose: (delivery) => disposeIncoming(delivery, needs),
+      concurrency: INCOMING_AT_ONCE,
+    });
+    closers.push(() => runner.stop());
+  }
+  const later = runRunner({
+    ...runnerOf(node),
+    ...small,
+    name: 'later',
+    queues: [{ queue: dueQueue(site.nats), weight: 1 }],
+    dispose: (delivery) =>
+      disposeLater(delivery, {
+        decode: decodeDue<Command>,
+        outgoing: site.outgoing,
+        mailbox: site.mailbox,
+        meter,
+      }),
+    concurrency: LATER_AT_ONCE,
+  });
+  closers.push(() => later.stop());
+}
+
+export async function startOutgoing(node: Node): Promise<void> {
+  const { config, site, log, meter, closers } = node;
+  const { nats, disk, data, results, later, mail, secrets } = site;
+  const route = openRoute(node);
+  const env = await openEnv(join(data, 'journal'), { disk, log });
+  const { journal, suspects, close } = openJournal(env, systemClock);
+  closers.push(close);
+  const outgoing = createOutgoing({
+    decode: decodeChunk,
+    route: () => route,
+    results,
+    later,
+    journal,
+    read: mail.read,
+    secrets,
+    clock: systemClock,
+    log,
+    meter,
+  });
+  const { ackWaitMs, concurrency } = config.outgoing;
+  const queues = outgoingQueues(nats);
+  const runner = runRunner({
+    ...runnerOf(node),
+    name: 'outgoing',
+    queues: CLASSES.map((cls) => ({ queue: queues[cls], weight: CLASS_WEIGHTS[cls] })),
+    dispose: outgoing.dispose,
+    concurrency,
+    ahead: 1,
+    renewMs: ackWaitMs * RENEW_SHARE,
+    lostMs: ackWaitMs * LOST_SHARE,
+    canPull: route.whenUp,
+    canRenew: nats.isConnected,
+    onRenewed: outgoing.onRenewed,
+    first: await outgoing.resume((token, bytes) => adopt(nats, token, bytes), ackWaitMs),
+    suspects,
+  });
+  closers.push(() => runner.stop());
+}
+
+/** The one configured route; with none, what is sent is kept to be looked at and goes nowhere. */
+function openRoute({ config, log, closers, parts }: Node): Pool {
+  const [configured, ...others] = config.routes;
+  const names = others.map(({ name }) => name);
+  if (names.length > 0) log.warn({ names }, 'only the first route is used; these are not');
+  const common = { clock: systemClock, log };
+  let pool: Pool;
+  if (configured !== undefined) {
+    const { name, url, connections } = configured;
+    const smtp = createSmtp({ url, name: config.hostname, tls: 'opportunistic' });
+    pool = createPool({ ...common, name, smtp, connectionsMax: connections });
+  } else {
+    assert(parts.captured !== null, 'without a route, what is sent is captured');
+    const smtp = createCapture(parts.captured.keep, systemClock);
+    pool = createPool({ ...common, name: 'capture', smtp });
+  }
+  closers.push(() => pool.stop());
+  return pool;
+}
+
+/** Opened before the web role, which shows it. */
+export async function openCapture({ site, log, closers, parts }: Node): Promise<void> {
+  const env = await openEnv(join(site.data, 'captured'), { disk: site.disk, log });
+  const captured = openCaptured(env);
+  closers.push(() => captured.close());
+  const answers = serveOutbox(site.nats, captured);
+  closers.push(() => answers.close());
+  parts.captured = captured;
+}
+
+export async function startEdgeRole(node: Node): Promise<void> {
+  const { config, site, mirror, parts, log, meter, closers } = node;
+  const spoolDir = join(site.data, 'spool');
+  await mkdir(spoolDir, { recursive: true });
+  const { smtp, lmtp, tls } = config;
+  const isReady = () => site.nats.isConnected() && parts.host?.status().isDiskLow !== true;
+  const resolve = createResolver({
+    mirror,
+    leader: site.directory,
+    secrets: site.secrets.all,
+    isOurs: (domain) => config.domains.includes(domain),
+    isReady,
+    sizeMax: config.maxMessageBytes,
+    clock: systemClock,
+  });
+  const options = {
+    listen: config.listen,
+    smtpPort: smtp.port,
+    lmtp: lmtp.socket === undefined ? { port: lmtp.port } : { socket: lmtp.socket },
+    name: config.hostname,
+    spoolDir,
+    limits: {
+      ...EDGE_LIMITS,
+      recipientsMax: smtp.recipients,
+      connectionsMax: smtp.connections,
+      connectionsPerAddressMax: smtp.connectionsPerAddress,
+      sizeMax: config.maxMessageBytes,
+    },
+    trusted: config.trusted,
+    tls: tls ? { key: await readFile(tls.key), cert: await readFile(tls.cert) } : null,
+  };
+  const accept = site.mail.accept;
+  const needs = { resolve, accept, isReady, clock: systemClock, random: systemRandom, meter, log };
+  const edge = await startEdge(options, needs);
+  closers.push(() => edge.stop());
+  parts.edge = edge;
+}
+
+export async function startWebRole(node: Node): Promise<void> {
+  const { config, site, mirror, parts, metrics, meter, log, closers } = node;
+  const web = await startWeb(
+    { listen: config.listen, port: config.http.port },
+    {
+      secrets: site.secrets.all,
+      keysByPrefix: (prefix) => {
+        const known = mirror.keysByPrefix(prefix);
+        return known.length > 0 ? known : site.directory.keysByPrefix(prefix);
+      },
+      addressOf: (key) => mirror.byKey(key)?.address ?? null,
+      asker: site.asker,
+      meter,
+      outbox: parts.captured,
+      preview: previewText,
+      hosts: [new URL(config.http.url).hostname],
+      health: () => healthOf(factsOf(node), systemClock.now()),
+      metrics,
+      log,
+    },
+  );
+  closers.push(async () => {
+    await web.stop();
+    await stopMime();
+  });
+  parts.web = web;
+}
+
+// ── What operators see ────────────────────────────────────────────────────
+
+function factsOf({ config, site, parts, startedAt, mirror }: Node): HealthFacts {
+  const host = parts.host?.status() ?? null;
+  const nameOf = (key: ListKey) => mirror.byKey(key)?.address ?? key;
+  return {
+    node: config.node,
+    version: VERSION,
+    startedAt,
+    roles: config.roles,
+    rolesUp: parts.rolesUp,
+    isConnected: site.nats.isConnected(),
+    isDirectoryRead: true,
+    isStopping: parts.isStopping,
+    disk: host === null ? null : { freeBytes: host.diskFreeBytes, isLow: host.isDiskLow },
+    blocked: host?.blocked.map(nameOf) ?? [],
+    quarantined: host?.quarantined.map(({ key }) => nameOf(key)) ?? [],
+  };
+}
+
+export async function startInspection(node: Node): Promise<void> {
+  const { config, site, mirror, parts, startedAt, closers } = node;
+  const needs = {
+    node: config.node,
+    startedAt,
+    now: systemClock.now,
+    health: () => healthOf(factsOf(node), systemClock.now()),
+    host: () => parts.host?.status() ?? null,
+    addressOf: (key: ListKey) => mirror.byKey(key)?.address ?? null,
+    keys: function* () {
+      for (const { key } of mirror.all()) yield key;
+    },
+  };
+  const service = await serveInspect(site.nats, {
+    nodeId: config.node,
+    list: async (address) => {
+      const entry = mirror.find(address) ?? (await site.directory.find(address));
+      if (entry === null) return inspectList(address, null, null, needs);
+      const reply = await site.asker.question(entry.key, { ask: 'inspect' });
+      return inspectList(address, entry.key, listReplyOf(reply), needs);
+    },
+    node: () => inspectNode(needs),
+    slot: (slot) => inspectSlot(slot, needs),
+    route: () => null,
+  });
+  closers.push(() => service.close());
+}

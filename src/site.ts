@@ -1,0 +1,128 @@
+/** What every role stands on: the data directory, NATS with its streams, the directory of lists. Part of the wiring (`main.ts`). */
+import type { Command } from '../actors/protocol.ts';
+import { systemRandom } from './clock.ts';
+import type { Config, Role } from './config.ts';
+import { openDataDirectory } from './data-directory.ts';
+import { createDisk } from './disk.ts';
+import type { Host } from './host/host.ts';
+import type { Log } from './log.ts';
+import { createAsker } from './nats/ask.ts';
+import { startChild } from './nats/child.ts';
+import { checkVersion, connect, type Nats } from './nats/connect.ts';
+import { createDirectory } from './nats/directory.ts';
+import { openKv } from './nats/kv.ts';
+import { createLater } from './nats/later.ts';
+import { createLedger } from './nats/ledger.ts';
+import { createMailStore } from './nats/mail-store.ts';
+import { mailboxOut, outgoingOut, parkedOut, resultsOf } from './nats/outlets.ts';
+import { createPublisher } from './nats/publisher.ts';
+import { openSecrets, openSite } from './nats/secrets.ts';
+import { ensureStreams } from './nats/streams.ts';
+import type { Metrics } from './ops/metrics.ts';
+import type { Edge } from './smtp/edge.ts';
+import type { CapturedStore } from './store/captured.ts';
+import type { Web } from './web/server.ts';
+import type { Meter } from './world.ts';
+
+export type Site = Awaited<ReturnType<typeof openSiteParts>>;
+/** What is to be undone, newest first. */
+export type Closers = (() => void | Promise<void>)[];
+
+/** Of an external server's disk we know nothing; this share of ours is what an embedded one would take. */
+const DISK_SHARE = 0.6;
+
+/** What every role stands on: the data directory, NATS, the streams, the directory of lists. */
+export async function openSiteParts(config: Config, log: Log, closers: Closers) {
+  const directoryOfData = await openDataDirectory(config.data);
+  closers.push(() => directoryOfData.release());
+  const data = directoryOfData.path;
+  const nats = await openNats(config, data, log, closers);
+  const publisher = createPublisher(nats);
+  closers.push(() => publisher.close());
+  const sitePart = await openKv(nats, 'troupe_site');
+  const ending = new AbortController();
+  closers.push(() => ending.abort());
+  await openSite(sitePart, systemRandom);
+  const secrets = await openSecrets(sitePart, systemRandom, ending.signal);
+  const directory = createDirectory(await openKv(nats, 'troupe_directory'));
+  return {
+    data,
+    nats,
+    directory,
+    secrets,
+    ending: ending.signal,
+    disk: createDisk(data),
+    ledger: createLedger(nats, publisher),
+    mail: createMailStore(nats, publisher),
+    mailbox: mailboxOut<Command>(publisher),
+    outgoing: outgoingOut(publisher),
+    later: createLater<Command>(nats, publisher),
+    parked: parkedOut(nats, publisher),
+    results: resultsOf(nats, publisher),
+    asker: createAsker(nats),
+  };
+}
+
+async function openNats(config: Config, data: string, log: Log, closers: Closers): Promise<Nats> {
+  const { url, user, password, server, storage, port } = config.nats;
+  const login = {
+    ...(user !== undefined && { user }),
+    ...(password !== undefined && { password }),
+  };
+  let target = { url: url ?? '', ...login };
+  let maxFileStore = storage;
+  if (url === undefined) {
+    const child = await startChild({
+      data,
+      log,
+      durability: config.durability,
+      ...(server !== undefined && { binary: server }),
+      ...(storage !== undefined && { storage }),
+      ...(port !== undefined && { port }),
+    });
+    closers.push(() => child.stop());
+    target = { url: child.url, user: child.user, password: child.password };
+    maxFileStore = child.maxFileStore;
+  }
+  const nats = await connect({ ...target, name: `troupe ${config.node}`, log });
+  closers.push(() => nats.close());
+  const isCluster = nats.server.cluster !== undefined;
+  checkVersion(nats.server.version, { durability: config.durability, isCluster });
+  await ensureStreams(nats, {
+    replicas: isCluster ? 3 : 1,
+    maxFileStore: maxFileStore ?? (await shareOfDisk(data)),
+    outgoingAckWaitMs: config.outgoing.ackWaitMs,
+    log,
+  });
+  return nats;
+}
+
+/** An external server says nothing of its disk; as much as an embedded one would take of ours. */
+async function shareOfDisk(data: string): Promise<number> {
+  return Math.floor((await createDisk(data).freeBytes()) * DISK_SHARE);
+}
+
+/** What the roles of this node know of each other: only that they are there. */
+export type Parts = {
+  host: Host | null;
+  edge: Edge | null;
+  web: Web | null;
+  captured: CapturedStore | null;
+  isStopping: boolean;
+  readonly rolesUp: Role[];
+};
+
+export type Node = {
+  readonly config: Config;
+  readonly log: Log;
+  readonly site: Site;
+  readonly mirror: Awaited<ReturnType<Site['directory']['mirror']>>;
+  readonly parts: Parts;
+  readonly metrics: Metrics;
+  readonly meter: Meter;
+  readonly startedAt: number;
+  readonly closers: Closers;
+  readonly fatal: (error: unknown) => void;
+  /** `http.url`, or where the web role listens if the system picked its port. */
+  url(): string;
+};
