@@ -151,7 +151,7 @@ export async function startOutgoing(node: Node): Promise<void> {
   const { config, site, log, meter, closers } = node;
   const { nats, disk, data, results, later, mail, secrets } = site;
   const route = openRoute(node);
-  const env = await openEnv(join(data, 'journal'), { disk, log });
+  const env = await openEnv(join(data, 'journal'), { disk, log, outlives: 'process' });
   const { journal, suspects, close } = openJournal(env, systemClock);
   closers.push(close);
   const outgoing = createOutgoing({

@@ -90,10 +90,24 @@ export async function closeEnv(env: Env): Promise<void> {
   const path = marked.get(env);
   await env.close();
   if (path === undefined) return;
-  const handle = await openFile(join(path, 'data.mdb'), 'r+');
-  await handle.sync();
-  await handle.close();
+  await syncFile(path);
   await writeFile(join(path, MARK_FILE), CLOSED, { flush: true });
+}
+
+/** Resolves when what was committed so far would outlive the machine too. */
+export async function syncEnv(env: Env): Promise<void> {
+  const path = marked.get(env);
+  if (path === undefined) await env.flushed;
+  else await syncFile(path);
+}
+
+async function syncFile(path: string): Promise<void> {
+  const handle = await openFile(join(path, 'data.mdb'), 'r+');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 /**

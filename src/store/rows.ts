@@ -1,10 +1,15 @@
-/** Folded rows in LMDB: the real `Rows` of `src/world.ts`. One environment, one writer, one database. */
+/**
+ * Folded rows in LMDB: the real `Rows` of `src/world.ts`. One environment, one writer, one database.
+ *
+ * A commit outlives the process, not the machine: what a power cut takes is folded again from the ledger, so no turn waits for
+ * this disk (decision 0005).
+ */
 import type { Row, RowKey, Rows } from '../world.ts';
-import { type Env, type EnvKey, type EnvOptions, openEnv } from './open.ts';
+import { closeEnv, type Env, type EnvKey, type EnvOptions, openEnv, syncEnv } from './open.ts';
 
 /** Opens the rows in the directory `path`; throws as {@link openEnv} does. */
-export async function openRows(path: string, options: EnvOptions): Promise<Rows> {
-  return rowsOver(await openEnv(path, options));
+export async function openRows(path: string, options: Omit<EnvOptions, 'outlives'>): Promise<Rows> {
+  return rowsOver(await openEnv(path, { ...options, outlives: 'process' }));
 }
 
 const keyOf = (key: RowKey): EnvKey => key as (string | number)[];
@@ -27,10 +32,8 @@ function rowsOver(env: Env): Rows {
           else env.putSync(keyOf(key), value);
         }
       }),
-    flushed: async () => {
-      await env.flushed;
-    },
+    flushed: () => syncEnv(env),
     clear: () => env.clearSync(),
-    close: () => env.close(),
+    close: () => closeEnv(env),
   };
 }

@@ -1,0 +1,47 @@
+/** A chunk as fan-out makes them, for tests that only need one. */
+import type { Address } from '../../src/mail/address.ts';
+import type { Chunk, Result } from '../../src/mail/chunk.ts';
+import type { ListKey } from '../../src/mail/list-key.ts';
+
+export function aChunk(changes: Partial<Chunk> = {}): Chunk {
+  return {
+    key: 'abcdefghijklmnopqrstuvwxyz' as ListKey,
+    post: 'p7',
+    chunk: '0',
+    try: 0,
+    class: 'post',
+    recipe: {
+      kind: 'post',
+      mode: 'individual',
+      list: 'dev@example.org' as Address,
+      displayName: 'Development',
+      description: '',
+      subjectPrefix: '[dev]',
+      footer: '',
+      web: 'https://lists.example.org',
+      messageId: '',
+      postNumber: 7,
+    },
+    mail: { in: 'mail', seq: 42 },
+    smtputf8: false,
+    to: [
+      [1, 'anna@example.org' as Address],
+      [2, 'bertil@example.net' as Address],
+    ],
+    firstAt: 1_790_000_000_000,
+    trace: 'trace',
+    ...changes,
+  };
+}
+
+export function aResult(changes: Partial<Result> = {}): Result {
+  return {
+    kind: 'done',
+    at: 1_790_000_000_000,
+    route: 'capture',
+    accepted: [[1, 1]],
+    deferred: [{ number: 2, code: 451, status: '4.3.0', reply: 'busy' }],
+    refused: [],
+    ...changes,
+  };
+}

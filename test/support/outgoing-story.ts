@@ -1,0 +1,127 @@
+/** The outgoing runner with a world in memory around it, over a route of the test's choice. */
+import { silentLog } from '../../src/log.ts';
+import type { Address } from '../../src/mail/address.ts';
+import { type Chunk, chunkName, type Result } from '../../src/mail/chunk.ts';
+import { listKeyOf } from '../../src/mail/list-key.ts';
+import { decodeChunk, encodeChunk } from '../../src/nats/codec.ts';
+import { createOutgoing, type Outgoing } from '../../src/runners/outgoing.ts';
+import type { Disposal, Hand } from '../../src/runners/runner.ts';
+import type { Clock, Delivery, Journal, Route } from '../../src/world.ts';
+
+export const OURS: Hand = { state: () => 'ours' };
+export const RAW = Buffer.from(
+  'From: a@x.example\r\nMessage-ID: <1@x.example>\r\nSubject: hello\r\n\r\nThe body.\r\n',
+);
+/** When the fake clock starts. */
+const STARTED_AT = Date.UTC(2026, 0, 1);
+const SECRET = Buffer.alloc(32, 1);
+
+export function chunkOf(members: number, change: Partial<Chunk> = {}, firstAt = STARTED_AT): Chunk {
+  return {
+    key: listKeyOf(new Uint8Array(26).fill(3)),
+    post: '7',
+    chunk: '0',
+    try: 0,
+    class: 'post',
+    recipe: {
+      kind: 'post',
+      mode: 'individual',
+      list: 'dev@lists.example' as Address,
+      displayName: 'Dev',
+      description: '',
+      subjectPrefix: '[dev]',
+      footer: '',
+      web: 'https://lists.example',
+      messageId: '',
+      postNumber: 7,
+    },
+    mail: { in: 'mail', seq: 1 },
+    smtputf8: false,
+    // Numbers have gaps: members leave.
+    to: Array.from({ length: members }, (_, n) => [3 * n + 1, `m${n}@x.example` as Address]),
+    firstAt,
+    trace: 'trace',
+    ...change,
+  };
+}
+
+/** The address of the recipient with this index. */
+export const member = (index: number): string => `m${index}@x.example`;
+
+export type Told = { readonly name: string; readonly result: Result };
+export type Waiting = { readonly id: string; readonly at: number; readonly chunk: Chunk };
+
+export type OutgoingStory = {
+  readonly outgoing: Outgoing;
+  /** Every result, in order. */
+  readonly told: Told[];
+  readonly later: Map<string, Waiting>;
+  readonly reads: { count: number };
+  /** While set, the step throws it: `tell`, `last`, `later`, `read`. */
+  readonly failing: Map<string, Error>;
+  result(chunk: Chunk): Result | null;
+  dispose(chunk: Chunk, hand?: Hand, ackToken?: string): Promise<Disposal>;
+};
+
+export function outgoingStory(needs: {
+  readonly route: Route | null;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly raw?: Uint8Array | null;
+  readonly before?: OutgoingStory;
+}): OutgoingStory {
+  const told = needs.before?.told ?? [];
+  const later = needs.before?.later ?? new Map<string, Waiting>();
+  const failing = new Map<string, Error>();
+  const reads = { count: 0 };
+  const lastOf = (name: string): Result | null =>
+    told.findLast((one) => one.name === name)?.result ?? null;
+  const step = async (name: string): Promise<void> => {
+    await Promise.resolve();
+    const error = failing.get(name);
+    if (error !== undefined) throw error;
+  };
+  const outgoing = createOutgoing({
+    decode: decodeChunk,
+    route: () => needs.route,
+    results: {
+      async last(id) {
+        await step('last');
+        return lastOf(chunkName(id));
+      },
+      async tell(id, result) {
+        await step('tell');
+        told.push({ name: chunkName(id), result });
+      },
+    },
+    later: {
+      async put(id, at, { chunk }) {
+        await step('later');
+        later.set(id, { id, at, chunk });
+      },
+    },
+    journal: needs.journal,
+    async read() {
+      reads.count += 1;
+      await step('read');
+      return needs.raw === undefined ? RAW : needs.raw;
+    },
+    secrets: { newest: () => SECRET },
+    clock: needs.clock,
+    log: silentLog,
+    meter: { count: () => undefined, observe: () => undefined },
+  });
+  return {
+    ...{ outgoing, told, later, reads, failing },
+    result: (chunk) => lastOf(chunkName(chunk)),
+    dispose: (chunk, hand = OURS, ackToken = 'token') =>
+      outgoing.dispose(deliveryOf(encodeChunk(chunk), ackToken), hand),
+  };
+}
+
+export function deliveryOf(data: Uint8Array, ackToken: string): Delivery {
+  return {
+    ...{ subject: 'troupe.outgoing.post', seq: 1, deliveries: 1, storedAt: 0, data, ackToken },
+    ...{ header: () => '', ack() {}, working() {}, giveBack() {} },
+  };
+}

@@ -1,0 +1,137 @@
+/**
+ * An MTA as a process of its own, so that it outlives every kill of the others. Each mail that it takes is a line in a log
+ * that is on the disk before its 250; lines that wait are synced together.
+ *
+ *   node sink-main.ts LOG [--header]      prints its port on stdout and runs until it is ended
+ */
+import { createHash } from 'node:crypto';
+import { fdatasyncSync, openSync, writeSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import type { SinkLine } from './sink-process.ts';
+
+const [, , logFile = '', flag] = process.argv;
+const log = openSync(logFile, 'a');
+const keepsHeader = flag === '--header';
+
+// ── The log ───────────────────────────────────────────────────────────────
+
+let waiting: { readonly line: string; readonly then: () => void }[] = [];
+
+function write(line: SinkLine, then: () => void): void {
+  if (waiting.length === 0) setImmediate(sync);
+  waiting.push({ line: `${JSON.stringify(line)}\n`, then });
+}
+
+function sync(): void {
+  const group = waiting;
+  waiting = [];
+  writeSync(log, group.map(({ line }) => line).join(''));
+  fdatasyncSync(log);
+  for (const { then } of group) then();
+}
+
+// ── A message ─────────────────────────────────────────────────────────────
+
+function lineOf(sender: string, recipients: readonly string[], message: Buffer): SinkLine {
+  const end = message.indexOf('\r\n\r\n');
+  const bodyStart = end < 0 ? message.length : end + 4;
+  const header = message.toString('latin1', 0, end < 0 ? message.length : end + 2);
+  return {
+    at: Date.now(),
+    sender,
+    recipients,
+    messageId: fieldOf(header, 'message-id'),
+    marker: fieldOf(header, 'x-marker'),
+    sha: sha(message),
+    bodySha: sha(message.subarray(bodyStart)),
+    bytes: message.length,
+    ...(keepsHeader && { header }),
+  };
+}
+
+function fieldOf(header: string, name: string): string {
+  const found = new RegExp(`^${name}:((?:.*\\r\\n[ \\t])*.*)\\r\\n`, 'im').exec(header);
+  return (found?.[1] ?? '').replaceAll('\r\n', '').trim();
+}
+
+const sha = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+
+/** RFC 5321 §4.5.2. */
+function unstuffed(bytes: Buffer): Buffer {
+  if (bytes[0] !== 46 && !bytes.includes('\r\n..')) return bytes;
+  const text = bytes.toString('latin1');
+  return Buffer.from(text.replace(/^\.\./, '.').replaceAll('\r\n..', '\r\n.'), 'latin1');
+}
+
+// ── A connection ──────────────────────────────────────────────────────────
+
+type Session = { sender: string; recipients: string[]; inData: boolean };
+
+function onCommand(socket: Socket, session: Session, line: string): void {
+  const verb = line.slice(0, 4).toUpperCase();
+  const address = /<([^>]*)>/.exec(line)?.[1] ?? '';
+  if (verb === 'EHLO') {
+    socket.write('250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN\r\n');
+  } else if (verb === 'MAIL') {
+    Object.assign(session, { sender: address, recipients: [] });
+    socket.write('250 2.1.0 ok\r\n');
+  } else if (verb === 'RCPT') {
+    session.recipients.push(address);
+    socket.write('250 2.1.5 ok\r\n');
+  } else if (verb === 'DATA' && session.recipients.length > 0) {
+    session.inData = true;
+    socket.write('354 go on\r\n');
+  } else if (verb === 'QUIT') {
+    socket.end('221 2.0.0 bye\r\n');
+  } else if (['HELO', 'RSET', 'NOOP'].includes(verb)) {
+    socket.write('250 2.0.0 ok\r\n');
+  } else {
+    socket.write('503 5.5.1 not now\r\n');
+  }
+}
+
+function onMessage(socket: Socket, session: Session, stuffed: Buffer): void {
+  const { sender, recipients } = session;
+  Object.assign(session, { sender: '', recipients: [], inData: false });
+  write(lineOf(sender, recipients, unstuffed(stuffed)), () => {
+    if (!socket.destroyed) socket.write('250 2.0.0 taken\r\n');
+  });
+}
+
+/** Where the line with the final dot begins; −1 if it is not there yet. `from`: looked at before. */
+function endOfMessage(bytes: Buffer, from: number): number {
+  if (bytes.indexOf('.\r\n') === 0) return 0;
+  const end = bytes.indexOf('\r\n.\r\n', Math.max(0, from - 4));
+  return end < 0 ? -1 : end + 2;
+}
+
+function serve(socket: Socket): void {
+  const session: Session = { sender: '', recipients: [], inData: false };
+  let received = Buffer.alloc(0);
+  let looked = 0;
+  const onBytes = (): void => {
+    for (;;) {
+      const end = session.inData ? endOfMessage(received, looked) : received.indexOf('\r\n');
+      looked = received.length;
+      if (end < 0) return;
+      const taken = received.subarray(0, end);
+      received = received.subarray(end + (session.inData ? 3 : 2));
+      looked = 0;
+      if (session.inData) onMessage(socket, session, taken);
+      else onCommand(socket, session, taken.toString('latin1'));
+    }
+  };
+  socket.setNoDelay(true);
+  socket.on('data', (bytes) => {
+    received = received.length === 0 ? bytes : Buffer.concat([received, bytes]);
+    onBytes();
+  });
+  socket.on('error', () => socket.destroy());
+  socket.write('220 sink ESMTP\r\n');
+}
+
+const server = createServer(serve);
+server.listen(0, '127.0.0.1', () => {
+  const address = server.address();
+  if (address !== null && typeof address === 'object') console.log(address.port);
+});

@@ -1,0 +1,263 @@
+/**
+ * A fake MTA on loopback that says what a test tells it to: 451, 550, refuse a connection, drop in
+ * DATA, drop after the dot, hang. It records every transaction that it took responsibility for, and
+ * those that it dropped after the dot apart: there the sender cannot know.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+
+export type Step = {
+  readonly command: 'connect' | 'ehlo' | 'mail' | 'rcpt' | 'data' | 'dot' | 'rset' | 'quit';
+  /**
+   * The command's argument, e.g. `TO:<a@example.org>`; for LMTP's answers to the dot the recipient.
+   */
+  readonly argument: string;
+  readonly sender: string;
+  /** Of this connection, counted from 1. */
+  readonly connection: number;
+  /** Of this command over all connections, counted from 1. */
+  readonly nth: number;
+};
+
+/**
+ * A reply; `drop` closes the connection at once; `accept-and-drop` takes the mail and says nothing;
+ * `hang` never answers.
+ */
+export type Answer = string | 'drop' | 'accept-and-drop' | 'hang' | null;
+
+export type SinkMail = {
+  readonly sender: string;
+  readonly recipients: readonly string[];
+  readonly mailArguments: string;
+  readonly rcptArguments: readonly string[];
+  /** Without dot-stuffing and final dot. */
+  readonly message: Buffer;
+  readonly connection: number;
+  /** False if the sender was told nothing. */
+  readonly isAnswered: boolean;
+};
+
+export type SinkOptions = {
+  /** Null, or no rule: the step succeeds. */
+  readonly rule?: (step: Step) => Answer;
+  /** Default: PIPELINING, 8BITMIME, SMTPUTF8, DSN. */
+  readonly extensions?: readonly string[];
+  readonly isLmtp?: boolean;
+  readonly port?: number;
+};
+
+export type Sink = {
+  readonly port: number;
+  readonly url: string;
+  readonly mails: SinkMail[];
+  /** Each recipient of each mail that the sink took, answered or not. */
+  recipients(): string[];
+  connections(): number;
+  openConnections(): number;
+  /** Changes what it says from now on. */
+  setRule(rule: (step: Step) => Answer): void;
+  waitFor(mails: number): Promise<void>;
+  close(): Promise<void>;
+};
+
+const EXTENSIONS = ['PIPELINING', '8BITMIME', 'SMTPUTF8', 'DSN'];
+
+type State = {
+  rule: (step: Step) => Answer;
+  readonly extensions: readonly string[];
+  readonly isLmtp: boolean;
+  readonly counts: Map<string, number>;
+  readonly mails: SinkMail[];
+  readonly waiting: { mails: number; resolve: () => void }[];
+  readonly sockets: Set<Socket>;
+  connections: number;
+};
+
+/** Starts a sink on a port of the system's choice. */
+export async function startSink(options: SinkOptions = {}): Promise<Sink> {
+  const state: State = {
+    rule: options.rule ?? (() => null),
+    extensions: options.extensions ?? EXTENSIONS,
+    isLmtp: options.isLmtp ?? false,
+    counts: new Map(),
+    mails: [],
+    waiting: [],
+    sockets: new Set(),
+    connections: 0,
+  };
+  const server = createServer((socket) => serve(socket, state));
+  const port = await listen(server, options.port ?? 0);
+  return {
+    port,
+    url: `${state.isLmtp ? 'lmtp' : 'smtp'}://127.0.0.1:${port}`,
+    mails: state.mails,
+    recipients: () => state.mails.flatMap((mail) => mail.recipients),
+    connections: () => state.connections,
+    openConnections: () => state.sockets.size,
+    setRule(rule) {
+      state.rule = rule;
+    },
+    waitFor: (mails) =>
+      new Promise((resolve) => {
+        state.waiting.push({ mails, resolve });
+        wake(state);
+      }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of state.sockets) socket.destroy();
+      }),
+  };
+}
+
+function listen(server: Server, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', () => {
+      const address = server.address();
+      if (address === null || typeof address === 'string') return reject(new Error('no port'));
+      resolve(address.port);
+    });
+  });
+}
+
+function wake(state: State): void {
+  for (const [index, waiter] of [...state.waiting.entries()].reverse()) {
+    if (state.mails.length < waiter.mails) continue;
+    state.waiting.splice(index, 1);
+    waiter.resolve();
+  }
+}
+
+type Envelope = {
+  sender: string | null;
+  mailArguments: string;
+  recipients: string[];
+  rcptArguments: string[];
+};
+
+function serve(socket: Socket, state: State): void {
+  state.sockets.add(socket);
+  state.connections += 1;
+  const connection = state.connections;
+  let envelope = emptyEnvelope();
+  let received = Buffer.alloc(0);
+  let isInData = false;
+  let isDeaf = false;
+
+  const ask = (command: Step['command'], argument: string): Answer => {
+    const nth = (state.counts.get(command) ?? 0) + 1;
+    state.counts.set(command, nth);
+    return state.rule({ command, argument, sender: envelope.sender ?? '', connection, nth });
+  };
+  /** True if the step went well. */
+  const say = (answer: Answer, usual: string): boolean => {
+    if (answer === 'hang') isDeaf = true;
+    else if (answer === 'drop' || answer === 'accept-and-drop') socket.destroy();
+    else socket.write(`${answer ?? usual}\r\n`);
+    return !isDeaf && !socket.destroyed && /^[23]/.test(answer ?? usual);
+  };
+  const onCommand = (line: string): void => {
+    const [verb = '', ...rest] = line.split(' ');
+    const argument = rest.join(' ');
+    const command = verb.toLowerCase();
+    if (command === 'ehlo' || command === 'lhlo') {
+      say(ask('ehlo', argument), [...state.extensions, 'OK'].reduceRight(replyLines, ''));
+    } else if (command === 'mail') {
+      if (envelope.sender !== null) return void socket.write('503 5.5.1 nested MAIL\r\n');
+      const sender = /<([^>]*)>/.exec(argument)?.[1] ?? '';
+      if (say(ask('mail', argument), '250 2.1.0 ok')) {
+        envelope = { sender, mailArguments: argument, recipients: [], rcptArguments: [] };
+      }
+    } else if (command === 'rcpt') {
+      if (envelope.sender === null) return void socket.write('503 5.5.1 MAIL first\r\n');
+      if (!say(ask('rcpt', argument), '250 2.1.5 ok')) return;
+      envelope.recipients.push(/<([^>]*)>/.exec(argument)?.[1] ?? '');
+      envelope.rcptArguments.push(argument);
+    } else if (command === 'data') {
+      if (envelope.recipients.length === 0) return void socket.write('503 5.5.1 RCPT first\r\n');
+      isInData = say(ask('data', argument), '354 go on');
+    } else if (command === 'rset') {
+      if (say(ask('rset', ''), '250 2.0.0 ok')) envelope = emptyEnvelope();
+    } else if (command === 'quit') {
+      if (say(ask('quit', ''), '221 2.0.0 bye')) socket.end();
+    } else {
+      socket.write('500 5.5.2 what?\r\n');
+    }
+  };
+  const onMessage = (message: Buffer): void => {
+    const taken = state.isLmtp ? answerEach(message) : answerOnce(message);
+    envelope = emptyEnvelope();
+    if (taken) wake(state);
+  };
+  const keep = (recipients: readonly string[], message: Buffer, isAnswered: boolean): void => {
+    const { sender, mailArguments, rcptArguments } = envelope;
+    state.mails.push({
+      ...{ sender: sender ?? '', recipients, mailArguments, rcptArguments },
+      ...{ message, connection, isAnswered },
+    });
+  };
+  const answerOnce = (message: Buffer): boolean => {
+    const answer = ask('dot', '');
+    const isTaken = answer === null || answer === 'accept-and-drop' || answer.startsWith('2');
+    if (isTaken) keep(envelope.recipients, message, answer !== 'accept-and-drop');
+    say(answer, '250 2.0.0 taken');
+    return isTaken;
+  };
+  const answerEach = (message: Buffer): boolean => {
+    let taken = false;
+    for (const recipient of envelope.recipients) {
+      const answer = ask('dot', recipient);
+      const isTaken = answer === null || answer === 'accept-and-drop' || answer.startsWith('2');
+      if (isTaken) keep([recipient], message, answer !== 'accept-and-drop');
+      taken ||= isTaken;
+      say(answer, '250 2.0.0 taken');
+      if (isDeaf || socket.destroyed) break;
+    }
+    return taken;
+  };
+  const onBytes = (): void => {
+    while (!isDeaf && !socket.destroyed) {
+      const end = isInData ? endOfMessage(received) : received.indexOf('\r\n');
+      if (end < 0) return;
+      if (isInData) {
+        isInData = false;
+        const message = unstuffed(received.subarray(0, end));
+        received = received.subarray(end + 3);
+        onMessage(message);
+      } else {
+        const line = received.toString('utf8', 0, end);
+        received = received.subarray(end + 2);
+        onCommand(line);
+      }
+    }
+  };
+  socket.setNoDelay(true);
+  socket.on('data', (bytes) => {
+    received = received.length === 0 ? bytes : Buffer.concat([received, bytes]);
+    onBytes();
+  });
+  socket.on('error', () => socket.destroy());
+  socket.on('close', () => state.sockets.delete(socket));
+  say(ask('connect', ''), '220 sink.example ESMTP');
+}
+
+function replyLines(lines: string, extension: string): string {
+  return lines === '' ? `250 ${extension}` : `250-${extension}\r\n${lines}`;
+}
+
+const emptyEnvelope = (): Envelope => ({
+  ...{ sender: null, mailArguments: '', recipients: [], rcptArguments: [] },
+});
+
+/** Where the line with the final dot begins; −1 if it is not there yet. */
+function endOfMessage(bytes: Buffer): number {
+  if (bytes.subarray(0, 3).equals(Buffer.from('.\r\n'))) return 0;
+  const end = bytes.indexOf('\r\n.\r\n');
+  return end < 0 ? -1 : end + 2;
+}
+
+/** RFC 5321 §4.5.2. */
+function unstuffed(bytes: Buffer): Buffer {
+  const text = bytes.toString('latin1');
+  return Buffer.from(text.replace(/^\.\./, '.').replaceAll('\r\n..', '\r\n.'), 'latin1');
+}
