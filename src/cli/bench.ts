@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { DONE, FAILED, type Register } from './context.ts';
+import { DONE, FAILED, type Register, USAGE } from './context.ts';
 
 const LAUNCHER = fileURLToPath(new URL('../setup.mjs', import.meta.url));
 
@@ -11,13 +11,12 @@ export const register: Register = (program, run) => {
     .command('bench [arguments...]')
     .description('measure this machine; arguments go to the bench')
     .allowUnknownOption()
-    .passThroughOptions()
     .action((rest: string[]) =>
       run(async ({ out }) => {
         const args = out.json ? [...rest, '--json'] : rest;
         const bench = spawn(process.execPath, [LAUNCHER, 'bench', ...args], { stdio: 'inherit' });
         const [code] = await once(bench, 'exit');
-        return code === 0 ? DONE : FAILED;
+        return code === 0 ? DONE : code === 2 ? USAGE : FAILED;
       }),
     );
 };

@@ -100,7 +100,7 @@ export function createAsker(
       } catch (error) {
         const code = (error as { code?: unknown }).code;
         if (code === NO_RESPONDERS) return { ok: false, error: NO_OWNER };
-        if (code !== TIMEOUT) return { ok: false, error: notAsked(error) };
+        if (code !== TIMEOUT && code !== DISCONNECT) return { ok: false, error: notAsked(error) };
       }
     }
     return { ok: false, error: NO_ANSWER };
@@ -115,6 +115,8 @@ export function createAsker(
 /** The codes of the client library. */
 const NO_RESPONDERS = '503';
 const TIMEOUT = 'TIMEOUT';
+const DISCONNECT = 'DISCONNECT';
+const TOO_LARGE = 'MAX_PAYLOAD_EXCEEDED';
 
 /** What answers is a node of this site; only what is not a reply at all is caught here. */
 function replyOf<A>(reply: unknown): AskReply<A> {
@@ -124,5 +126,7 @@ function replyOf<A>(reply: unknown): AskReply<A> {
 
 /** The client would not send it (too large, closed), or the answer cannot be read. */
 function notAsked(error: unknown): AskError {
-  return { code: 554, status: '5.3.0', text: `cannot be asked: ${textOf(error)}` };
+  return (error as { code?: unknown }).code === TOO_LARGE
+    ? { code: 552, status: '5.3.4', text: 'the request is too large for one message' }
+    : { code: 451, status: '4.3.0', text: `cannot be asked now: ${textOf(error)}` };
 }

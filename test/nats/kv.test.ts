@@ -6,7 +6,7 @@ import type { BucketName } from '../../src/nats/streams.ts';
 import type { Kv } from '../../src/world.ts';
 import { told } from '../contract/kv.ts';
 import { connectTo, type NatsServer, startNats } from '../support/nats.ts';
-import { connectWithStreams } from '../support/streams.ts';
+import { connectWithStreams, reconnected } from '../support/streams.ts';
 
 let server: NatsServer;
 let nats: Nats;
@@ -66,6 +66,7 @@ test('while NATS is away reads and writes fail with 451 4.3.0', async () => {
   await server.restart();
   await createPatiently(kv, 'again', '1');
   expect(await kv.get('again')).not.toBeNull();
+  await reconnected(nats);
   await other.close();
 });
 
