@@ -25,9 +25,9 @@ const FANOUTS_MAX = 4;
 export function createPerform(world: HostWorld): Perform {
   const gate = createGate(EFFECTS_MAX);
   const turnstile = createGate(FANOUTS_MAX);
-  return async (key, effect, from, progress) => {
+  return async (key, effect, { from, isAgain, progress }) => {
     const address = addressOf(world, key);
-    if (effect.type !== 'deliver') return gate(() => perform(world, key, address, effect));
+    if (effect.type !== 'deliver') return gate(() => perform(world, key, address, effect, isAgain));
     const mail = await sourceOf(world, key, effect.hold, effect.post.mail);
     // The turnstile lets one batch of this list through, then the next list: none waits for a whole fan-out.
     const outgoing = {
@@ -42,6 +42,7 @@ async function perform(
   key: ListKey,
   list: Address,
   effect: Exclude<Effect, { type: 'deliver' }>,
+  isAgain: boolean,
 ): Promise<void> {
   switch (effect.type) {
     case 'publish-directory':
@@ -50,11 +51,12 @@ async function perform(
       const { number, post, hold } = effect;
       const mail = await sourceOf(world, key, hold, post.mail);
       const note = { number, at: post.receivedAt, messageId: post.messageId, trace: post.trace };
-      return keep(world, 'archive', key, `a${number}`, mail, note);
+      return keep(world, { where: 'archive', isAgain }, key, `a${number}`, mail, note);
     }
     case 'keep-held': {
       const { hold, post } = effect;
-      return keep(world, 'held', key, `h${hold}`, post.mail, { hold, trace: post.trace });
+      const note = { hold, trace: post.trace };
+      return keep(world, { where: 'held', isAgain }, key, `h${hold}`, post.mail, note);
     }
     case 'drop-held': {
       const held = await world.mail.find('held', key, `h${effect.hold}`);
@@ -93,17 +95,18 @@ async function sourceOf(
   return (await world.mail.find('held', key, `h${hold}`)) ?? mail;
 }
 
+/** Keeps a copy once: the store knows an id for two minutes, and what may be older is looked for. */
 async function keep(
   world: HostWorld,
-  where: 'held' | 'archive',
+  copy: { readonly where: 'held' | 'archive'; readonly isAgain: boolean },
   key: ListKey,
   id: string,
   mail: MailRef,
   note: unknown,
 ): Promise<void> {
+  const { where, isAgain } = copy;
+  if (isAgain && (await world.mail.find(where, key, id)) !== null) return;
   if ((await world.mail.keep(where, key, id, mail, note)) !== null) return;
-  // Its copy may be there from the first time, when this is the second and the original has gone since.
-  if ((await world.mail.find(where, key, id)) !== null) return;
   throw new MailError(451, '4.3.0', 'the stored mail cannot be read');
 }
 

@@ -21,13 +21,16 @@ const REST_MS = 1_000;
 const AGAIN_MS_MIN = 100;
 const AGAIN_MS_MAX = 60_000;
 
-/** Performs one effect from chunk `from` on; throws to be asked again. */
-export type Perform = (
-  key: ListKey,
-  effect: Effect,
-  from: number,
-  progress: (chunks: number) => void,
-) => Promise<void>;
+export type Doing = {
+  /** The chunk to go on from. */
+  readonly from: number;
+  /** It may have been done before, and longer ago than any window of dedupe. */
+  readonly isAgain: boolean;
+  readonly progress: (chunks: number) => void;
+};
+
+/** Performs one effect; throws to be asked again. */
+export type Perform = (key: ListKey, effect: Effect, doing: Doing) => Promise<void>;
 
 export type Outbox = {
   /** There may be new rows. */
@@ -54,7 +57,8 @@ export function createOutbox(
   signal: AbortSignal,
   rested: () => void,
 ): Outbox {
-  let done: Done = openDraft(world.rows, key, 0).head().done;
+  const { done: doneBefore, n: wokenAt } = openDraft(world.rows, key, 0).head();
+  let done: Done = doneBefore;
   let isRunning = false;
   let isKicked = false;
   let failing: string | null = null;
@@ -88,8 +92,11 @@ export function createOutbox(
   /** Does all of a group, again and again those that fail, and moves on when the last is done. */
   async function doTogether(group: readonly Pending[], last: Pending): Promise<void> {
     let left = group;
+    let isRetry = false;
     for (let pause = AGAIN_MS_MIN; !signal.aborted; pause = Math.min(pause * 2, AGAIN_MS_MAX)) {
-      const outcomes = await Promise.allSettled(left.map((row) => doOne(row, group.length === 1)));
+      const outcomes = await Promise.allSettled(
+        left.map((row) => doOne(row, group.length === 1, isRetry)),
+      );
       const failed = left.filter((_, i) => outcomes[i]?.status === 'rejected');
       if (failed.length === 0) {
         failing = null;
@@ -104,15 +111,20 @@ export function createOutbox(
       );
       world.meter.count('outbox_failed', { effect: type });
       left = failed;
+      isRetry = true;
       await world.clock.sleep(pause, signal);
     }
   }
 
-  async function doOne({ at, effect }: Pending, isAlone: boolean): Promise<void> {
+  async function doOne(row: Pending, isAlone: boolean, isRetry: boolean): Promise<void> {
+    const { at, effect } = row;
     const from = isSame({ ...at, chunk: done.chunk }, done) ? done.chunk : 0;
-    await perform(key, effect, from, (chunk) => {
+    // What was there when the list woke may have been begun by a process that is gone.
+    const isAgain = isRetry || at.n <= wokenAt;
+    const progress = (chunk: number): void => {
       if (isAlone) advance({ ...at, chunk });
-    });
+    };
+    await perform(key, effect, { from, isAgain, progress });
     world.meter.count('outbox_done', { effect: effect.type });
   }
 

@@ -75,7 +75,7 @@ test('an append without a server is in doubt; the same bytes go in when it is ba
   const key = newKey();
   const bytes = Buffer.from('the same bytes');
   const append = async () => ledger.append(slotOf(key), key, bytes, 0);
-  process.kill(site.server.pid(), 'SIGSTOP');
+  await site.server.pause();
   const hanging = append();
   await site.server.kill9();
   expect(await hanging).toEqual({ kind: 'doubt' });

@@ -140,7 +140,7 @@ describe('the window', () => {
 
   test('a server that stands still is 451 after the time-out, for who waited too', async () => {
     const publisher = publisherWith({ windowMax: 2, timeoutMs: 400 });
-    process.kill(site.server.pid(), 'SIGSTOP');
+    await site.server.pause();
     const startedAt = performance.now();
     const doing = [1, 2, 3].map((i) => refusal(publisher.publish(OUTGOING, bytesOf(`${i}`))));
     expect(await Promise.all(doing)).toEqual(['451 4.3.0', '451 4.3.0', '451 4.3.0']);
@@ -154,7 +154,7 @@ describe('the window', () => {
 
   test('a server that dies refuses what is open at once, and all until it is back', async () => {
     const publisher = publisherWith({ windowMax: 8, timeoutMs: 20_000 });
-    process.kill(site.server.pid(), 'SIGSTOP'); // So that nothing is answered before it dies.
+    await site.server.pause(); // So that nothing is answered before it dies.
     const doing = Array.from({ length: 20 }, (_, i) =>
       refusal(publisher.publish(OUTGOING, bytesOf(`${i}`))),
     );

@@ -1,7 +1,7 @@
 /** A real nats-server for tests: its own store and port, durable settings, and a way to kill it. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +16,8 @@ export type NatsServer = {
   readonly port: number;
   readonly store: string;
   pid(): number;
+  /** SIGSTOP; resolves when every thread of it stands still: the signal alone is only on its way. */
+  pause(): Promise<void>;
   /** Ends it as a power button would; resolves when the process is gone. */
   kill9(): Promise<void>;
   /** Starts it again on the same store and port; resolves when it listens. */
@@ -61,6 +63,7 @@ export async function startNats(options: NatsServerOptions = {}): Promise<NatsSe
     port,
     store,
     pid: () => child.pid ?? 0,
+    pause: () => pause(child.pid ?? 0),
     kill9: end,
     async restart() {
       await end();
@@ -151,4 +154,14 @@ async function freePort(): Promise<number> {
   await once(probe, 'close');
   if (address === null || typeof address === 'string') throw new Error('no port');
   return address.port;
+}
+
+async function pause(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  const threads = (): string[] =>
+    readdirSync(`/proc/${pid}/task`).map((id) =>
+      readFileSync(`/proc/${pid}/task/${id}/stat`, 'utf8'),
+    );
+  // The state stands after the name, which is in parentheses.
+  while (!threads().every((stat) => /\) [Tt] /.test(stat))) await new Promise(setImmediate);
 }
