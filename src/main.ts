@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { systemClock, systemRandom } from './clock.ts';
 import type { Config, Role } from './config.ts';
 import { type Rebuilt, rebuild as rebuildRows } from './host/rebuild.ts';
+import { createLoad } from './load.ts';
 import { createLog, type Log } from './log.ts';
 import { gather } from './ops/gather.ts';
 import { createMetrics } from './ops/metrics.ts';
@@ -21,6 +22,7 @@ import {
   startOutgoing,
   startWebRole,
 } from './roles.ts';
+import { createPrecedence } from './runners/precedence.ts';
 import { type Closers, type Node, openSiteParts, type Parts } from './site.ts';
 import { openRows } from './store/rows.ts';
 
@@ -129,6 +131,7 @@ async function start(
     metrics,
     meter,
     startedAt,
+    precedence: createPrecedence({ clock: systemClock, isBusy: createLoad().isBusy }),
     closers,
     fatal,
     url,

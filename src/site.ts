@@ -19,6 +19,7 @@ import { createPublisher } from './nats/publisher.ts';
 import { openSecrets, openSite } from './nats/secrets.ts';
 import { ensureStreams } from './nats/streams.ts';
 import type { Metrics } from './ops/metrics.ts';
+import type { Precedence } from './runners/precedence.ts';
 import type { Edge } from './smtp/edge.ts';
 import type { CapturedStore } from './store/captured.ts';
 import type { Web } from './web/server.ts';
@@ -121,6 +122,7 @@ export type Node = {
   readonly metrics: Metrics;
   readonly meter: Meter;
   readonly startedAt: number;
+  readonly precedence: Precedence;
   readonly closers: Closers;
   readonly fatal: (error: unknown) => void;
   /** `http.url`, or where the web role listens if the system picked its port. */

@@ -38,6 +38,8 @@ export type Host = {
   /** Where a list's history stands: its owner's epoch, its last record's sequence and number. */
   position(key: ListKey): { readonly epoch: number; readonly seq: number; readonly n: number };
   status(): HostStatus;
+  /** No command is taken now, for want of room on the disk; cheap to ask. */
+  isDiskLow(): boolean;
   /** Takes no more commands, finishes what is under way, tells the ledger what the outboxes have done. */
   stop(): Promise<void>;
 };
@@ -78,6 +80,7 @@ export async function startHost(world: HostWorld, fatal: (error: unknown) => voi
       const { seq, n } = openDraft(world.rows, key, 0).head();
       return { epoch: lists.running(key).epoch, seq, n };
     },
+    isDiskLow: disk.isLow,
     status: () => ({
       ...lists.status(),
       slots: [...slots.values()].map(statusOf),

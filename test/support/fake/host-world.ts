@@ -75,6 +75,7 @@ export function fakeHostWorld(before: FakeHostWorld | null = null, rows?: Rows):
     log: silentLog,
     meter: { count: () => {}, observe: () => {} },
     nextTick: (run) => setImmediate(run),
+    yields: async () => undefined,
     put,
     outgoingError: null,
     directory,
