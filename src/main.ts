@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { systemClock, systemRandom } from './clock.ts';
 import type { Config, Role } from './config.ts';
+import { joinSite } from './host/membership.ts';
 import { type Rebuilt, rebuild as rebuildRows } from './host/rebuild.ts';
 import { createLog, type Log } from './log.ts';
 import { gather } from './ops/gather.ts';
@@ -20,9 +21,12 @@ import {
   startInspection,
   startOutgoing,
   startWebRole,
+  VERSION,
 } from './roles.ts';
 import { type Closers, type Node, openSiteParts, type Parts } from './site.ts';
 import { openRows } from './store/rows.ts';
+
+const INCARNATION_BYTES = 8;
 
 /**
  * The order of starting. Web first, since mail names the port it listens on; the edge last, since nothing may come in before
@@ -120,6 +124,19 @@ async function start(
   };
   const { meter } = metrics;
   const startedAt = systemClock.now();
+  const membership = await joinSite(
+    { nodes: site.nodes, slots: site.slots, clock: systemClock, log },
+    {
+      node: config.node,
+      incarnation: Buffer.from(systemRandom.bytes(INCARNATION_BYTES)).toString('hex'),
+      roles: config.roles,
+      version: VERSION,
+      pid: process.pid,
+      startedAt,
+    },
+  );
+  membership.ended.catch(fatal);
+  closers.push(() => membership.stop());
   const node: Node = {
     config,
     log,
@@ -129,6 +146,7 @@ async function start(
     metrics,
     meter,
     startedAt,
+    membership,
     closers,
     fatal,
     url,
@@ -145,6 +163,7 @@ async function start(
   });
   const wantsSample =
     isFirst &&
+    config.nats.url === undefined &&
     config.routes.length === 0 &&
     config.roles.includes('host') &&
     config.domains.includes('lists.localhost');

@@ -4,17 +4,16 @@ import { join } from 'node:path';
 import type { Command } from '../actors/protocol.ts';
 import { assert } from './assert.ts';
 import { systemClock, systemRandom } from './clock.ts';
-import { answerAsk } from './host/ask.ts';
 import { startHost } from './host/host.ts';
 import { CLASSES } from './mail/chunk.ts';
 import { MAIL_KINDS } from './mail/envelope.ts';
-import { type ListKey, SLOTS } from './mail/list-key.ts';
+import type { ListKey } from './mail/list-key.ts';
 import { previewText, stopMime } from './mail/mime.ts';
 import { decodeChunk, decodeDue } from './nats/codec.ts';
 import { serveInspect, serveOutbox } from './nats/inspect.ts';
 import { decodeMail } from './nats/mail-store.ts';
 import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
-import { serveAsks } from './nats/serve-asks.ts';
+import { type AskHandler, serveAsks } from './nats/serve-asks.ts';
 import { type HealthFacts, healthOf } from './ops/health.ts';
 import { inspectList, inspectNode, inspectSlot, listReplyOf } from './ops/inspect.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incoming.ts';
@@ -48,7 +47,7 @@ const RUNNER_STOP_MS = 10_000;
 const RENEW_SHARE = 1 / 4;
 const LOST_SHARE = 5 / 6;
 
-const VERSION = '0.1.0';
+export const VERSION = '0.1.0';
 
 export async function startHostRole({
   config,
@@ -58,6 +57,7 @@ export async function startHostRole({
   parts,
   closers,
   fatal,
+  membership,
   url,
 }: Node): Promise<void> {
   const { nats, disk, data, ledger, later, outgoing, mail, parked } = site;
@@ -78,15 +78,12 @@ export async function startHostRole({
     disk,
     log,
     meter,
+    serveAsks: (slot: number, handler: AskHandler) => serveAsks(nats, [slot], handler),
     nextTick: (run: () => void) => void setImmediate(run),
   };
-  const host = await startHost(world, fatal);
-  const slots = Array.from({ length: SLOTS }, (_, slot) => slot);
-  const asks = serveAsks(nats, slots, (key, request) => answerAsk(host, config.node, key, request));
-  closers.push(async () => {
-    await asks.close();
-    await host.stop();
-  });
+  const host = await startHost(world, membership, fatal);
+  closers.push(() => host.stop());
+  await host.settled();
   parts.host = host;
 }
 

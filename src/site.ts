@@ -5,6 +5,7 @@ import type { Config, Role } from './config.ts';
 import { openDataDirectory } from './data-directory.ts';
 import { createDisk } from './disk.ts';
 import type { Host } from './host/host.ts';
+import type { Membership } from './host/membership.ts';
 import type { Log } from './log.ts';
 import { createAsker } from './nats/ask.ts';
 import { startChild } from './nats/child.ts';
@@ -48,6 +49,8 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
   return {
     data,
     nats,
+    nodes: await openKv(nats, 'troupe_nodes'),
+    slots: await openKv(nats, 'troupe_slots'),
     directory,
     secrets,
     ending: ending.signal,
@@ -121,6 +124,7 @@ export type Node = {
   readonly metrics: Metrics;
   readonly meter: Meter;
   readonly startedAt: number;
+  readonly membership: Membership;
   readonly closers: Closers;
   readonly fatal: (error: unknown) => void;
   /** `http.url`, or where the web role listens if the system picked its port. */

@@ -12,8 +12,18 @@ const errorOf = ({ code, status, message }: MailError): AskError => ({
   text: message,
 });
 
-/** Never rejects. */
+/** Never rejects. Null: this node may not speak for the list any more, so it says nothing (design §9). */
 export async function answerAsk(
+  host: Host,
+  node: string,
+  key: ListKey,
+  request: AskRequest,
+): Promise<AskReply | null> {
+  const reply = await replyTo(host, node, key, request);
+  return host.mayAnswer(key) || !reply.ok ? reply : null;
+}
+
+async function replyTo(
   host: Host,
   node: string,
   key: ListKey,

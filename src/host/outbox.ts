@@ -46,6 +46,8 @@ export type Outbox = {
   /** Resolves at the next progress. */
   progressed(): Promise<void>;
   isIdle(): boolean;
+  /** Resolves when nothing of it is under way; after its signal aborted, for good. */
+  rested(): Promise<void>;
 };
 
 type Pending = { readonly at: Done; readonly effect: Effect };
@@ -55,11 +57,12 @@ export function createOutbox(
   key: ListKey,
   perform: Perform,
   signal: AbortSignal,
-  rested: () => void,
+  onRest: () => void,
 ): Outbox {
   const { done: doneBefore, n: wokenAt } = openDraft(world.rows, key, 0).head();
   let done: Done = doneBefore;
   let isRunning = false;
+  let resting: Promise<void> = Promise.resolve();
   let isKicked = false;
   let failing: string | null = null;
   let wakers: (() => void)[] = [];
@@ -76,6 +79,15 @@ export function createOutbox(
 
   async function run(): Promise<void> {
     isRunning = true;
+    resting = doAll();
+    await resting;
+    isRunning = false;
+    if (signal.aborted || untoldDone() === null) return;
+    await world.clock.sleep(REST_MS, signal);
+    if (!signal.aborted && !isRunning) onRest();
+  }
+
+  async function doAll(): Promise<void> {
     while (!signal.aborted) {
       isKicked = false;
       const group = nextGroup(pending(world, key, done, TOGETHER_MAX));
@@ -83,10 +95,6 @@ export function createOutbox(
       if (last !== undefined) await doTogether(group, last);
       else if (!isKicked) break;
     }
-    isRunning = false;
-    if (signal.aborted || untoldDone() === null) return;
-    await world.clock.sleep(REST_MS, signal);
-    if (!signal.aborted && !isRunning) rested();
   }
 
   /** Does all of a group, again and again those that fail, and moves on when the last is done. */
@@ -142,6 +150,7 @@ export function createOutbox(
     failing: () => failing,
     progressed: () => new Promise((resolve) => wakers.push(resolve)),
     isIdle: () => !isRunning && untoldDone() === null,
+    rested: () => resting,
   };
 }
 

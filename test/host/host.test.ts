@@ -8,7 +8,7 @@ import type { Reply } from '../../src/host/turn.ts';
 import type { ListKey } from '../../src/mail/list-key.ts';
 import { openDraft } from '../../src/store/list-rows.ts';
 import type { Rows } from '../../src/world.ts';
-import { type FakeHostWorld, fakeHostWorld } from '../support/fake/host-world.ts';
+import { type FakeHostWorld, fakeHostWorld, joinAs } from '../support/fake/host-world.ts';
 import { fakeRows } from '../support/fake/rows.ts';
 import { ANNE, address, BART, KEY, LIST, OPERATOR, post } from '../support/list-story.ts';
 
@@ -21,7 +21,8 @@ afterEach(async () => {
 });
 
 async function start(world: FakeHostWorld): Promise<Host> {
-  const host = await startHost(world, (error) => failures.push(error));
+  const host = await startHost(world, await joinAs(world), (error) => failures.push(error));
+  await host.settled();
   running.push({ host, world });
   return host;
 }
