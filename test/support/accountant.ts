@@ -1,12 +1,14 @@
 /**
- * The accountant: after a crash test, was any mail lost, sent to the wrong person, or sent twice without cause?
+ * The accountant: after a crash test, was any mail lost, sent to the wrong person, or sent twice
+ * without cause?
  *
- * It works offline and knows nothing of the program: it reads the client's journal, the sink's log, and the records of
- * TROUPE_LEDGER and TROUPE_ARCHIVE as a plain consumer gave them.
+ * It works offline and knows nothing of the program: it reads the client's journal, the sink's log,
+ * and the records of TROUPE_LEDGER and TROUPE_ARCHIVE as a plain consumer gave them.
  *
- *   lost        a post that got 250 and of which the ledger says nothing; a member of an accepted post without a copy;
- *               an accepted post that is not in the archive
- *   wrong       a copy that no fact implies, or whose body is another; a post or a command decided twice
+ *   lost        a post that got 250 and of which the ledger says nothing; a member of an accepted
+ *               post without a copy; an accepted post that is not in the archive
+ *   wrong       a copy that no fact implies, or whose body is another; a post or a command decided
+ *               twice
  *   duplicates  a second copy for the same member, laid to the kill nearest to the first copy
  *   broken      a ledger that is no chain
  */
@@ -219,7 +221,10 @@ type Copy = {
   readonly bodySha: string;
 };
 
-/** The copies at the sink by post and recipient. Mail without a marker must be a notice: a null sender. */
+/**
+ * The copies at the sink by post and recipient. Mail without a marker must be a notice: a null
+ * sender.
+ */
 function copiesOf({ sink }: Books, wrong: string[]): Map<string, Copy[]> {
   const copies = new Map<string, Copy[]>();
   for (const { marker, recipients, at, bodySha, sender, messageId } of sink) {

@@ -1,4 +1,6 @@
-/** The journal of a client that sends posts: what it knows of each, on the disk before it goes on. */
+/**
+ * The journal of a client that sends posts: what it knows of each, on the disk before it goes on.
+ */
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
 
 /** `send`: about to be sent, perhaps again. `acked`: the site said 250. `refused`: it said 5xx. */

@@ -1,4 +1,7 @@
-/** A private Postfix for tests: its own queue, ports and log. Root only; nothing of the system's own Postfix is touched. */
+/**
+ * A private Postfix for tests: its own queue, ports and log. Root only; nothing of the system's own
+ * Postfix is touched.
+ */
 import { execFile } from 'node:child_process';
 import {
   chmodSync,
@@ -57,10 +60,7 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
   await control('check');
   await control('start');
   const stop = async (): Promise<void> => {
-    await control('stop').catch(() => undefined);
-    await until('postfix has stopped', () => (existsSync(pidFile(directory)) ? null : true)).catch(
-      () => undefined,
-    );
+    await control('stop').catch(() => undefined); // Waits for its processes.
     rmSync(directory, { recursive: true, force: true });
   };
   try {
@@ -78,8 +78,6 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
     stop,
   };
 }
-
-const pidFile = (directory: string): string => join(directory, 'queue', 'pid', 'master.pid');
 
 function mainCf(directory: string, { domain, lmtpPort, relayPort }: PostfixOptions): string {
   return `

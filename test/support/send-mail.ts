@@ -17,8 +17,8 @@ export async function greet(client: SmtpClient, isLmtp = false): Promise<void> {
 }
 
 /**
- * Sends one mail and gives the reply to its final dot, or the first that was no success; the connection is ready for the
- * next either way. Rejects when the connection ends.
+ * Sends one mail and gives the reply to its final dot, or the first that was no success; the
+ * connection is ready for the next either way. Rejects when the connection ends.
  */
 export async function sendMail(client: SmtpClient, mail: Outbound): Promise<SmtpReply> {
   const [reply] = await sendMailToEach(client, mail, 1);

@@ -1,15 +1,15 @@
 /**
- * An MTA as a process of its own, so that it outlives every kill of the others. Each mail that it takes is a line in a log
- * that is on the disk before its 250; lines that wait are synced together.
+ * An MTA as a process of its own, so that it outlives every kill of the others. Each mail that it
+ * takes is a line in a log that is on the disk before its 250; lines that wait are synced together.
  *
- *   node sink-main.ts LOG [--header]      prints its port on stdout and runs until it is ended
+ *   node sink-main.ts LOG PORT [--header]      prints its port on stdout and runs until it is ended
  */
 import { createHash } from 'node:crypto';
 import { fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import type { SinkLine } from './sink-process.ts';
 
-const [, , logFile = '', flag] = process.argv;
+const [, , logFile = '', wantedPort = '0', flag] = process.argv;
 const log = openSync(logFile, 'a');
 const keepsHeader = flag === '--header';
 
@@ -98,7 +98,9 @@ function onMessage(socket: Socket, session: Session, stuffed: Buffer): void {
   });
 }
 
-/** Where the line with the final dot begins; −1 if it is not there yet. `from`: looked at before. */
+/**
+ * Where the line with the final dot begins; −1 if it is not there yet. `from`: looked at before.
+ */
 function endOfMessage(bytes: Buffer, from: number): number {
   if (bytes.indexOf('.\r\n') === 0) return 0;
   const end = bytes.indexOf('\r\n.\r\n', Math.max(0, from - 4));
@@ -131,7 +133,7 @@ function serve(socket: Socket): void {
 }
 
 const server = createServer(serve);
-server.listen(0, '127.0.0.1', () => {
+server.listen(Number(wantedPort), '127.0.0.1', () => {
   const address = server.address();
   if (address !== null && typeof address === 'object') console.log(address.port);
 });

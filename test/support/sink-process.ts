@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { NODE } from './site.ts';
 import { until } from './until.ts';
 
@@ -32,6 +33,10 @@ export type SinkProcess = {
   lines(): readonly SinkLine[];
   /** All lines, once there are so many. */
   waitFor(count: number, ms?: number): Promise<readonly SinkLine[]>;
+  /** SIGKILL; resolves when it is gone. Its log stays. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port and log. */
+  restart(): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -41,13 +46,14 @@ export async function startSinkProcess(
 ): Promise<SinkProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'troupe-sink-'));
   const logFile = join(directory, 'sink.log');
-  const main = join(import.meta.dirname, 'sink-main.ts');
-  const args = [main, logFile, ...(options.keepHeader ? ['--header'] : [])];
-  const child = spawn(NODE, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const flags = options.keepHeader ? ['--header'] : [];
+  let { child, port } = await spawnSink(logFile, 0, flags);
   const orphaned = (): boolean => child.kill('SIGKILL');
   process.once('exit', orphaned);
-  const [said] = (await once(child.stdout, 'data')) as [Buffer];
-  const port = Number(said.toString());
+  const kill = async (): Promise<void> => {
+    const gone = once(child, 'exit');
+    if (child.exitCode === null && child.signalCode === null && child.kill('SIGKILL')) await gone;
+  };
   const lines = growing<SinkLine>(logFile);
   return {
     port,
@@ -64,16 +70,30 @@ export async function startSinkProcess(
         },
         ms,
       ),
+    kill,
+    async restart() {
+      ({ child, port } = await spawnSink(logFile, port, flags));
+    },
     async close() {
       process.off('exit', orphaned);
-      const gone = once(child, 'exit');
-      if (child.exitCode === null && child.kill('SIGKILL')) await gone;
+      await kill();
       rmSync(directory, { recursive: true, force: true });
     },
   };
 }
 
-/** Reads a log of JSON lines that another process writes; each call parses only what is new and whole. */
+async function spawnSink(logFile: string, wantedPort: number, flags: readonly string[]) {
+  const main = fileURLToPath(new URL('./sink-main.ts', import.meta.url));
+  const args = [main, logFile, String(wantedPort), ...flags];
+  const child = spawn(NODE, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [said] = (await once(child.stdout, 'data')) as [Buffer];
+  return { child, port: Number(said.toString()) };
+}
+
+/**
+ * Reads a log of JSON lines that another process writes; each call parses only what is new and
+ * whole.
+ */
 export function growing<T>(file: string): () => T[] {
   const all: T[] = [];
   let read = 0;

@@ -1,6 +1,7 @@
 /**
- * The whole program for tests: `troupe serve` as a child process in a directory of its own, driven from outside only: by
- * SMTP, LMTP, HTTP, the command line and NATS. It can be killed as a power button would, and started again.
+ * The whole program for tests: `troupe serve` as a child process in a directory of its own, driven
+ * from outside only: by SMTP, LMTP, HTTP, the command line and NATS. It can be killed as a power
+ * button would, and started again.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,7 +18,10 @@ export const DOMAIN = 'lists.example.org';
 const READY_MS_MAX = 60_000;
 const STOP_MS_MAX = 30_000;
 const VERB_MS_MAX = 120_000;
-/** Enough for every test here, whatever the disk: JetStream reserves it, only what is written is taken. */
+/**
+ * Enough for every test here, whatever the disk: JetStream reserves it, only what is written is
+ * taken.
+ */
 const STORAGE = '2GiB';
 const TOLD_LINES = 40;
 
@@ -73,7 +77,7 @@ export type TestSite = {
   stop(): Promise<number>;
   /** The last lines that the node logged, for the message of a failure. */
   log(): string;
-  /** Ends everything and removes the directory. */
+  /** Ends everything and removes the directory, unless TROUPE_TEST_KEEP is set. */
   close(): Promise<void>;
 };
 
@@ -103,7 +107,10 @@ export async function runTroupe(
   return { code: code ?? -1, stdout, stderr };
 }
 
-/** A directory and the environment of a site in it that listens on ports of the system's choice; nothing is started. */
+/**
+ * A directory and the environment of a site in it that listens on ports of the system's choice;
+ * nothing is started.
+ */
 export function newPlace(options: SiteOptions = {}): {
   readonly directory: string;
   readonly data: string;
@@ -131,7 +138,10 @@ export function newPlace(options: SiteOptions = {}): {
   return { directory, data, env };
 }
 
-/** Starts a site; `close` it in `afterAll`. Throws with the node's last words when it does not start. */
+/**
+ * Starts a site; `close` it in `afterAll`. Throws with the node's last words when it does not
+ * start.
+ */
 export async function startTestSite(options: SiteOptions = {}): Promise<TestSite> {
   const { directory, data, env } = newPlace(options);
   const logFile = join(directory, 'node.log');
@@ -239,8 +249,8 @@ function kill(pid: number): void {
   }
 }
 
-/** A zombie, whose parent has not looked yet, is gone. */
-function isRunning(pid: number): boolean {
+/** True while there is such a process; a zombie, whose parent has not looked yet, is gone. */
+export function isRunning(pid: number): boolean {
   try {
     return pid > 0 && !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
   } catch {

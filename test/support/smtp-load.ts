@@ -1,6 +1,6 @@
 /**
- * A load of posts over SMTP, by a client that never gives up: it notes each post before it is sent and after its 250, and
- * sends the same bytes again until there is an answer, as an MTA does.
+ * A load of posts over SMTP, by a client that never gives up: it notes each post before it is sent
+ * and after its 250, and sends the same bytes again until there is an answer, as an MTA does.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -127,4 +127,37 @@ async function heard<T>(client: SmtpClient, answer: Promise<T>): Promise<T> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Posts that are let out some at a time, until it ends. */
+export function createTap(): {
+  readonly posts: AsyncIterable<Post>;
+  let(posts: readonly Post[]): void;
+  end(): void;
+} {
+  const ready: Post[] = [];
+  const waiting: (() => void)[] = [];
+  let isOver = false;
+  const next = async (): Promise<IteratorResult<Post>> => {
+    for (;;) {
+      const value = ready.shift();
+      if (value !== undefined) return { done: false, value };
+      if (isOver) return { done: true, value: undefined };
+      await new Promise<void>((resolve) => void waiting.push(resolve));
+    }
+  };
+  const wake = (): void => {
+    for (const resolve of waiting.splice(0)) resolve();
+  };
+  return {
+    posts: { [Symbol.asyncIterator]: () => ({ next }) },
+    let(posts) {
+      ready.push(...posts);
+      wake();
+    },
+    end() {
+      isOver = true;
+      wake();
+    },
+  };
 }

@@ -4,8 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 const POLL_MS = 50;
 
 /**
- * The first result of `ask` that is not null. Throws after `ms` with what it waited for, and with what
- * `ask` threw last, if it did.
+ * The first result of `ask` that is not null. Throws after `ms` with what it waited for, and with
+ * what `ask` threw last, if it did.
  */
 export async function until<T>(
   what: string,
