@@ -2,7 +2,7 @@
 import type { Command } from '../actors/protocol.ts';
 import { systemRandom } from './clock.ts';
 import type { Config, Role } from './config.ts';
-import { openDataDirectory } from './data-directory.ts';
+import { claimForSite, openDataDirectory } from './data-directory.ts';
 import { createDisk } from './disk.ts';
 import type { Host } from './host/host.ts';
 import type { Membership } from './host/membership.ts';
@@ -43,7 +43,8 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
   const sitePart = await openKv(nats, 'troupe_site');
   const ending = new AbortController();
   closers.push(() => ending.abort());
-  await openSite(sitePart, systemRandom);
+  const { clusterId } = await openSite(sitePart, systemRandom);
+  await claimForSite(data, clusterId);
   const secrets = await openSecrets(sitePart, systemRandom, ending.signal);
   const directory = createDirectory(await openKv(nats, 'troupe_directory'));
   return {

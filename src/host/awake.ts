@@ -2,12 +2,12 @@
  * The lists that are awake: each one a queue of commands, one turn at a time, and its outbox. All else is rows, so a list that
  * sleeps takes no memory at all.
  */
-import { MailError } from '../errors.ts';
+import { MailError, textOf } from '../errors.ts';
 import { type ListKey, slotOf } from '../mail/list-key.ts';
 import { openDraft } from '../store/list-rows.ts';
 import type { Committer } from './commit.ts';
 import { createPerform } from './effects.ts';
-import { BrokenChainError } from './fold.ts';
+import { BrokenChainError, isWhole, mend } from './fold.ts';
 import { BLOCKED_AT, createOutbox, type Outbox } from './outbox.ts';
 import type { Running } from './questions.ts';
 import type { OwnedSlot } from './slots.ts';
@@ -19,6 +19,8 @@ const PASSIVE_AFTER_MS = 60_000;
 /** Handing a slot over waits so long for turns and effects that are under way, and then for the last markers. */
 const DRAIN_MS_MAX = 1_000;
 const MARKERS_MS_MAX = 500;
+/** While the ledger cannot be read. */
+const CHECK_AGAIN_MS = 250;
 /** Commands of one list that callers may have waiting; past that they are told to come again. */
 const ASKED_MAX = 4_096;
 
@@ -27,6 +29,8 @@ type Awake = {
   readonly slot: OwnedSlot;
   readonly waiting: Waiting[];
   readonly outbox: Outbox;
+  /** Its rows were compared with the ledger since it woke. */
+  isChecked: boolean;
   isTurning: boolean;
   wantsMarker: boolean;
   usedAt: number;
@@ -96,6 +100,7 @@ export function createLists(needs: ListsNeeds): Lists {
       slot: here.slot,
       waiting: [],
       outbox: createOutbox(world, key, perform, signal, onRest),
+      isChecked: false,
       isTurning: false,
       wantsMarker: false,
       usedAt: world.clock.monotonic(),
@@ -123,6 +128,7 @@ export function createLists(needs: ListsNeeds): Lists {
     try {
       while (list.waiting.length > 0 || list.wantsMarker) {
         if (quarantined.has(list.key)) return refuseAll(list, setAside());
+        if (!list.isChecked && !(await check(list))) return;
         if (!list.wantsMarker && isBlocked(world, list)) await waitForOutbox(list);
         list.wantsMarker = false;
         if (!(await turn(list))) return;
@@ -135,6 +141,24 @@ export function createLists(needs: ListsNeeds): Lists {
       list.isTurning = false;
       tellWatchers(list);
     }
+  }
+
+  /** Once each time it wakes. False if it may not go on. */
+  async function check(list: Awake): Promise<boolean> {
+    const { key, slot } = list;
+    for (let tries = 0; !slot.signal.aborted; tries++) {
+      try {
+        const isFit = (await isWhole(world, slot.slot, key)) || (await isMended(list));
+        if (!isFit) refuseAll(list, setAside());
+        list.isChecked = true;
+        return isFit;
+      } catch (error) {
+        world.log.warn({ list: key, error: textOf(error), tries }, 'host: cannot read the ledger');
+        await world.clock.sleep(CHECK_AGAIN_MS, slot.signal);
+      }
+    }
+    refuseAll(list, notHere());
+    return false;
   }
 
   async function waitForOutbox(list: Awake): Promise<void> {
@@ -158,6 +182,13 @@ export function createLists(needs: ListsNeeds): Lists {
       needs.fenced(slot.slot);
     }
     return false;
+  }
+
+  /** Its rows may be at fault: then they are folded anew, and the list goes on. */
+  async function isMended({ key, slot }: Awake): Promise<boolean> {
+    if (!(await mend(world, slot.slot, key, quarantine))) return false;
+    world.log.warn({ list: key }, 'host: its rows did not fit the ledger; folded anew');
+    return true;
   }
 
   function quarantine(key: ListKey, error: BrokenChainError): void {

@@ -80,8 +80,8 @@ export async function startHost(
     },
     ...serving,
   };
-  const owner: Owner = startOwner(world, membership, work);
-  const standby: Standby = startStandby(world, membership, owner, lists.quarantine);
+  const owner: Owner = startOwner(world, membership, work, fatal);
+  const standby: Standby = startStandby(world, membership, owner);
   /** Said first, so that whoever is next takes each slot the moment it is free. */
   const drain = async (): Promise<void> => {
     await membership.lease.drain();

@@ -7,7 +7,7 @@
  *   our lease over                   every slot is dropped: no answer, no effect
  */
 import { IDLE, type Observed, observe, type SlotState } from '../../actors/slot.ts';
-import { textOf } from '../errors.ts';
+import { OperatorError, textOf } from '../errors.ts';
 import { SLOTS } from '../mail/list-key.ts';
 import type { Membership } from './membership.ts';
 import { acquire, type OwnedSlot, ownSlot } from './slots.ts';
@@ -53,7 +53,12 @@ type Held = {
   ending: AbortController;
 };
 
-export function startOwner(world: HostWorld, membership: Membership, work: SlotWork): Owner {
+export function startOwner(
+  world: HostWorld,
+  membership: Membership,
+  work: SlotWork,
+  fatal: (error: unknown) => void,
+): Owner {
   const { clock, log, rows } = world;
   const { lease, table, node } = membership;
   const stopping = new AbortController();
@@ -123,6 +128,10 @@ export function startOwner(world: HostWorld, membership: Membership, work: SlotW
       try {
         return await attempt();
       } catch (error) {
+        if (error instanceof OperatorError) {
+          fatal(error);
+          return null;
+        }
         log.warn({ error: textOf(error) }, 'slots: will try again');
         await clock.sleep(AGAIN_MS, signal);
       }

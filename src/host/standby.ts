@@ -26,7 +26,6 @@ export function startStandby(
   world: HostWorld,
   membership: Membership,
   owner: Pick<Owner, 'state'>,
-  quarantine: (key: ListKey, error: BrokenChainError) => void,
 ): Standby {
   const { clock, ledger, log, rows } = world;
   const stopping = new AbortController();
@@ -80,7 +79,8 @@ export function startStandby(
       rows.commit([...(folded?.writes ?? []), ...(row === null ? [] : [row])]);
     } catch (error) {
       if (!(error instanceof BrokenChainError)) throw error;
-      quarantine(stored.key, error);
+      // Mended, or set aside, by whoever owns it; here it is only not kept warm.
+      log.warn({ list: stored.key, error: error.message }, 'standby: a list does not fit');
     }
   }
 

@@ -343,6 +343,25 @@ test('a history that does not fit sets that list aside and no other', async () =
   expect(answered(made)).toEqual({ type: 'created' });
 });
 
+test('rows that do not fit a whole ledger are folded anew when the list wakes', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  const before = dump(world.rows);
+  for (let i = 0; i < 10; i++) await tick(world, 15_000); // It sleeps.
+  const head = world.rows.get([KEY, 'head']);
+  world.rows.commit([
+    [[KEY, 'head'], { ...(head as object), hash: 'a bit flipped' }],
+    [[KEY, 'member', 1], undefined],
+  ]);
+  const reply = await host.command(KEY, {
+    id: 'x',
+    command: { type: 'approve', hold: 9, by: OPERATOR },
+  });
+  expect(reply).toMatchObject({ kind: 'refusal' });
+  expect(dump(world.rows)).toEqual(before);
+  expect(host.status().quarantined).toEqual([]);
+});
+
 test('a command that is no command is parked whole and the next one runs', async () => {
   const world = fakeHostWorld();
   await withList(world);
