@@ -160,14 +160,15 @@ function userName(): string {
  */
 export async function claimForSite(path: string, siteId: string): Promise<void> {
   const file = join(path, 'site-id');
-  const there = await readFile(file, 'utf8').catch(() => null);
-  if (there === null) {
-    await writeFile(file, siteId, { mode: 0o600 });
+  const there = (await readFile(file, 'utf8').catch(() => '')).trim();
+  if (there === '') {
+    // Flushed: a power cut would leave an empty file, and one without a site is nobody's yet.
+    await writeFile(file, siteId, { mode: 0o600, flush: true });
     return;
   }
-  if (there.trim() === siteId) return;
+  if (there === siteId) return;
   throw new OperatorError(
-    `the data directory ${path} belongs to the site ${there.trim()}, and NATS holds the site ${siteId}`,
+    `the data directory ${path} belongs to the site ${there}, and NATS holds the site ${siteId}`,
     'Point `nats.url` at the right servers, or give this node a data directory of its own.',
   );
 }

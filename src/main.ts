@@ -8,6 +8,7 @@ import type { Config, Role } from './config.ts';
 import { joinSite } from './host/membership.ts';
 import { type Rebuilt, rebuild as rebuildRows } from './host/rebuild.ts';
 import { createLog, type Log } from './log.ts';
+import { startInspection, VERSION } from './operators.ts';
 import { gather } from './ops/gather.ts';
 import { createMetrics } from './ops/metrics.ts';
 import { makeSample, SAMPLE_LIST } from './ops/sample.ts';
@@ -18,13 +19,13 @@ import {
   startEdgeRole,
   startHostRole,
   startIncoming,
-  startInspection,
   startOutgoing,
   startWebRole,
-  VERSION,
 } from './roles.ts';
 import { type Closers, type Node, openSiteParts, type Parts } from './site.ts';
 import { openRows } from './store/rows.ts';
+
+export { lookAtRows } from './store/look.ts';
 
 const INCARNATION_BYTES = 8;
 
@@ -106,6 +107,7 @@ async function start(
     edge: null,
     web: null,
     captured: null,
+    route: null,
     isStopping: false,
     rolesUp: [],
   };

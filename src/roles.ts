@@ -7,15 +7,15 @@ import { systemClock, systemRandom } from './clock.ts';
 import { startHost } from './host/host.ts';
 import { CLASSES } from './mail/chunk.ts';
 import { MAIL_KINDS } from './mail/envelope.ts';
-import type { ListKey } from './mail/list-key.ts';
 import { previewText, stopMime } from './mail/mime.ts';
 import { decodeChunk, decodeDue } from './nats/codec.ts';
-import { serveInspect, serveOutbox } from './nats/inspect.ts';
+import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
 import { decodeMail } from './nats/mail-store.ts';
+import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
 import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
 import { type AskHandler, serveAsks } from './nats/serve-asks.ts';
-import { type HealthFacts, healthOf } from './ops/health.ts';
-import { inspectList, inspectNode, inspectSlot, listReplyOf } from './ops/inspect.ts';
+import { factsOf } from './operators.ts';
+import { healthOf } from './ops/health.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incoming.ts';
 import { dispose as disposeLater } from './runners/later.ts';
 import { CLASS_WEIGHTS, createOutgoing } from './runners/outgoing.ts';
@@ -46,8 +46,6 @@ const RUNNER_STOP_MS = 10_000;
 /** Of outgoing's ack_wait: renewed after a quarter, given up as lost after five sixths (30 s and 100 s of 120 s). */
 const RENEW_SHARE = 1 / 4;
 const LOST_SHARE = 5 / 6;
-
-export const VERSION = '0.1.0';
 
 export async function startHostRole({
   config,
@@ -200,6 +198,7 @@ function openRoute({ config, log, closers, parts }: Node): Pool {
     pool = createPool({ ...common, name: 'capture', smtp });
   }
   closers.push(() => pool.stop());
+  parts.route = pool;
   return pool;
 }
 
@@ -251,6 +250,12 @@ export async function startEdgeRole(node: Node): Promise<void> {
   parts.edge = edge;
 }
 
+/** Ours, or another node's; none where mail is sent to an MTA. */
+function outboxOf({ config, site, parts }: Node): OutboxSource | null {
+  if (parts.captured !== null) return ownOutbox(parts.captured);
+  return config.routes.length === 0 ? remoteOutbox(site.nats) : null;
+}
+
 export async function startWebRole(node: Node): Promise<void> {
   const { config, site, mirror, parts, metrics, meter, log, closers } = node;
   const web = await startWeb(
@@ -264,7 +269,7 @@ export async function startWebRole(node: Node): Promise<void> {
       addressOf: (key) => mirror.byKey(key)?.address ?? null,
       asker: site.asker,
       meter,
-      outbox: parts.captured,
+      outbox: outboxOf(node),
       preview: previewText,
       hosts: [new URL(config.http.url).hostname],
       health: () => healthOf(factsOf(node), systemClock.now()),
@@ -277,52 +282,4 @@ export async function startWebRole(node: Node): Promise<void> {
     await stopMime();
   });
   parts.web = web;
-}
-
-// ── What operators see ────────────────────────────────────────────────────
-
-function factsOf({ config, site, parts, startedAt, mirror }: Node): HealthFacts {
-  const host = parts.host?.status() ?? null;
-  const nameOf = (key: ListKey) => mirror.byKey(key)?.address ?? key;
-  return {
-    node: config.node,
-    version: VERSION,
-    startedAt,
-    roles: config.roles,
-    rolesUp: parts.rolesUp,
-    isConnected: site.nats.isConnected(),
-    isDirectoryRead: true,
-    isStopping: parts.isStopping,
-    disk: host === null ? null : { freeBytes: host.diskFreeBytes, isLow: host.isDiskLow },
-    blocked: host?.blocked.map(nameOf) ?? [],
-    quarantined: host?.quarantined.map(({ key }) => nameOf(key)) ?? [],
-  };
-}
-
-export async function startInspection(node: Node): Promise<void> {
-  const { config, site, mirror, parts, startedAt, closers } = node;
-  const needs = {
-    node: config.node,
-    startedAt,
-    now: systemClock.now,
-    health: () => healthOf(factsOf(node), systemClock.now()),
-    host: () => parts.host?.status() ?? null,
-    addressOf: (key: ListKey) => mirror.byKey(key)?.address ?? null,
-    keys: function* () {
-      for (const { key } of mirror.all()) yield key;
-    },
-  };
-  const service = await serveInspect(site.nats, {
-    nodeId: config.node,
-    list: async (address) => {
-      const entry = mirror.find(address) ?? (await site.directory.find(address));
-      if (entry === null) return inspectList(address, null, null, needs);
-      const reply = await site.asker.question(entry.key, { ask: 'inspect' });
-      return inspectList(address, entry.key, listReplyOf(reply), needs);
-    },
-    node: () => inspectNode(needs),
-    slot: (slot) => inspectSlot(slot, needs),
-    route: () => null,
-  });
-  closers.push(() => service.close());
 }

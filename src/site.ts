@@ -9,7 +9,7 @@ import type { Membership } from './host/membership.ts';
 import type { Log } from './log.ts';
 import { createAsker } from './nats/ask.ts';
 import { startChild } from './nats/child.ts';
-import { checkVersion, connect, type Nats } from './nats/connect.ts';
+import { connect, type Nats } from './nats/connect.ts';
 import { createDirectory } from './nats/directory.ts';
 import { openKv } from './nats/kv.ts';
 import { createLater } from './nats/later.ts';
@@ -21,6 +21,7 @@ import { openSecrets, openSite } from './nats/secrets.ts';
 import { ensureStreams } from './nats/streams.ts';
 import type { Metrics } from './ops/metrics.ts';
 import type { Edge } from './smtp/edge.ts';
+import type { Pool } from './smtp/pool.ts';
 import type { CapturedStore } from './store/captured.ts';
 import type { Web } from './web/server.ts';
 import type { Meter } from './world.ts';
@@ -88,10 +89,13 @@ async function openNats(config: Config, data: string, log: Log, closers: Closers
     target = { url: child.url, user: child.user, password: child.password };
     maxFileStore = child.maxFileStore;
   }
-  const nats = await connect({ ...target, name: `troupe ${config.node}`, log });
+  const { durability } = config;
+  const nats = await connect({ ...target, name: `troupe ${config.node}`, log, durability });
   closers.push(() => nats.close());
   const isCluster = nats.server.cluster !== undefined;
-  checkVersion(nats.server.version, { durability: config.durability, isCluster });
+  if (durability === 'relaxed') {
+    log.warn({}, 'durability is RELAXED: a power cut can lose mail that was answered with 250');
+  }
   await ensureStreams(nats, {
     replicas: isCluster ? 3 : 1,
     maxFileStore: maxFileStore ?? (await shareOfDisk(data)),
@@ -112,6 +116,7 @@ export type Parts = {
   edge: Edge | null;
   web: Web | null;
   captured: CapturedStore | null;
+  route: Pool | null;
   isStopping: boolean;
   readonly rolesUp: Role[];
 };

@@ -33,6 +33,8 @@ type Awake = {
   isChecked: boolean;
   isTurning: boolean;
   wantsMarker: boolean;
+  /** Who waits for an empty record to be appended. */
+  readonly barriers: ((failed: MailError | null) => void)[];
   usedAt: number;
   /** Called after the next turn. */
   readonly watchers: (() => void)[];
@@ -50,6 +52,8 @@ export type Lists = {
   readonly waiting: (key: ListKey) => number;
   /** Resolves after the list's next turn; at once if it sleeps. */
   readonly turned: (key: ListKey) => Promise<void>;
+  /** Appends a record even if there is nothing to say; resolves with why it could not. */
+  readonly barrier: (key: ListKey) => Promise<MailError | null>;
   readonly running: (key: ListKey) => Omit<Running, 'leaseMsLeft' | 'node' | 'asOf'>;
   readonly sweep: () => void;
   readonly status: () => {
@@ -103,6 +107,7 @@ export function createLists(needs: ListsNeeds): Lists {
       isChecked: false,
       isTurning: false,
       wantsMarker: false,
+      barriers: [],
       usedAt: world.clock.monotonic(),
       watchers: [],
     };
@@ -126,10 +131,11 @@ export function createLists(needs: ListsNeeds): Lists {
     if (list.isTurning) return;
     list.isTurning = true;
     try {
-      while (list.waiting.length > 0 || list.wantsMarker) {
+      while (list.waiting.length > 0 || list.wantsMarker || list.barriers.length > 0) {
         if (quarantined.has(list.key)) return refuseAll(list, setAside());
         if (!list.isChecked && !(await check(list))) return;
-        if (!list.wantsMarker && isBlocked(world, list)) await waitForOutbox(list);
+        const isMarker = list.wantsMarker || list.barriers.length > 0;
+        if (!isMarker && isBlocked(world, list)) await waitForOutbox(list);
         list.wantsMarker = false;
         if (!(await turn(list))) return;
         list.outbox.kick();
@@ -171,10 +177,13 @@ export function createLists(needs: ListsNeeds): Lists {
   async function turn(list: Awake): Promise<boolean> {
     const { key, slot, waiting, outbox } = list;
     const began = world.clock.monotonic();
-    const of = { key, slot, waiting, untoldDone: outbox.untoldDone };
+    const barriers = list.barriers.length; // Who comes later waits for the next turn.
+    const { untoldDone } = outbox;
+    const of = { key, slot, waiting, untoldDone, isBarrier: barriers > 0 };
     const outcome = await takeTurn(of, world, needs.committer);
     world.meter.observe('turn_ms', world.clock.monotonic() - began);
     tellWatchers(list);
+    if (outcome === 'took') for (const passed of list.barriers.splice(0, barriers)) passed(null);
     if (outcome === 'took' || outcome === 'behind') return true;
     refuseAll(list, notHere());
     if (outcome === 'stale' && !slot.signal.aborted) {
@@ -236,6 +245,14 @@ export function createLists(needs: ListsNeeds): Lists {
       const list = awake.get(key);
       return list === undefined ? Promise.resolve() : watched(list);
     },
+    barrier: (key) =>
+      new Promise((resolve) => {
+        const list = wake(key);
+        if (list === null || list.slot.signal.aborted) return resolve(notHere());
+        list.barriers.push(resolve);
+        list.usedAt = world.clock.monotonic();
+        void turns(list);
+      }),
     running: (key) => {
       const list = awake.get(key);
       return {
@@ -283,6 +300,7 @@ function tellWatchers(list: Awake): void {
 }
 
 function refuseAll(list: Awake, error: MailError): void {
+  for (const failed of list.barriers.splice(0)) failed(error);
   for (const { reply } of list.waiting.splice(0)) reply({ kind: 'failed', error });
 }
 

@@ -2,7 +2,7 @@
  * The host: wakes list actors of the slots that this node owns, gives each one turn at a time, and lets them go again. Whatever a
  * caller is told has been appended and committed before.
  */
-import type { Command, Question } from '../../actors/protocol.ts';
+import type { Command, InspectLevel, Question } from '../../actors/protocol.ts';
 import { MailError } from '../errors.ts';
 import { type ListKey, slotOf } from '../mail/list-key.ts';
 import { openDraft } from '../store/list-rows.ts';
@@ -12,6 +12,7 @@ import { answerAsk } from './ask.ts';
 import { createLists, type Lists } from './awake.ts';
 import { createCommitter } from './commit.ts';
 import { recover } from './fold.ts';
+import { lagAt } from './levels.ts';
 import { followMailbox, type Mailbox, WORKING_EVERY_MS } from './mailbox.ts';
 import type { Membership } from './membership.ts';
 import { type Owner, type SlotWork, startOwner } from './owner.ts';
@@ -41,6 +42,8 @@ export type Host = {
   /** Decides a command; resolves when its turn is over. Never rejects. */
   command(key: ListKey, asked: Asked<Command>): Promise<Reply>;
   question(key: ListKey, question: Question): QuestionAnswer;
+  /** The list as its owner has it, compared with the ledger as far as the level says. Rejects with MailError 451. */
+  inspect(key: ListKey, level: InspectLevel): Promise<QuestionAnswer>;
   /** Where a list's history stands: its owner's epoch, its last record's sequence and number. */
   position(key: ListKey): { readonly epoch: number; readonly seq: number; readonly n: number };
   /** False if the list's slot is not ours, or not ours for long enough to speak for it. */
@@ -104,8 +107,14 @@ export async function startHost(
         ...lists.running(key),
         node: world.node,
         asOf: world.clock.now(),
-        leaseMsLeft: membership.lease.msLeft(),
+        leaseMsLeft: Math.round(membership.lease.msLeft()),
       })),
+    inspect: async (key, level) => {
+      const before = host.question(key, { ask: 'inspect' });
+      if ('type' in before) return before;
+      const lag = await lagAt(level, key, { world, lists });
+      return { ...host.question(key, { ask: 'inspect' }), level, lag } as QuestionAnswer;
+    },
     position: (key) => {
       const { seq, n } = openDraft(world.rows, key, 0).head();
       return { epoch: lists.running(key).epoch, seq, n };

@@ -10,6 +10,8 @@ export type Membership = {
   readonly node: string;
   readonly lease: Lease;
   live(): ReturnType<Nodes['live']>;
+  /** What the leader says of a node; null if it has no lease. Throws MailError 451 while NATS is away. */
+  lookUp(node: string): Promise<NodeRow | null>;
   readonly table: SlotTable;
   /** Names of the nodes that may own slots, best first. */
   ranked(slot: number): readonly string[];
@@ -39,7 +41,12 @@ export async function joinSite(
   const tell = (listeners: ReadonlySet<() => void>): void => {
     for (const listener of [...listeners]) listener();
   };
-  const changed = (): void => tell(changes);
+  /** The order for each slot, until who may own slots changes: it is asked for again and again. */
+  let ranks = new Map<number, readonly string[]>();
+  const changed = (): void => {
+    ranks = new Map();
+    tell(changes);
+  };
   const lease = await startLease({ kv: world.nodes, clock, log }, about, {
     held: changed,
     over: () => {
@@ -58,8 +65,16 @@ export async function joinSite(
     node: about.node,
     lease,
     live: nodes.live,
+    lookUp: async (name) => {
+      const row = await world.nodes.get(name);
+      return row === null ? null : (JSON.parse(Buffer.from(row.value).toString()) as NodeRow);
+    },
     table,
-    ranked: (slot) => rank(slot, mayOwn()),
+    ranked: (slot) => {
+      const order = ranks.get(slot) ?? rank(slot, mayOwn());
+      ranks.set(slot, order);
+      return order;
+    },
     onChange: (listener) => listen(changes, listener),
     onLeaseOver: (listener) => listen(overs, listener),
     ended: Promise.all([nodes.ended, table.ended]).then(() => {}),

@@ -2,6 +2,7 @@
  * The nodes that live, as this one sees it: their leases, followed. The server forgets a lease without a word, so who has not
  * renewed in time is asked about at the leader before being taken for dead; while NATS is away nobody is.
  */
+import { ReplacedError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Clock, Kv } from '../world.ts';
 import { LEASE_FORGOTTEN_MS, type NodeRow } from './lease.ts';
@@ -72,9 +73,16 @@ export async function followNodes(
   }
 
   async function follow(): Promise<void> {
-    for await (const row of kv.watch(signal)) {
-      if (row === 'ready') ready.resolve();
-      else seen(row.key, row.value);
+    try {
+      for await (const row of kv.watch(signal)) {
+        if (row === 'ready') ready.resolve();
+        else seen(row.key, row.value);
+      }
+    } catch (error) {
+      if (!(error instanceof ReplacedError)) throw error;
+      // Whoever lives renews into the new bucket; whoever does not is asked about as ever.
+      log.warn({ error: textOf(error) }, 'nodes: the bucket is another; read anew');
+      await follow();
     }
   }
 

@@ -166,7 +166,10 @@ function pending(world: HostWorld, key: ListKey, done: Done, limit: number): Pen
   }));
 }
 
-/** The first effects that may be done in any order; what the directory says, and large fan-outs, go alone. */
+/**
+ * The first effects that may be done in any order. What the directory says and large fan-outs go alone; so does dropping a held
+ * mail, which done before the keeping of it would leave it kept.
+ */
 function nextGroup(rows: readonly Pending[]): readonly Pending[] {
   const alone = rows.findIndex(({ effect }) => isAlone(effect));
   if (alone === 0) return rows.slice(0, 1);
@@ -174,6 +177,6 @@ function nextGroup(rows: readonly Pending[]): readonly Pending[] {
 }
 
 function isAlone(effect: Effect): boolean {
-  if (effect.type === 'publish-directory') return true;
+  if (effect.type === 'publish-directory' || effect.type === 'drop-held') return true;
   return effect.type === 'deliver' && chunksOf(effect) > 1;
 }

@@ -10,6 +10,7 @@ import { IDLE, type Observed, observe, type SlotState } from '../../actors/slot.
 import { OperatorError, textOf } from '../errors.ts';
 import { SLOTS } from '../mail/list-key.ts';
 import type { Membership } from './membership.ts';
+import type { SlotRow } from './slot-table.ts';
 import { acquire, type OwnedSlot, ownSlot } from './slots.ts';
 import type { HostWorld } from './world.ts';
 
@@ -69,6 +70,7 @@ export function startOwner(
   }));
   const waiters = new Set<() => void>();
   const releasing = new Set<number>();
+  const sayingAgain = new Set<number>();
   let recovering: OwnedSlot[] = [];
   let isLeaving = false;
   let wakeAt = Number.POSITIVE_INFINITY;
@@ -142,8 +144,12 @@ export function startOwner(
   async function claim(slot: number, here: Held): Promise<void> {
     const { signal } = here.ending;
     const { incarnation } = lease;
-    const row = { node, incarnation, at: clock.now() };
-    const isOurs = await insist(signal, () => table.set(slot, row));
+    const isOurs = await insist(signal, async () => {
+      // Our view of the others may lag behind: whom the bucket names is asked about where it is known.
+      const holder = table.get(slot);
+      if (holder !== null && (await isAlive(holder))) return false;
+      return table.set(slot, { node, incarnation, at: clock.now() });
+    });
     if (signal.aborted) return;
     if (isOurs !== true) return step(slot, { type: 'lost' });
     const epoch = await insist(signal, () => acquire(world, slot, { node, incarnation }, signal));
@@ -176,9 +182,7 @@ export function startOwner(
     const row = { node: null, incarnation: '', at: clock.now() };
     for (let tries = 0; tries < RELEASE_TRIES_MAX; tries++) {
       try {
-        const there = table.get(slot);
-        const isOurs = there?.node === node && there.incarnation === lease.incarnation;
-        if (!isOurs || (await table.set(slot, row))) break;
+        if (!isUs(table.get(slot)) || (await table.set(slot, row))) break;
       } catch (error) {
         log.warn({ slot, error: textOf(error) }, 'slots: not released yet');
         await clock.sleep(AGAIN_MS);
@@ -189,13 +193,44 @@ export function startOwner(
     evaluateSoon();
   }
 
+  /** The bucket was made anew: what it does not say any more is said again. */
+  async function sayAgain(slot: number, here: Held): Promise<void> {
+    if (sayingAgain.has(slot)) return;
+    sayingAgain.add(slot);
+    const row = { node, incarnation: lease.incarnation, at: clock.now() };
+    await insist(here.ending.signal, () => table.set(slot, row));
+    sayingAgain.delete(slot);
+  }
+
+  const isUs = (row: SlotRow | null): boolean =>
+    row?.node === node && row.incarnation === lease.incarnation;
+
   /** True if the row names a node that lives, in the incarnation that wrote it. */
   function isHeldByOther(slot: number): boolean {
     const row = table.get(slot);
     if (row === null || row.node === null) return false;
-    const holder = membership.live().get(row.node);
-    const isUs = row.node === node && row.incarnation === lease.incarnation;
-    return !isUs && holder?.incarnation === row.incarnation;
+    return !isUs(row) && membership.live().get(row.node)?.incarnation === row.incarnation;
+  }
+
+  /** The same, from the leader. */
+  async function isAlive(row: SlotRow): Promise<boolean> {
+    if (row.node === null || isUs(row)) return false;
+    return (await membership.lookUp(row.node))?.incarnation === row.incarnation;
+  }
+
+  /** Makes what we do and what the bucket says agree: after a lapse of the lease, or where somebody else claimed it. */
+  function reconcile(slot: number): void {
+    const row = table.get(slot);
+    const { mode } = held(slot).state;
+    const [best] = membership.ranked(slot);
+    if (mode === 'idle' && isUs(row) && (best !== node || isLeaving) && !releasing.has(slot)) {
+      releasing.add(slot);
+      void release(slot);
+    }
+    if (mode !== 'idle' && mode !== 'acquiring' && row !== null && !isUs(row)) {
+      log.warn({ slot, to: row.node }, 'slots: the bucket names another; let go');
+      step(slot, { type: 'lost' });
+    }
   }
 
   function evaluate(): void {
@@ -203,11 +238,13 @@ export function startOwner(
     wakeAt = Number.POSITIVE_INFINITY;
     let isMoving = slots.some(({ state }) => state.mode === 'draining');
     for (let slot = 0; slot < SLOTS; slot++) {
+      reconcile(slot);
       const { mode } = held(slot).state;
       const [best] = membership.ranked(slot);
       const isFree = !releasing.has(slot) && !isHeldByOther(slot);
       if (mode === 'idle' && best === node && !isLeaving && isFree) step(slot, { type: 'wanted' });
       if (mode !== 'owned') continue;
+      if (table.get(slot) === null) void sayAgain(slot, held(slot));
       if (isLeaving) step(slot, { type: 'unwanted' });
       else if (!isMoving && best !== node && best !== undefined && isSettled(best)) {
         isMoving = true;

@@ -1,4 +1,6 @@
 /** The slots bucket: which node holds which slot, changed by compare-and-set only. It places; the ledger's epochs decide. */
+import { ReplacedError } from '../errors.ts';
+import { SLOTS } from '../mail/list-key.ts';
 import type { Kv } from '../world.ts';
 
 /** Who holds a slot; `node` is null where its owner handed it over or nobody ever had it. */
@@ -35,13 +37,20 @@ export async function followSlots(
   }
 
   async function follow(): Promise<void> {
-    for await (const row of kv.watch(signal)) {
-      if (row === 'ready') {
-        ready.resolve();
-        continue;
+    try {
+      for await (const row of kv.watch(signal)) {
+        if (row === 'ready') {
+          ready.resolve();
+          continue;
+        }
+        note(Number(row.key), row.value, row.revision);
+        changed(Number(row.key));
       }
-      note(Number(row.key), row.value, row.revision);
-      changed(Number(row.key));
+    } catch (error) {
+      if (!(error instanceof ReplacedError)) throw error;
+      table.clear(); // Owners say again what the new bucket does not.
+      for (let slot = 0; slot < SLOTS; slot++) changed(slot);
+      await follow();
     }
   }
 

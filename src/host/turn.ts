@@ -53,6 +53,8 @@ export type TurnOf = {
   readonly waiting: Waiting[];
   /** How far the outbox is; null where the ledger knows it already. */
   readonly untoldDone: () => Done | null;
+  /** A record is appended even if it says nothing: who can is the owner. */
+  readonly isBarrier: boolean;
 };
 
 /** `took`: the turn is over. `behind`: the gap has been folded, turn again. `stale`: another owner writes. `stopped`: the host stops. */
@@ -76,7 +78,8 @@ export async function takeTurn(
   const head = draft.head();
   const done = list.untoldDone();
   seqOf.value = head.seq;
-  if (entries.length === 0 && (batch.length > 0 || done === null)) {
+  const isSilent = entries.length === 0 && (batch.length > 0 || done === null);
+  if (isSilent && !list.isBarrier) {
     if (!maySpeak(list.slot, LEASE_LEFT_MS_MIN)) return putBack(list, batch);
     for (const reply of replies) reply();
     return 'took';
