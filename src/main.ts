@@ -7,6 +7,7 @@ import { systemClock, systemRandom } from './clock.ts';
 import type { Config, Role } from './config.ts';
 import { joinSite } from './host/membership.ts';
 import { type Rebuilt, rebuild as rebuildRows } from './host/rebuild.ts';
+import { createLoad } from './load.ts';
 import { createLog, type Log } from './log.ts';
 import { startInspection, VERSION } from './operators.ts';
 import { gather } from './ops/gather.ts';
@@ -22,6 +23,7 @@ import {
   startOutgoing,
   startWebRole,
 } from './roles.ts';
+import { createPrecedence } from './runners/precedence.ts';
 import { type Closers, type Node, openSiteParts, type Parts } from './site.ts';
 import { openRows } from './store/rows.ts';
 
@@ -149,6 +151,7 @@ async function start(
     meter,
     startedAt,
     membership,
+    precedence: createPrecedence({ clock: systemClock, isBusy: createLoad().isBusy }),
     closers,
     fatal,
     url,

@@ -10,7 +10,6 @@ import { MAIL_KINDS } from './mail/envelope.ts';
 import { previewText, stopMime } from './mail/mime.ts';
 import { decodeChunk, decodeDue } from './nats/codec.ts';
 import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
-import { decodeMail } from './nats/mail-store.ts';
 import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
 import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
 import { type AskHandler, serveAsks } from './nats/serve-asks.ts';
@@ -57,6 +56,7 @@ export async function startHostRole({
   fatal,
   membership,
   url,
+  precedence,
 }: Node): Promise<void> {
   const { nats, disk, data, ledger, later, outgoing, mail, parked } = site;
   const rows = await openRows(join(data, 'state'), { disk, log });
@@ -78,6 +78,7 @@ export async function startHostRole({
     meter,
     serveAsks: (slot: number, handler: AskHandler) => serveAsks(nats, [slot], handler),
     nextTick: (run: () => void) => void setImmediate(run),
+    yields: precedence.yields,
   };
   const host = await startHost(world, membership, fatal);
   closers.push(() => host.stop());
@@ -98,13 +99,13 @@ function runnerOf({ log, meter, site }: Node) {
 }
 
 export async function startIncoming(node: Node): Promise<void> {
-  const { config, site, mirror, closers, log, meter } = node;
+  const { config, site, mirror, closers, log, meter, precedence } = node;
   const needs = {
     lists: mirror,
     findAtLeader: site.directory.find,
     isOurs: (domain: string) => config.domains.includes(domain),
     secrets: site.secrets,
-    decode: decodeMail,
+    decode: site.mail.decode,
     read: site.mail.read,
     mailbox: site.mailbox,
     park: site.parked.put,
@@ -122,6 +123,7 @@ export async function startIncoming(node: Node): Promise<void> {
       queues: [{ queue: mailQueue(site.nats, kind), weight: 1 }],
       dispose: (delivery) => disposeIncoming(delivery, needs),
       concurrency: INCOMING_AT_ONCE,
+      canPull: precedence.yields,
     });
     closers.push(() => runner.stop());
   }
@@ -143,7 +145,7 @@ export async function startIncoming(node: Node): Promise<void> {
 }
 
 export async function startOutgoing(node: Node): Promise<void> {
-  const { config, site, log, meter, closers } = node;
+  const { config, site, log, meter, closers, precedence } = node;
   const { nats, disk, data, results, later, mail, secrets } = site;
   const route = openRoute(node);
   const env = await openEnv(join(data, 'journal'), { disk, log, outlives: 'process' });
@@ -172,7 +174,10 @@ export async function startOutgoing(node: Node): Promise<void> {
     ahead: 1,
     renewMs: ackWaitMs * RENEW_SHARE,
     lostMs: ackWaitMs * LOST_SHARE,
-    canPull: route.whenUp,
+    canPull: async (signal) => {
+      await route.whenUp(signal);
+      await precedence.yields();
+    },
     canRenew: nats.isConnected,
     onRenewed: outgoing.onRenewed,
     first: await outgoing.resume((token, bytes) => adopt(nats, token, bytes), ackWaitMs),
@@ -213,11 +218,11 @@ export async function openCapture({ site, log, closers, parts }: Node): Promise<
 }
 
 export async function startEdgeRole(node: Node): Promise<void> {
-  const { config, site, mirror, parts, log, meter, closers } = node;
+  const { config, site, mirror, parts, log, meter, closers, precedence } = node;
   const spoolDir = join(site.data, 'spool');
   await mkdir(spoolDir, { recursive: true });
   const { smtp, lmtp, tls } = config;
-  const isReady = () => site.nats.isConnected() && parts.host?.status().isDiskLow !== true;
+  const isReady = () => site.nats.isConnected() && parts.host?.isDiskLow() !== true;
   const resolve = createResolver({
     mirror,
     leader: site.directory,
@@ -243,7 +248,8 @@ export async function startEdgeRole(node: Node): Promise<void> {
     trusted: config.trusted,
     tls: tls ? { key: await readFile(tls.key), cert: await readFile(tls.cert) } : null,
   };
-  const accept = site.mail.accept;
+  const accept: typeof site.mail.accept = (raw, envelopes) =>
+    precedence.first(() => site.mail.accept(raw, envelopes));
   const needs = { resolve, accept, isReady, clock: systemClock, random: systemRandom, meter, log };
   const edge = await startEdge(options, needs);
   closers.push(() => edge.stop());

@@ -20,6 +20,7 @@ import { createPublisher } from './nats/publisher.ts';
 import { openSecrets, openSite } from './nats/secrets.ts';
 import { ensureStreams } from './nats/streams.ts';
 import type { Metrics } from './ops/metrics.ts';
+import type { Precedence } from './runners/precedence.ts';
 import type { Edge } from './smtp/edge.ts';
 import type { Pool } from './smtp/pool.ts';
 import type { CapturedStore } from './store/captured.ts';
@@ -131,6 +132,7 @@ export type Node = {
   readonly meter: Meter;
   readonly startedAt: number;
   readonly membership: Membership;
+  readonly precedence: Precedence;
   readonly closers: Closers;
   readonly fatal: (error: unknown) => void;
   /** `http.url`, or where the web role listens if the system picked its port. */

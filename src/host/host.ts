@@ -49,6 +49,8 @@ export type Host = {
   /** False if the list's slot is not ours, or not ours for long enough to speak for it. */
   mayAnswer(key: ListKey): boolean;
   status(): HostStatus;
+  /** No command is taken now, for want of room on the disk; cheap to ask. */
+  isDiskLow(): boolean;
   /** Resolves when every slot that this node is to have is served. */
   settled(): Promise<void>;
   /** Hands every slot over. */
@@ -120,6 +122,7 @@ export async function startHost(
       return { epoch: lists.running(key).epoch, seq, n };
     },
     mayAnswer: (key) => owner.find(slotOf(key)) !== null && membership.lease.msLeft() > 0,
+    isDiskLow: disk.isLow,
     status: () => ({
       ...lists.status(),
       slots: owned().map(statusOf),

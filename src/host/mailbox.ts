@@ -79,6 +79,7 @@ async function follow(
       void settle(needs.world, delivery, outcome).finally(() => inHand.delete(delivery));
     };
     needs.enqueue(key, { asked, bytes: delivery.data.length, reply });
+    await needs.world.yields();
   }
 }
 

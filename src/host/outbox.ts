@@ -92,8 +92,10 @@ export function createOutbox(
       isKicked = false;
       const group = nextGroup(pending(world, key, done, TOGETHER_MAX));
       const last = group.at(-1);
-      if (last !== undefined) await doTogether(group, last);
-      else if (!isKicked) break;
+      if (last !== undefined) {
+        await world.yields();
+        await doTogether(group, last);
+      } else if (!isKicked) break;
     }
   }
 

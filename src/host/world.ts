@@ -48,4 +48,6 @@ export type HostWorld = {
   readonly meter: Meter;
   /** Runs a function in the next tick: what commits together waits there for each other. */
   readonly nextTick: (run: () => void) => void;
+  /** Awaited before a command is taken from MAILBOX: the edge goes first. */
+  readonly yields: () => Promise<void>;
 };

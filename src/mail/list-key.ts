@@ -3,7 +3,7 @@
  * the only thing of a list that ever stands in a subject, a path or a row. A list lives in the slot
  * that its key hashes to.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 export type ListKey = string & { readonly brand: 'ListKey' };
 
@@ -30,7 +30,7 @@ export function listKeyOf(random: Uint8Array): ListKey {
 
 /** The slot of a list, 0 to {@link SLOTS} − 1. */
 export function slotOf(key: ListKey): number {
-  return createHash('sha256').update(key).digest().readUInt16BE(0) % SLOTS;
+  return hash('sha256', key, 'buffer').readUInt16BE(0) % SLOTS;
 }
 
 export function prefixOf(key: ListKey): string {

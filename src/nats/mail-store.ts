@@ -18,6 +18,7 @@ import {
 import type { ListKey } from '../mail/list-key.ts';
 import type { Delivery, MailStore } from '../world.ts';
 import type { Nats } from './connect.ts';
+import { createNear, type Near } from './near.ts';
 import type { Publisher } from './publisher.ts';
 import { away, deleteStored, type Stored, storedMessage } from './stored.ts';
 import { archive, held, MAIL_PART, mail } from './subjects.ts';
@@ -90,15 +91,25 @@ export function mailRefOf(delivery: Pick<Delivery, 'seq' | 'header'>): MailRef {
   return refOf('mail', delivery.seq, partsOf(delivery.header(PARTS)));
 }
 
-type Needs = { readonly nats: Nats; readonly publisher: Publisher };
+type Needs = { readonly nats: Nats; readonly publisher: Publisher; readonly near: Near };
 type Where = 'held' | 'archive';
 
 /**
  * The real mail store. What fails throws MailError 451 4.3.0, or 452 4.3.1 when a stream is full.
  */
-export function createMailStore(nats: Nats, publisher: Publisher): MailStore {
-  const needs = { nats, publisher };
+export function createMailStore(
+  nats: Nats,
+  publisher: Publisher,
+): MailStore & {
+  /** As {@link decodeMail}; `read` and `keep` then need not fetch what was just here. */
+  decode(delivery: Pick<Delivery, 'data' | 'header' | 'seq'>): IncomingMail;
+} {
+  const needs = { nats, publisher, near: createNear() };
   return {
+    decode: (delivery) => {
+      needs.near.put(delivery.seq, delivery.data);
+      return decodeMail(delivery);
+    },
     accept: (raw, envelopes) => accept(needs, raw, envelopes),
     read: (ref) => read(needs, ref),
     keep: (where, key, id, from, note) => keep(needs, where, key, id, from, note),
@@ -134,6 +145,8 @@ async function read(needs: Needs, ref: MailRef): Promise<Uint8Array | null> {
 }
 
 async function pieceOf(needs: Needs, ref: MailRef, seq: number): Promise<Uint8Array | null> {
+  const near = ref.in === 'mail' ? needs.near.get(seq) : undefined;
+  if (near !== undefined) return near;
   return (await storedMessage(needs.nats, STREAMS[ref.in], { seq }))?.data ?? null;
 }
 

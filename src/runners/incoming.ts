@@ -45,7 +45,7 @@ export type IncomingNeeds = {
   isOurs(domain: string): boolean;
   readonly secrets: { all(): readonly Uint8Array[] };
   /** Takes a message of MAIL apart; `lastPiece` is the whole mail where there are no parts. */
-  decode(delivery: Pick<Delivery, 'data' | 'header'>): {
+  decode(delivery: Pick<Delivery, 'data' | 'header' | 'seq'>): {
     readonly envelope: Envelope;
     readonly lastPiece: Uint8Array;
     readonly parts: readonly number[];

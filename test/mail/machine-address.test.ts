@@ -1,4 +1,5 @@
 /** Machine addresses and web tokens: what is made verifies, and nothing else does. */
+import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseAddress } from '../../src/mail/address.ts';
@@ -33,6 +34,20 @@ test('the local part has 39 characters: kind, key prefix, member, post, MAC', ()
   expect(address).toMatch(/^b\+dddddddd[a]{5}am[a]{4}bc[a-z2-7]{16}@lists\.example$/);
   expect(localPart(address)).toHaveLength(39);
   expect(parseAddress(address)).toBe(address);
+});
+
+test('the MAC is the first 80 bits of HMAC-SHA-256, however long the secret', () => {
+  const secrets = fc.uint8Array({ minLength: 1, maxLength: 200 });
+  fc.assert(
+    fc.property(secrets, MEMBERS, POSTS, (secret, member, post) => {
+      const text = `troupe u ${KEY} ${member} ${post}`;
+      const digest = createHmac('sha256', secret).update(text).digest();
+      const bits = [...digest.subarray(0, 10)].map((byte) => byte.toString(2).padStart(8, '0'));
+      const fives = bits.join('').match(/.{5}/g) ?? [];
+      const mac = fives.map((five) => BASE32.charAt(Number.parseInt(five, 2))).join('');
+      expect(makeToken('u', { key: KEY, member, post }, secret).slice(-16)).toBe(mac);
+    }),
+  );
 });
 
 test('the same copy always has the same address, on any domain', () => {

@@ -86,6 +86,7 @@ export function fakeHostWorld(
     log: silentLog,
     meter: { count: () => {}, observe: () => {} },
     nextTick: (run) => setImmediate(run),
+    yields: async () => undefined,
     put,
     outgoingError: null,
     directory,

@@ -1,0 +1,79 @@
+/**
+ * Memory at rest: the resident set of every process of a site, some time after it was started as operators start it, the
+ * launcher included.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { newPlace } from '../support/site.ts';
+import { until } from '../support/until.ts';
+import { aside, type Bench, figure } from './bench.ts';
+import { cpuMsOf, family, rssMbOf } from './processes.ts';
+import type { Scene } from './scene.ts';
+
+const LAUNCHER = resolve(import.meta.dirname, '..', '..', 'src', 'troupe.mjs');
+const REST_MS = 10_000;
+const READY_MS_MAX = 60_000;
+
+type Started = {
+  /** The launcher, the node and its nats-server. */
+  readonly pids: readonly [number, number, number];
+  stop(): Promise<void>;
+};
+
+export const idle: Bench = {
+  name: 'idle',
+  what: 'resident memory of all processes of a site, 10 s after its start by `troupe serve`',
+  peer: 'Mailman 3 core: 1,249–1,361 MiB in 16 processes',
+  flags: {},
+  says: [],
+  columns: [
+    figure('rssMb', 0, { atMost: 250 }),
+    aside('launcherMb'),
+    aside('nodeMb'),
+    aside('natsMb'),
+    aside('processes'),
+    aside('cpuPercent', 1),
+  ],
+  tools: [],
+  async open(_, scene) {
+    return async () => {
+      const { pids, stop } = await start(scene);
+      const [launcher, node, nats] = pids;
+      const all = (of: (pid: number) => number): number =>
+        [...family(pids)].reduce((sum, pid) => sum + of(pid), 0);
+      await pause(REST_MS / 2);
+      const before = all(cpuMsOf);
+      await pause(REST_MS / 2);
+      const figures = {
+        rssMb: all(rssMbOf),
+        launcherMb: rssMbOf(launcher),
+        nodeMb: rssMbOf(node),
+        natsMb: rssMbOf(nats),
+        processes: family(pids).size,
+        cpuPercent: ((all(cpuMsOf) - before) * 100) / (REST_MS / 2),
+      };
+      await stop();
+      return figures;
+    };
+  },
+};
+
+/** Resolves when the site is ready. */
+async function start(scene: Scene): Promise<Started> {
+  const { directory, data, env } = newPlace();
+  const noted = (file: string) =>
+    JSON.parse(readFileSync(join(data, file), 'utf8')) as { readonly pid: number };
+  const launcher = spawn(process.execPath, [LAUNCHER, 'serve'], { env, stdio: 'ignore' });
+  const gone = once(launcher, 'exit');
+  const stop = async (): Promise<void> => {
+    launcher.kill('SIGTERM');
+    await gone;
+    rmSync(directory, { recursive: true, force: true });
+  };
+  scene.closing(stop);
+  const node = await until('the site is ready', () => noted('site.json').pid, READY_MS_MAX);
+  return { pids: [launcher.pid ?? 0, node, noted('nats.json').pid], stop };
+}
