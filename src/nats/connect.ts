@@ -75,6 +75,7 @@ const ELECTING = ['TIMEOUT', '10008'];
 export async function connect(options: ConnectOptions): Promise<Nats> {
   const deadline = performance.now() + (options.timeoutMs ?? FIRST_CONNECT_MS_MAX);
   const nc = await firstConnection(options, deadline);
+  ignoreLateCloses(nc);
   const listeners = new Set<(connected: boolean) => void>();
   let connected = true;
   watch(nc, options.log, (now) => {
@@ -138,6 +139,33 @@ export function checkVersion(
 
 function gate({ version, cluster }: ServerFacts, durability: 'strict' | 'relaxed'): void {
   checkVersion(version, { durability, isCluster: cluster !== undefined });
+}
+
+/** What of the client's inside (nats 2.29.3, protocol.js) the following needs. */
+type Inside = {
+  readonly protocol?: {
+    connected: boolean;
+    /** Null while nothing is being dialled. */
+    readonly connectPromise: unknown;
+    readonly transport: { readonly isClosed: boolean };
+    disconnected(error?: Error): Promise<void>;
+  };
+};
+
+/**
+ * A dial that timed out is closed late, and the client then takes the connection that it has made
+ * since for lost: it dials another, and both feed one parser. Every message comes twice, until bytes
+ * of the two mix. So a close is only heeded while nothing else is connected or being dialled.
+ */
+function ignoreLateCloses(nc: NatsConnection): void {
+  const { protocol } = nc as Inside;
+  if (protocol === undefined) return;
+  const disconnected = protocol.disconnected.bind(protocol);
+  protocol.disconnected = async (error) => {
+    const isAlive = protocol.connectPromise === null && !protocol.transport.isClosed;
+    if (isAlive) protocol.connected = true;
+    else await disconnected(error);
+  };
 }
 
 async function firstConnection(options: ConnectOptions, deadline: number): Promise<NatsConnection> {

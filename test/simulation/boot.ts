@@ -152,6 +152,7 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
     disk: { freeBytes: async () => GIGABYTE },
     log,
     meter: { count: () => undefined, observe: () => undefined },
+    yields: async () => {},
     nextTick: (run) => void life.later(0, '', run),
   };
   const results = mutate.results(links.linkResults(life, bus));
