@@ -1,4 +1,6 @@
-/** One run: the site is built, loaded, struck, healed and left to rest; what is left is its books. */
+/**
+ * One run: the site is built, loaded, struck, healed and left to rest; what is left is its books.
+ */
 import { join } from 'node:path';
 import type { Books } from '../support/accountant.ts';
 import { type JournalLine, openJournalFile } from '../support/journal.ts';
@@ -55,7 +57,11 @@ export async function runLab(needs: {
     await sink.waitFor(CALM_POSTS);
     tell('the load is on its way');
     const { firstCopyAfter } = load;
-    const nemesis = createNemesis({ cluster, network, chance, firstCopyAfter, say: tell });
+    const slots = new Set(lists.map(({ slot }) => slot));
+    const nemesis = createNemesis({
+      ...{ cluster, network, chance, slots, firstCopyAfter },
+      say: tell,
+    });
     if (nemesis.skipped.length > 0) tell(`NOT DONE HERE: ${nemesis.skipped.join(', ')}`);
     await nemesis.run(kills);
     await nemesis.heal();

@@ -1,4 +1,7 @@
-/** The load: posts to all lists at a steady pace, to whichever edge takes them, and members that come and go. */
+/**
+ * The load: posts to all lists at a steady pace, to whichever edge takes them, and members that come
+ * and go.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { JournalFile } from '../support/journal.ts';
 import type { SinkProcess } from '../support/sink-process.ts';

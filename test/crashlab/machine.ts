@@ -42,9 +42,15 @@ export type Machine = {
   hasPower(): boolean;
   /** Starts a process, unless there is no power: the boot does it then. */
   start(part: Part): void;
-  /** Whatever was not synced is gone, and every process; nothing is said after the cut that is not on the disk. */
+  /**
+   * Whatever was not synced is gone, and every process; nothing is said after the cut that is not on
+   * the disk.
+   */
   cutPower(): Promise<void>;
-  /** Its disk again after a power cut, a boot that its files can tell from the one before, and every process. */
+  /**
+   * Its disk again after a power cut, a boot that its files can tell from the one before, and every
+   * process.
+   */
   boot(): Promise<void>;
   /** True when every process runs, and every one of the node says that it is ready. */
   isReady(): boolean;

@@ -63,6 +63,8 @@ export type NemesisNeeds = {
   readonly cluster: Cluster;
   readonly network: Network;
   readonly chance: Chance;
+  /** Slots that have lists in them. */
+  readonly slots: ReadonlySet<number>;
   /** Resolves with when the first post that was made after `at`, to a list of these slots, came. */
   readonly firstCopyAfter: (at: number, slots: ReadonlySet<number>, ms: number) => Promise<number>;
   readonly say: (text: string) => void;
@@ -144,7 +146,8 @@ export function createNemesis(needs: NemesisNeeds): Nemesis {
     async 'owner-kill'() {
       await allReady();
       const owners = await until('every slot has its owner', allOwned, FAIL_OVER_MS_MAX);
-      const held = Map.groupBy([...owners], ([, node]) => node);
+      const used = [...owners].filter(([slot]) => needs.slots.has(slot));
+      const held = Map.groupBy(used, ([, node]) => node);
       const [node, slots] = chance.pick([...held]);
       const machine = machines.find(({ parts }) => parts.host.name === node);
       if (machine === undefined) throw new Error(`no machine runs ${node}`);
@@ -213,7 +216,7 @@ export function createNemesis(needs: NemesisNeeds): Nemesis {
       return async () => {
         await wait(DISK_FULL_MS);
         machine.disk.free();
-        // A server that met a full disk has shut JetStream down for good: its operator starts it again.
+        // A server that met a full disk has shut JetStream down: its operator starts it again.
         await machine.parts.nats.stop();
         machine.start('nats');
         mended.add(machine);

@@ -17,7 +17,7 @@ export type Figures = {
   readonly wrong: number;
   readonly duplicates: number;
   readonly unexplained: number;
-  /** Seconds from the kill of an owner to the first later post at the MTA; null if none was killed. */
+  /** From the kill of an owner to the first later post at the MTA; null if none was killed. */
   readonly failoverP50S: number | null;
   readonly failoverP99S: number | null;
 };

@@ -139,7 +139,7 @@ test('window 18: directory entry new, no create: created again it is one list', 
   expect(lists.filter((list) => list.address === address)).toHaveLength(1);
 });
 
-test('of all windows together: 0 lost, 0 wrong, one history, duplicates ≤ transactions in flight', async () => {
+test('all windows together: 0 lost, 0 wrong, one history, duplicates ≤ in flight', async () => {
   const { lost, wrong, broken, duplicates, acked } = settle({
     journal: growing<JournalLine>(join(directory, 'journal'))(),
     sink: sink.lines(),
