@@ -39,11 +39,12 @@ export async function foldGap(
 ): Promise<'folded' | 'stale'> {
   const { seq: after } = openDraft(world.rows, key, 0).head();
   for await (const stored of world.ledger.read(slot.slot, key, after)) {
+    if (slot.signal.aborted) return 'stale';
     const folded = foldRecord(world, key, stored);
     if (folded === null) continue;
     if (folded.epoch > slot.epoch) return 'stale';
     slot.folded(stored.seq);
-    await committer.commit(folded.writes);
+    await committer.commit(folded.writes, slot.signal);
   }
   return 'folded';
 }

@@ -95,10 +95,12 @@ export async function takeTurn(
     list.waiting.unshift(...batch); // The gap may hold these very commands: `seen` will tell.
     return (await foldGap(world, list.slot, list.key, committer)) === 'stale' ? 'stale' : 'behind';
   }
+  // The slot went while the append was on its way: whoever folds the record now must not meet half of it from here.
+  if (list.slot.signal.aborted) return putBack(list, batch);
   finish(draft, { ...record, entries }, { seq: outcome.seq, hash: hashOf(bytes) });
   list.slot.folded(outcome.seq);
   settle(); // How far the slot is folded goes with these rows, in their transaction.
-  await committer.commit(draft.writes());
+  await committer.commit(draft.writes(), list.slot.signal);
   if (!maySpeak(list.slot, 0)) return putBack(list, batch);
   seqOf.value = outcome.seq;
   for (const reply of replies) reply();

@@ -26,4 +26,13 @@ export const FOUND: readonly Found[] = [
     what: 'one command thrice in one turn: twice nothing, then something (the oracle was wrong)',
   },
   { seed: 248, what: 'as 202' },
+  {
+    seed: 551,
+    what: 'a turn whose slot went during its append finished over rows folded meanwhile',
+  },
+  {
+    seed: 866,
+    what: 'try 0, cut between its next try and its result, sent again whom try 1 had sent to',
+  },
+  { seed: 966, what: 'a chunk put again lacked who had left (the oracle was wrong)' },
 ];
