@@ -5,8 +5,9 @@
 import SMTPConnection, { type Options } from 'nodemailer/lib/smtp-connection';
 import { MailError } from '../errors.ts';
 import type { Smtp } from '../world.ts';
+import { pipelined, socketOf } from './pipeline.ts';
 import { parseRouteUrl } from './route-url.ts';
-import { keptOpen } from './transact.ts';
+import { keptOpen, offersOf } from './transact.ts';
 
 /** To a TCP connection, the greeting, the answer to EHLO and the end of a TLS handshake. */
 export const CONNECT_MS_MAX = 30_000;
@@ -58,8 +59,12 @@ export function createSmtp(options: SmtpOptions): Smtp {
   return {
     async connect() {
       const connection = await openConnection(settings, options.tls === 'opportunistic');
+      const offers = offersOf(String(connection.lastServerResponse));
       if (login !== null) await logIn(connection, login);
-      return keptOpen(connection, transactionsMax);
+      const socket = protocol === 'lmtp' || !offers.pipelining ? null : socketOf(connection);
+      return socket === null
+        ? keptOpen(connection, offers, transactionsMax)
+        : pipelined(connection, socket, offers, transactionsMax);
     },
   };
 }

@@ -15,14 +15,14 @@ import type { RecipientReply, SmtpConnection, Transaction } from '../world.ts';
 import { parseReply } from './reply.ts';
 
 /** For QUIT to be answered. */
-const QUIT_MS_MAX = 5_000;
+export const QUIT_MS_MAX = 5_000;
 
-const LOST_BEFORE_DATA: RecipientReply = {
+export const LOST_BEFORE_DATA: RecipientReply = {
   code: 421,
   status: '4.4.2',
   reply: 'the connection was lost before the message was sent',
 };
-const LOST_IN_DATA: RecipientReply = {
+export const LOST_IN_DATA: RecipientReply = {
   code: 0,
   status: '',
   reply: 'the connection was lost before the message was answered',
@@ -38,7 +38,7 @@ const NO_8BIT: RecipientReply = {
   status: '5.6.3',
   reply: 'the next server does not take 8-bit mail',
 };
-const TOO_LARGE: RecipientReply = {
+export const TOO_LARGE: RecipientReply = {
   code: 552,
   status: '5.3.4',
   reply: 'the message is larger than the next server takes',
@@ -52,8 +52,11 @@ type Sent = { readonly error: SMTPError | null; readonly info?: SentMessageInfo 
  * Wraps a connection whose EHLO or LHLO was just answered. Every `send` is answered, also when the
  * connection ends under it. It says that it is not open any more after `transactionsMax`.
  */
-export function keptOpen(connection: SMTPConnection, transactionsMax: number): SmtpConnection {
-  const offers = offersOf(String(connection.lastServerResponse));
+export function keptOpen(
+  connection: SMTPConnection,
+  offers: Offers,
+  transactionsMax: number,
+): SmtpConnection {
   const wire = createWire(connection);
   let sent = 0;
   /** A refused envelope leaves the MTA in a transaction that the next MAIL would be nested in. */
@@ -80,15 +83,7 @@ export function keptOpen(connection: SMTPConnection, transactionsMax: number): S
 
   return {
     async send(transaction) {
-      if (transaction.smtputf8 && !offers.smtputf8) return all(transaction, NO_SMTPUTF8);
-      if (transaction.eightBit && !offers.eightBit) return all(transaction, NO_8BIT);
-      if (offers.smtputf8 || transaction.recipients.every(isAscii)) return transact(transaction);
-      const recipients = transaction.recipients.filter(isAscii);
-      const replies = recipients.length > 0 ? await transact({ ...transaction, recipients }) : [];
-      const next = replies[Symbol.iterator]();
-      return transaction.recipients.map((recipient) =>
-        isAscii(recipient) ? (next.next().value ?? LOST_BEFORE_DATA) : NO_SMTPUTF8,
-      );
+      return (await refusedOutright(transaction, offers, transact)) ?? transact(transaction);
     },
     get isOpen() {
       return !wire.isBroken() && sent < transactionsMax;
@@ -97,10 +92,30 @@ export function keptOpen(connection: SMTPConnection, transactionsMax: number): S
   };
 }
 
-const all = (transaction: Transaction, reply: RecipientReply): readonly RecipientReply[] =>
+/**
+ * What is answered without asking, or asking for some only, because the MTA lacks an extension; null where it lacks none
+ * that this transaction needs.
+ */
+export async function refusedOutright(
+  transaction: Transaction,
+  offers: Offers,
+  transact: (some: Transaction) => Promise<readonly RecipientReply[]>,
+): Promise<readonly RecipientReply[] | null> {
+  if (transaction.smtputf8 && !offers.smtputf8) return all(transaction, NO_SMTPUTF8);
+  if (transaction.eightBit && !offers.eightBit) return all(transaction, NO_8BIT);
+  if (offers.smtputf8 || transaction.recipients.every(isAscii)) return null;
+  const recipients = transaction.recipients.filter(isAscii);
+  const replies = recipients.length > 0 ? await transact({ ...transaction, recipients }) : [];
+  const next = replies[Symbol.iterator]();
+  return transaction.recipients.map((recipient) =>
+    isAscii(recipient) ? (next.next().value ?? LOST_BEFORE_DATA) : NO_SMTPUTF8,
+  );
+}
+
+export const all = (transaction: Transaction, reply: RecipientReply): readonly RecipientReply[] =>
   transaction.recipients.map(() => reply);
 
-const isAscii = (address: Address): boolean => !/[^ -~]/.test(address);
+export const isAscii = (address: Address | ''): boolean => !/[^ -~]/.test(address);
 
 type Wire = {
   send(envelope: Envelope, message: Uint8Array): Promise<Sent>;
@@ -155,11 +170,21 @@ function createWire(connection: SMTPConnection): Wire {
   };
 }
 
-type Offers = { readonly eightBit: boolean; readonly smtputf8: boolean; readonly dsn: boolean };
+export type Offers = {
+  readonly pipelining: boolean;
+  readonly eightBit: boolean;
+  readonly smtputf8: boolean;
+  readonly dsn: boolean;
+  /** The most bytes of a message, 0 for no bound that is told; null where SIZE is not offered. */
+  readonly size: number | null;
+};
 
 /** The extensions we care for, from the answer to EHLO or LHLO. */
-function offersOf(ehlo: string): Offers {
+export function offersOf(ehlo: string): Offers {
+  const [, size] = /^250[ -]SIZE(?: (\d+))?\b/im.exec(ehlo) ?? [];
   return {
+    pipelining: /^250[ -]PIPELINING\b/im.test(ehlo),
+    size: /^250[ -]SIZE\b/im.test(ehlo) ? Number(size ?? 0) : null,
     eightBit: /^(250[ -])?8BITMIME\b/im.test(ehlo),
     smtputf8: /^(250[ -])?SMTPUTF8\b/im.test(ehlo),
     dsn: /^(250[ -])?DSN\b/im.test(ehlo),

@@ -90,7 +90,7 @@ async function measureCold(small: Subject, large: Subject, run: number): Promise
   const both: Both = [noTimes(), noTimes()];
   for (let i = 0; i < RESTARTS; i++) {
     await Promise.all([small.restart(), large.restart()]);
-    await wake(small, large, both, `${run}.${i}`);
+    await wake(small, large, both, `${run}.${i}`, i);
     await inTurn(small, large, both, 'decide', COLD_REQUESTS, `${run}.${i}`);
     await inTurn(small, large, both, 'subscribe', COLD_REQUESTS, `${run}.${i}`);
   }
@@ -104,16 +104,23 @@ async function measureWarm(small: Subject, large: Subject, run: number): Promise
     await inTurn(small, large, both, kind, WARM_REQUESTS, `${run}.warm`);
   }
   await pause(PASSIVE_MS);
-  await wake(small, large, both, `${run}.wake`);
+  await wake(small, large, both, `${run}.wake`, run);
   return both;
 }
 
-async function wake(small: Subject, large: Subject, both: Both, name: string): Promise<void> {
+/** Whoever is woken first changes with each `turn`. */
+async function wake(
+  small: Subject,
+  large: Subject,
+  both: Both,
+  name: string,
+  turn: number,
+): Promise<void> {
   const others = [small, large].map((site) => ({ ...site, ...site.other }));
   const [otherSmall = small, otherLarge = large] = others;
   const nowhere: Both = [noTimes(), noTimes()];
   await inTurn(otherSmall, otherLarge, nowhere, 'decide', ROUSING_REQUESTS, `${name}.rouse`);
-  await inTurn(small, large, both, 'wake', 1, name);
+  await inTurn(small, large, both, 'wake', 1, name, turn);
 }
 
 /** One request to each list, again and again; whoever comes first changes with every pair. */
@@ -124,13 +131,14 @@ async function inTurn(
   kind: Kind,
   requests: number,
   name: string,
+  turn = 0,
 ): Promise<void> {
   for (let i = 0; i < requests; i++) {
     const pair = [
       async () => ofSmall[kind].push(await timed(small, kind, `${name}.${i}`)),
       async () => ofLarge[kind].push(await timed(large, kind, `${name}.${i}`)),
     ];
-    if (i % 2 === 1) pair.reverse();
+    if ((i + turn) % 2 === 1) pair.reverse();
     for (const ask of pair) await ask();
   }
 }

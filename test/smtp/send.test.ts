@@ -126,6 +126,40 @@ for (const extensions of [['PIPELINING'], []]) {
   }
 }
 
+test('a refused RSET ends the connection, and nobody is refused for it', async () => {
+  const { sink, connection } = await connectTo({ extensions: ['PIPELINING'] });
+  sink.setRule((step) => (step.command === 'rcpt' ? '550 5.1.1 no' : null));
+  await connection.send(transactionTo('a@x.example'));
+  sink.setRule((step) => (step.command === 'rset' || step.command === 'mail' ? '503 no' : null));
+  const [reply] = await connection.send(transactionTo('b@x.example'));
+  expect([reply?.code, connection.isOpen]).toEqual([421, false]);
+});
+
+test('an MTA that says 421 is not asked again on that connection', async () => {
+  const { connection } = await connectTo({
+    extensions: ['PIPELINING'],
+    rule: (step) => (step.command === 'mail' ? '421 4.3.2 going down' : null),
+  });
+  const [reply] = await connection.send(transactionTo('a@x.example'));
+  expect(reply).toMatchObject({ code: 421, status: '4.3.2' });
+  expect(connection.isOpen).toBe(false);
+});
+
+test('what SMTPUTF8 mail needs is said in MAIL, also where every address is ASCII', async () => {
+  const { sink, connection } = await connectTo({ extensions: ['PIPELINING', 'SMTPUTF8'] });
+  await connection.send({ ...transactionTo('a@x.example'), smtputf8: true });
+  expect(sink.mails[0]?.mailArguments).toMatch(/ SMTPUTF8$/);
+});
+
+test('bare line ends and dots never end a message early', async () => {
+  const { sink, connection } = await connectTo({ extensions: ['PIPELINING'] });
+  const message = Buffer.from('S: x\r\n\r\none\n.\n.\r\r\n.\rtwo\n');
+  await connection.send({ ...transactionTo('a@x.example'), message });
+  expect(sink.mails.map((mail) => mail.message.toString())).toEqual([
+    'S: x\r\n\r\none\r\n.\r\n.\r\n\r\n.\r\ntwo\r\n',
+  ]);
+});
+
 test('an MTA that never greets is given up', async () => {
   const attempt = connectTo({ rule: () => 'hang' }, { connectMsMax: 100 });
   await expect(attempt).rejects.toMatchObject({ status: '4.4.1' });
