@@ -1,7 +1,13 @@
 import { defineConfig } from 'vitest/config';
 
 /** Quick tests run in `npm run verify`; the slow ones (whole program, faults, Postfix) in `npm test`. */
-const SLOW = ['test/system/**', 'test/faults/**', 'test/examples/**'];
+const SLOW = [
+  'test/system/**',
+  'test/faults/**',
+  'test/crashlab/**',
+  'test/simulation/**',
+  'test/examples/**',
+];
 
 export default defineConfig({
   test: {

@@ -76,7 +76,7 @@ export function decide(view: View, command: Command): readonly Fact[] | Refusal 
     case 'discard':
       return decideDiscard(view, command.hold, command.by);
     case 'tell-moderators':
-      return decideTellModerators(view);
+      return decideTellModerators(view, command.due ?? view.at);
     default:
       return unreachable(command);
   }

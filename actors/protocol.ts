@@ -102,8 +102,11 @@ export type Command =
   | { readonly type: 'approve'; readonly hold: HoldId; readonly by: By }
   | { readonly type: 'reject'; readonly hold: HoldId; readonly comment: string; readonly by: By }
   | { readonly type: 'discard'; readonly hold: HoldId; readonly by: By }
-  /** A timer: tell the moderators of the holds that came since the last notice. */
-  | { readonly type: 'tell-moderators' };
+  /**
+   * A timer: tell the moderators of the holds that came since the last notice. `due` is the time it was set for: it has come by
+   * the clock that fired it, even if the list's is behind.
+   */
+  | { readonly type: 'tell-moderators'; readonly due?: number };
 
 /** The most members one `add-members` may carry; a bulk command becomes one fact (design §3). */
 export const ADD_MEMBERS_MAX = 1_000;
@@ -230,7 +233,7 @@ export type Refusal = {
 
 export type Question =
   | { readonly ask: 'list' }
-  | { readonly ask: 'inspect' }
+  | { readonly ask: 'inspect'; readonly level?: InspectLevel }
   | {
       readonly ask: 'roster';
       readonly role: 'member' | Role;
@@ -272,6 +275,12 @@ export type HeldPost = {
 };
 export type HoldsPage = { readonly holds: readonly HeldPost[]; readonly next: HoldId | null };
 
+/**
+ * How sure an inspection is to be: what the owner has (`fast`), compared with the ledger (`confirmed`), or after an empty record that
+ * only the true owner can append (`barrier`).
+ */
+export type InspectLevel = 'fast' | 'confirmed' | 'barrier';
+
 /** What `troupe.inspect.list.<address>` answers. */
 export type ListInspection = ListView & {
   readonly node: string;
@@ -282,6 +291,9 @@ export type ListInspection = ListView & {
   readonly n: number;
   readonly asOf: number;
   readonly leaseMsLeft: number | null;
+  readonly level: InspectLevel;
+  /** Sequences that the ledger's last record of the list is ahead of the rows; null where it was not looked at. */
+  readonly lag: number | null;
   readonly nextMember: number;
   readonly outbox: {
     readonly waiting: number;

@@ -153,3 +153,22 @@ function userName(): string {
     return String(process.getuid?.() ?? 'of this process');
   }
 }
+
+/**
+ * Notes which site the directory belongs to, the first time, and refuses another ever after: what was folded from one ledger must
+ * not meet another's. Throws OperatorError.
+ */
+export async function claimForSite(path: string, siteId: string): Promise<void> {
+  const file = join(path, 'site-id');
+  const there = (await readFile(file, 'utf8').catch(() => '')).trim();
+  if (there === '') {
+    // Flushed: a power cut would leave an empty file, and one without a site is nobody's yet.
+    await writeFile(file, siteId, { mode: 0o600, flush: true });
+    return;
+  }
+  if (there === siteId) return;
+  throw new OperatorError(
+    `the data directory ${path} belongs to the site ${there}, and NATS holds the site ${siteId}`,
+    'Point `nats.url` at the right servers, or give this node a data directory of its own.',
+  );
+}

@@ -24,6 +24,11 @@ export class MailError extends Error {
   }
 }
 
+/** What is followed was replaced by something else of its name: what was read of it is no longer true. */
+export class ReplacedError extends Error {
+  override readonly name = 'ReplacedError';
+}
+
 /** The message of anything thrown. */
 export function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

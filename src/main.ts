@@ -5,9 +5,11 @@
 import { join } from 'node:path';
 import { systemClock, systemRandom } from './clock.ts';
 import type { Config, Role } from './config.ts';
+import { joinSite } from './host/membership.ts';
 import { type Rebuilt, rebuild as rebuildRows } from './host/rebuild.ts';
 import { createLoad } from './load.ts';
 import { createLog, type Log } from './log.ts';
+import { startInspection, VERSION } from './operators.ts';
 import { gather } from './ops/gather.ts';
 import { createMetrics } from './ops/metrics.ts';
 import { makeSample, SAMPLE_LIST } from './ops/sample.ts';
@@ -18,13 +20,16 @@ import {
   startEdgeRole,
   startHostRole,
   startIncoming,
-  startInspection,
   startOutgoing,
   startWebRole,
 } from './roles.ts';
 import { createPrecedence } from './runners/precedence.ts';
 import { type Closers, type Node, openSiteParts, type Parts } from './site.ts';
 import { openRows } from './store/rows.ts';
+
+export { lookAtRows } from './store/look.ts';
+
+const INCARNATION_BYTES = 8;
 
 /**
  * The order of starting. Web first, since mail names the port it listens on; the edge last, since nothing may come in before
@@ -104,6 +109,7 @@ async function start(
     edge: null,
     web: null,
     captured: null,
+    route: null,
     isStopping: false,
     rolesUp: [],
   };
@@ -122,6 +128,19 @@ async function start(
   };
   const { meter } = metrics;
   const startedAt = systemClock.now();
+  const membership = await joinSite(
+    { nodes: site.nodes, slots: site.slots, clock: systemClock, log },
+    {
+      node: config.node,
+      incarnation: Buffer.from(systemRandom.bytes(INCARNATION_BYTES)).toString('hex'),
+      roles: config.roles,
+      version: VERSION,
+      pid: process.pid,
+      startedAt,
+    },
+  );
+  membership.ended.catch(fatal);
+  closers.push(() => membership.stop());
   const node: Node = {
     config,
     log,
@@ -131,6 +150,7 @@ async function start(
     metrics,
     meter,
     startedAt,
+    membership,
     precedence: createPrecedence({ clock: systemClock, isBusy: createLoad().isBusy }),
     closers,
     fatal,
@@ -148,6 +168,7 @@ async function start(
   });
   const wantsSample =
     isFirst &&
+    config.nats.url === undefined &&
     config.routes.length === 0 &&
     config.roles.includes('host') &&
     config.domains.includes('lists.localhost');

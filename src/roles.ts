@@ -4,18 +4,17 @@ import { join } from 'node:path';
 import type { Command } from '../actors/protocol.ts';
 import { assert } from './assert.ts';
 import { systemClock, systemRandom } from './clock.ts';
-import { answerAsk } from './host/ask.ts';
 import { startHost } from './host/host.ts';
 import { CLASSES } from './mail/chunk.ts';
 import { MAIL_KINDS } from './mail/envelope.ts';
-import { type ListKey, SLOTS } from './mail/list-key.ts';
 import { previewText, stopMime } from './mail/mime.ts';
 import { decodeChunk, decodeDue } from './nats/codec.ts';
-import { serveInspect, serveOutbox } from './nats/inspect.ts';
+import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
+import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
 import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
-import { serveAsks } from './nats/serve-asks.ts';
-import { type HealthFacts, healthOf } from './ops/health.ts';
-import { inspectList, inspectNode, inspectSlot, listReplyOf } from './ops/inspect.ts';
+import { type AskHandler, serveAsks } from './nats/serve-asks.ts';
+import { factsOf } from './operators.ts';
+import { healthOf } from './ops/health.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incoming.ts';
 import { dispose as disposeLater } from './runners/later.ts';
 import { CLASS_WEIGHTS, createOutgoing } from './runners/outgoing.ts';
@@ -47,8 +46,6 @@ const RUNNER_STOP_MS = 10_000;
 const RENEW_SHARE = 1 / 4;
 const LOST_SHARE = 5 / 6;
 
-const VERSION = '0.1.0';
-
 export async function startHostRole({
   config,
   log,
@@ -57,6 +54,7 @@ export async function startHostRole({
   parts,
   closers,
   fatal,
+  membership,
   url,
   precedence,
 }: Node): Promise<void> {
@@ -78,16 +76,13 @@ export async function startHostRole({
     disk,
     log,
     meter,
+    serveAsks: (slot: number, handler: AskHandler) => serveAsks(nats, [slot], handler),
     nextTick: (run: () => void) => void setImmediate(run),
     yields: precedence.yields,
   };
-  const host = await startHost(world, fatal);
-  const slots = Array.from({ length: SLOTS }, (_, slot) => slot);
-  const asks = serveAsks(nats, slots, (key, request) => answerAsk(host, config.node, key, request));
-  closers.push(async () => {
-    await asks.close();
-    await host.stop();
-  });
+  const host = await startHost(world, membership, fatal);
+  closers.push(() => host.stop());
+  await host.settled();
   parts.host = host;
 }
 
@@ -208,6 +203,7 @@ function openRoute({ config, log, closers, parts }: Node): Pool {
     pool = createPool({ ...common, name: 'capture', smtp });
   }
   closers.push(() => pool.stop());
+  parts.route = pool;
   return pool;
 }
 
@@ -260,6 +256,12 @@ export async function startEdgeRole(node: Node): Promise<void> {
   parts.edge = edge;
 }
 
+/** Ours, or another node's; none where mail is sent to an MTA. */
+function outboxOf({ config, site, parts }: Node): OutboxSource | null {
+  if (parts.captured !== null) return ownOutbox(parts.captured);
+  return config.routes.length === 0 ? remoteOutbox(site.nats) : null;
+}
+
 export async function startWebRole(node: Node): Promise<void> {
   const { config, site, mirror, parts, metrics, meter, log, closers } = node;
   const web = await startWeb(
@@ -273,7 +275,7 @@ export async function startWebRole(node: Node): Promise<void> {
       addressOf: (key) => mirror.byKey(key)?.address ?? null,
       asker: site.asker,
       meter,
-      outbox: parts.captured,
+      outbox: outboxOf(node),
       preview: previewText,
       hosts: [new URL(config.http.url).hostname],
       health: () => healthOf(factsOf(node), systemClock.now()),
@@ -286,52 +288,4 @@ export async function startWebRole(node: Node): Promise<void> {
     await stopMime();
   });
   parts.web = web;
-}
-
-// ── What operators see ────────────────────────────────────────────────────
-
-function factsOf({ config, site, parts, startedAt, mirror }: Node): HealthFacts {
-  const host = parts.host?.status() ?? null;
-  const nameOf = (key: ListKey) => mirror.byKey(key)?.address ?? key;
-  return {
-    node: config.node,
-    version: VERSION,
-    startedAt,
-    roles: config.roles,
-    rolesUp: parts.rolesUp,
-    isConnected: site.nats.isConnected(),
-    isDirectoryRead: true,
-    isStopping: parts.isStopping,
-    disk: host === null ? null : { freeBytes: host.diskFreeBytes, isLow: host.isDiskLow },
-    blocked: host?.blocked.map(nameOf) ?? [],
-    quarantined: host?.quarantined.map(({ key }) => nameOf(key)) ?? [],
-  };
-}
-
-export async function startInspection(node: Node): Promise<void> {
-  const { config, site, mirror, parts, startedAt, closers } = node;
-  const needs = {
-    node: config.node,
-    startedAt,
-    now: systemClock.now,
-    health: () => healthOf(factsOf(node), systemClock.now()),
-    host: () => parts.host?.status() ?? null,
-    addressOf: (key: ListKey) => mirror.byKey(key)?.address ?? null,
-    keys: function* () {
-      for (const { key } of mirror.all()) yield key;
-    },
-  };
-  const service = await serveInspect(site.nats, {
-    nodeId: config.node,
-    list: async (address) => {
-      const entry = mirror.find(address) ?? (await site.directory.find(address));
-      if (entry === null) return inspectList(address, null, null, needs);
-      const reply = await site.asker.question(entry.key, { ask: 'inspect' });
-      return inspectList(address, entry.key, listReplyOf(reply), needs);
-    },
-    node: () => inspectNode(needs),
-    slot: (slot) => inspectSlot(slot, needs),
-    route: () => null,
-  });
-  closers.push(() => service.close());
 }

@@ -1,7 +1,7 @@
 /**
  * Set-up, then the script that was asked for:
  *
- *   node src/setup.mjs serve|test|verify|bench [arguments]
+ *   node src/setup.mjs serve|test|verify|bench|simulate|crashlab|cluster [arguments]
  *
  * Needs Node ≥ 20 and npm, nothing else: plain JavaScript, because it runs before anything is
  * installed. What is missing is brought by `prepare.mjs`.
@@ -88,7 +88,10 @@ const SCRIPTS = {
   serve: { parts: 'run', start: program('src/cli/main.ts', 'serve') },
   test: { parts: 'all', start: test, isForDevelopers: true },
   verify: { parts: 'all', start: verify, isForDevelopers: true },
+  cluster: { parts: 'run', start: program('src/cli/main.ts', 'cluster', 'up') },
   bench: { parts: 'all', start: program('test/bench/main.ts'), isForDevelopers: true },
+  simulate: { parts: 'all', start: program('test/simulation/main.ts'), isForDevelopers: true },
+  crashlab: { parts: 'all', start: program('test/crashlab/main.ts'), isForDevelopers: true },
 };
 
 /** Prints a set-up failure and its next step, or throws on; gives the exit code. */

@@ -2,13 +2,14 @@
 import type { Command } from '../actors/protocol.ts';
 import { systemRandom } from './clock.ts';
 import type { Config, Role } from './config.ts';
-import { openDataDirectory } from './data-directory.ts';
+import { claimForSite, openDataDirectory } from './data-directory.ts';
 import { createDisk } from './disk.ts';
 import type { Host } from './host/host.ts';
+import type { Membership } from './host/membership.ts';
 import type { Log } from './log.ts';
 import { createAsker } from './nats/ask.ts';
 import { startChild } from './nats/child.ts';
-import { checkVersion, connect, type Nats } from './nats/connect.ts';
+import { connect, type Nats } from './nats/connect.ts';
 import { createDirectory } from './nats/directory.ts';
 import { openKv } from './nats/kv.ts';
 import { createLater } from './nats/later.ts';
@@ -21,6 +22,7 @@ import { ensureStreams } from './nats/streams.ts';
 import type { Metrics } from './ops/metrics.ts';
 import type { Precedence } from './runners/precedence.ts';
 import type { Edge } from './smtp/edge.ts';
+import type { Pool } from './smtp/pool.ts';
 import type { CapturedStore } from './store/captured.ts';
 import type { Web } from './web/server.ts';
 import type { Meter } from './world.ts';
@@ -43,12 +45,15 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
   const sitePart = await openKv(nats, 'troupe_site');
   const ending = new AbortController();
   closers.push(() => ending.abort());
-  await openSite(sitePart, systemRandom);
+  const { clusterId } = await openSite(sitePart, systemRandom);
+  await claimForSite(data, clusterId);
   const secrets = await openSecrets(sitePart, systemRandom, ending.signal);
   const directory = createDirectory(await openKv(nats, 'troupe_directory'));
   return {
     data,
     nats,
+    nodes: await openKv(nats, 'troupe_nodes'),
+    slots: await openKv(nats, 'troupe_slots'),
     directory,
     secrets,
     ending: ending.signal,
@@ -85,10 +90,13 @@ async function openNats(config: Config, data: string, log: Log, closers: Closers
     target = { url: child.url, user: child.user, password: child.password };
     maxFileStore = child.maxFileStore;
   }
-  const nats = await connect({ ...target, name: `troupe ${config.node}`, log });
+  const { durability } = config;
+  const nats = await connect({ ...target, name: `troupe ${config.node}`, log, durability });
   closers.push(() => nats.close());
   const isCluster = nats.server.cluster !== undefined;
-  checkVersion(nats.server.version, { durability: config.durability, isCluster });
+  if (durability === 'relaxed') {
+    log.warn({}, 'durability is RELAXED: a power cut can lose mail that was answered with 250');
+  }
   await ensureStreams(nats, {
     replicas: isCluster ? 3 : 1,
     maxFileStore: maxFileStore ?? (await shareOfDisk(data)),
@@ -109,6 +117,7 @@ export type Parts = {
   edge: Edge | null;
   web: Web | null;
   captured: CapturedStore | null;
+  route: Pool | null;
   isStopping: boolean;
   readonly rolesUp: Role[];
 };
@@ -122,6 +131,7 @@ export type Node = {
   readonly metrics: Metrics;
   readonly meter: Meter;
   readonly startedAt: number;
+  readonly membership: Membership;
   readonly precedence: Precedence;
   readonly closers: Closers;
   readonly fatal: (error: unknown) => void;

@@ -67,6 +67,12 @@ export type Ledger = {
     slots: readonly number[],
     after: number,
   ): AsyncIterable<StoredRecord & { slot: number; key: ListKey }>;
+  /** As `scan`, and then each new one as it comes, until the signal aborts. */
+  follow(
+    slots: readonly number[],
+    after: number,
+    signal: AbortSignal,
+  ): AsyncIterable<StoredRecord & { slot: number; key: ListKey }>;
   /** The sequence of the last message of the whole stream, 0 if empty. */
   end(): Promise<number>;
 };

@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { holderOf, openDataDirectory } from '../src/data-directory.ts';
+import { claimForSite, holderOf, openDataDirectory } from '../src/data-directory.ts';
 import { OperatorError } from '../src/errors.ts';
 
 let base: string;
@@ -103,4 +103,11 @@ test('a directory that cannot be written is refused with the next step', async (
   expect(refused).toBeInstanceOf(OperatorError);
   expect((refused as OperatorError).message).toContain('cannot be written');
   expect((refused as OperatorError).nextStep).toContain('`data`');
+});
+
+test('a directory that belongs to one site is refused to another', async () => {
+  const directory = mkdtempSync(join(base, 'site-id-'));
+  await claimForSite(directory, 'one');
+  await claimForSite(directory, 'one');
+  await expect(claimForSite(directory, 'two')).rejects.toThrow('belongs to the site one');
 });

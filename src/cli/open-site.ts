@@ -24,18 +24,29 @@ const heldCopyId = (hold: number): string => `h${hold}`;
 /** Connects to the running site. Throws OperatorError with the next step when there is none. */
 export async function openSite(config: Config): Promise<Site> {
   const nats = await connectTo(config);
+  try {
+    return await siteOver(nats);
+  } catch (error) {
+    await nats.close(); // An open connection would keep the process from ending.
+    throw error;
+  }
+}
+
+async function siteOver(nats: Nats): Promise<Site> {
   const publisher = createPublisher(nats);
   const mail = createMailStore(nats, publisher);
+  const directory = createDirectory(await openKv(nats, 'troupe_directory'));
   return {
     nats,
     asker: createAsker(nats, {}),
-    directory: createDirectory(await openKv(nats, 'troupe_directory')),
+    directory,
     // The copy of its own first: the mail as it came in may have aged out.
     rawOf: async (list, { hold, post }) => {
       const copy = await mail.find('held', list.key, heldCopyId(hold));
       return await mail.read(copy ?? post.mail);
     },
-    request: (subject, body) => requestJson(nats, subject, body),
+    request: (subject, body, timeoutMs = REQUEST_MS_MAX) =>
+      requestJson(nats, subject, body, timeoutMs),
     close: async () => {
       publisher.close();
       await nats.close();
@@ -83,11 +94,16 @@ function notRunning(config: Config, cause?: unknown): OperatorError {
   );
 }
 
-async function requestJson(nats: Nats, subject: string, body: unknown): Promise<unknown> {
+async function requestJson(
+  nats: Nats,
+  subject: string,
+  body: unknown,
+  timeoutMs: number,
+): Promise<unknown> {
   const bytes = body === undefined ? '' : JSON.stringify(body);
   let text: string;
   try {
-    text = (await nats.nc.request(subject, bytes, { timeout: REQUEST_MS_MAX })).string();
+    text = (await nats.nc.request(subject, bytes, { timeout: timeoutMs })).string();
   } catch (error) {
     throw new OperatorError(
       `no node of the site answers (${textOf(error)})`,

@@ -28,7 +28,7 @@ export type Site = {
    * A request whose answer is JSON. Throws OperatorError when nobody answers, or with the answer's
    * own error.
    */
-  request(subject: string, body: unknown): Promise<unknown>;
+  request(subject: string, body: unknown, timeoutMs?: number): Promise<unknown>;
   close(): Promise<void>;
 };
 

@@ -1,10 +1,11 @@
 /** Requests on `troupe.ask`: what the host makes of a command or a question, as the reply that travels. */
 
-import type { MailError } from '../errors.ts';
-import { textOf } from '../errors.ts';
+import type { Question } from '../../actors/protocol.ts';
+import { MailError, textOf } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { AskError, AskReply, AskRequest } from '../nats/ask.ts';
 import type { Host } from './host.ts';
+import type { QuestionAnswer } from './questions.ts';
 
 const errorOf = ({ code, status, message }: MailError): AskError => ({
   code,
@@ -12,15 +13,39 @@ const errorOf = ({ code, status, message }: MailError): AskError => ({
   text: message,
 });
 
-/** Never rejects. */
+/** Never rejects. Null: this node may not speak for the list any more, so it says nothing (design §9). */
 export async function answerAsk(
+  host: Host,
+  node: string,
+  key: ListKey,
+  request: AskRequest,
+): Promise<AskReply | null> {
+  const reply = await replyTo(host, node, key, request);
+  const isAnswer = reply.ok || 'refusal' in reply; // A failure of the world says nothing of the list.
+  return !isAnswer || host.mayAnswer(key) ? reply : null;
+}
+
+async function answerTo(
+  host: Host,
+  key: ListKey,
+  question: Question,
+): Promise<QuestionAnswer | MailError> {
+  if (question.ask !== 'inspect') return host.question(key, question);
+  return await host.inspect(key, question.level ?? 'fast').catch((error: unknown) => {
+    if (error instanceof MailError) return error;
+    throw error;
+  });
+}
+
+async function replyTo(
   host: Host,
   node: string,
   key: ListKey,
   request: AskRequest,
 ): Promise<AskReply> {
   if ('question' in request) {
-    const answer = host.question(key, request.question);
+    const answer = await answerTo(host, key, request.question);
+    if (answer instanceof MailError) return { ok: false, error: errorOf(answer) };
     if ('type' in answer && answer.type === 'refusal') return { ok: false, refusal: answer };
     return { ok: true, answer, node, ...host.position(key) };
   }

@@ -2,12 +2,12 @@
  * The lists that are awake: each one a queue of commands, one turn at a time, and its outbox. All else is rows, so a list that
  * sleeps takes no memory at all.
  */
-import { MailError } from '../errors.ts';
+import { MailError, textOf } from '../errors.ts';
 import { type ListKey, slotOf } from '../mail/list-key.ts';
 import { openDraft } from '../store/list-rows.ts';
 import type { Committer } from './commit.ts';
 import { createPerform } from './effects.ts';
-import { BrokenChainError } from './fold.ts';
+import { BrokenChainError, isWhole, mend } from './fold.ts';
 import { BLOCKED_AT, createOutbox, type Outbox } from './outbox.ts';
 import type { Running } from './questions.ts';
 import type { OwnedSlot } from './slots.ts';
@@ -16,10 +16,11 @@ import type { HostWorld } from './world.ts';
 
 /** A list that has had nothing to do for this long leaves memory. */
 const PASSIVE_AFTER_MS = 60_000;
-/** How long stopping waits for turns that are under way, and then for the last markers. */
-const STOP_MS_MAX = 10_000;
-const MARKERS_MS_MAX = 1_000;
-const STOP_LOOK_MS = 10;
+/** Handing a slot over waits so long for turns and effects that are under way, and then for the last markers. */
+const DRAIN_MS_MAX = 1_000;
+const MARKERS_MS_MAX = 500;
+/** While the ledger cannot be read. */
+const CHECK_AGAIN_MS = 250;
 /** Commands of one list that callers may have waiting; past that they are told to come again. */
 const ASKED_MAX = 4_096;
 
@@ -28,8 +29,12 @@ type Awake = {
   readonly slot: OwnedSlot;
   readonly waiting: Waiting[];
   readonly outbox: Outbox;
+  /** Its rows were compared with the ledger since it woke. */
+  isChecked: boolean;
   isTurning: boolean;
   wantsMarker: boolean;
+  /** Who waits for an empty record to be appended. */
+  readonly barriers: ((failed: MailError | null) => void)[];
   usedAt: number;
   /** Called after the next turn. */
   readonly watchers: (() => void)[];
@@ -47,50 +52,62 @@ export type Lists = {
   readonly waiting: (key: ListKey) => number;
   /** Resolves after the list's next turn; at once if it sleeps. */
   readonly turned: (key: ListKey) => Promise<void>;
-  readonly running: (key: ListKey) => Running;
+  /** Appends a record even if there is nothing to say; resolves with why it could not. */
+  readonly barrier: (key: ListKey) => Promise<MailError | null>;
+  readonly running: (key: ListKey) => Omit<Running, 'leaseMsLeft' | 'node' | 'asOf'>;
   readonly sweep: () => void;
   readonly status: () => {
     readonly awake: number;
     readonly blocked: readonly ListKey[];
     readonly quarantined: readonly { readonly key: ListKey; readonly why: string }[];
   };
-  /** Finishes the turns under way, then appends what the outboxes have done. */
-  readonly settle: () => Promise<void>;
+  /** The slot's lists may be woken. */
+  readonly serve: (slot: OwnedSlot) => void;
+  /** Lets its lists finish their turns, and the ledger know what their outboxes have done; then they sleep. */
+  readonly drain: (slot: OwnedSlot) => Promise<void>;
+  /** Forgets its lists at once; callers learn that they are not here. */
+  readonly drop: (slot: OwnedSlot) => void;
 };
 
 export type ListsNeeds = {
   readonly world: HostWorld;
-  /** The slots this node owns now; a stale one is deleted from it. */
-  readonly slots: Map<number, OwnedSlot>;
   readonly committer: Committer;
-  /** Aborts when outboxes are to stop; `ending` when turns are to stop too. */
-  readonly stopping: AbortSignal;
-  readonly ending: AbortSignal;
+  /** The slot turned out to be another owner's. */
+  readonly fenced: (slot: number) => void;
   /** Hears of what this process cannot live with. */
   readonly fatal: (error: unknown) => void;
 };
 
+/** A slot that is served, and what ends its outboxes. */
+type Served = { readonly slot: OwnedSlot; readonly leaving: AbortController };
+
 export function createLists(needs: ListsNeeds): Lists {
-  const { world, slots } = needs;
+  const { world } = needs;
   const awake = new Map<ListKey, Awake>();
+  const served = new Map<number, Served>();
   const quarantined = new Map<ListKey, string>();
   const perform = createPerform(world);
+  const inSlot = ({ slot }: OwnedSlot): readonly Awake[] =>
+    [...awake.values()].filter((list) => list.slot.slot === slot);
 
   function wake(key: ListKey): Awake | null {
     const there = awake.get(key);
-    const slot = slots.get(slotOf(key));
-    if (there !== undefined || slot === undefined) return there ?? null;
-    const rested = (): void => {
+    const here = served.get(slotOf(key));
+    if (there !== undefined || here === undefined) return there ?? null;
+    const onRest = (): void => {
       list.wantsMarker = true;
       void turns(list);
     };
+    const signal = AbortSignal.any([here.slot.signal, here.leaving.signal]);
     const list: Awake = {
       key,
-      slot,
+      slot: here.slot,
       waiting: [],
-      outbox: createOutbox(world, key, perform, needs.stopping, rested),
+      outbox: createOutbox(world, key, perform, signal, onRest),
+      isChecked: false,
       isTurning: false,
       wantsMarker: false,
+      barriers: [],
       usedAt: world.clock.monotonic(),
       watchers: [],
     };
@@ -100,7 +117,7 @@ export function createLists(needs: ListsNeeds): Lists {
 
   function enqueue(key: ListKey, waiting: Waiting): void {
     const list = wake(key);
-    if (list === null || needs.ending.aborted) {
+    if (list === null || list.slot.signal.aborted) {
       waiting.reply({ kind: 'failed', error: notHere() });
       return;
     }
@@ -114,9 +131,11 @@ export function createLists(needs: ListsNeeds): Lists {
     if (list.isTurning) return;
     list.isTurning = true;
     try {
-      while (list.waiting.length > 0 || list.wantsMarker) {
+      while (list.waiting.length > 0 || list.wantsMarker || list.barriers.length > 0) {
         if (quarantined.has(list.key)) return refuseAll(list, setAside());
-        if (!list.wantsMarker && isBlocked(world, list)) await waitForOutbox(list);
+        if (!list.isChecked && !(await check(list))) return;
+        const isMarker = list.wantsMarker || list.barriers.length > 0;
+        if (!isMarker && isBlocked(world, list)) await waitForOutbox(list);
         list.wantsMarker = false;
         if (!(await turn(list))) return;
         list.outbox.kick();
@@ -126,7 +145,26 @@ export function createLists(needs: ListsNeeds): Lists {
       else needs.fatal(error);
     } finally {
       list.isTurning = false;
+      tellWatchers(list);
     }
+  }
+
+  /** Once each time it wakes. False if it may not go on. */
+  async function check(list: Awake): Promise<boolean> {
+    const { key, slot } = list;
+    for (let tries = 0; !slot.signal.aborted; tries++) {
+      try {
+        const isFit = (await isWhole(world, slot.slot, key)) || (await isMended(list));
+        if (!isFit) refuseAll(list, setAside());
+        list.isChecked = true;
+        return isFit;
+      } catch (error) {
+        world.log.warn({ list: key, error: textOf(error), tries }, 'host: cannot read the ledger');
+        await world.clock.sleep(CHECK_AGAIN_MS, slot.signal);
+      }
+    }
+    refuseAll(list, notHere());
+    return false;
   }
 
   async function waitForOutbox(list: Awake): Promise<void> {
@@ -138,19 +176,28 @@ export function createLists(needs: ListsNeeds): Lists {
   /** False if there shall be no further turn. */
   async function turn(list: Awake): Promise<boolean> {
     const { key, slot, waiting, outbox } = list;
-    const { untoldDone } = outbox;
     const began = world.clock.monotonic();
-    const of = { key, slot, waiting, untoldDone, signal: needs.ending };
+    const barriers = list.barriers.length; // Who comes later waits for the next turn.
+    const { untoldDone } = outbox;
+    const of = { key, slot, waiting, untoldDone, isBarrier: barriers > 0 };
     const outcome = await takeTurn(of, world, needs.committer);
     world.meter.observe('turn_ms', world.clock.monotonic() - began);
-    for (const tell of list.watchers.splice(0)) tell();
-    if (outcome === 'stale') {
+    tellWatchers(list);
+    if (outcome === 'took') for (const passed of list.barriers.splice(0, barriers)) passed(null);
+    if (outcome === 'took' || outcome === 'behind') return true;
+    refuseAll(list, notHere());
+    if (outcome === 'stale' && !slot.signal.aborted) {
       world.log.error({ list: key, slot: slot.slot }, 'host: another owner writes; slot let go');
-      slots.delete(slot.slot);
-      awake.delete(key);
-      refuseAll(list, notHere());
+      needs.fenced(slot.slot);
     }
-    return outcome === 'took' || outcome === 'behind';
+    return false;
+  }
+
+  /** Its rows may be at fault: then they are folded anew, and the list goes on. */
+  async function isMended({ key, slot }: Awake): Promise<boolean> {
+    if (!(await mend(world, slot.slot, key, quarantine))) return false;
+    world.log.warn({ list: key }, 'host: its rows did not fit the ledger; folded anew');
+    return true;
   }
 
   function quarantine(key: ListKey, error: BrokenChainError): void {
@@ -158,6 +205,27 @@ export function createLists(needs: ListsNeeds): Lists {
     world.log.error({ list: key, err: error }, 'host: a history does not fit; list set aside');
     const list = awake.get(key);
     if (list !== undefined) refuseAll(list, setAside());
+  }
+
+  async function drain(slot: OwnedSlot): Promise<void> {
+    const lists = inSlot(slot);
+    served.get(slot.slot)?.leaving.abort();
+    served.delete(slot.slot); // Nobody is woken any more; those awake finish.
+    await within(world, DRAIN_MS_MAX, Promise.all(lists.map((list) => finished(list))));
+    const markers = lists.filter((list) => list.outbox.untoldDone() !== null);
+    for (const list of markers) list.wantsMarker = true;
+    await within(world, MARKERS_MS_MAX, Promise.all(markers.map(turns)));
+    for (const list of lists) forget(list);
+  }
+
+  async function finished(list: Awake): Promise<void> {
+    await list.outbox.rested();
+    while (list.isTurning) await watched(list);
+  }
+
+  function forget(list: Awake): void {
+    if (awake.get(list.key) === list) awake.delete(list.key);
+    refuseAll(list, notHere());
   }
 
   return {
@@ -173,20 +241,23 @@ export function createLists(needs: ListsNeeds): Lists {
         : null;
     },
     waiting: (key) => awake.get(key)?.waiting.length ?? 0,
-    turned: (key) =>
+    turned: (key) => {
+      const list = awake.get(key);
+      return list === undefined ? Promise.resolve() : watched(list);
+    },
+    barrier: (key) =>
       new Promise((resolve) => {
-        const list = awake.get(key);
-        if (list === undefined) resolve();
-        else list.watchers.push(resolve);
+        const list = wake(key);
+        if (list === null || list.slot.signal.aborted) return resolve(notHere());
+        list.barriers.push(resolve);
+        list.usedAt = world.clock.monotonic();
+        void turns(list);
       }),
     running: (key) => {
       const list = awake.get(key);
       return {
-        node: world.node,
         slot: slotOf(key),
-        epoch: slots.get(slotOf(key))?.epoch ?? 0,
-        leaseMsLeft: null,
-        asOf: world.clock.now(),
+        epoch: served.get(slotOf(key))?.slot.epoch ?? 0,
         outbox: {
           waiting: list?.outbox.waiting() ?? 0,
           failing: list?.outbox.failing() ?? null,
@@ -206,7 +277,14 @@ export function createLists(needs: ListsNeeds): Lists {
       blocked: [...awake.values()].filter((list) => isBlocked(world, list)).map(({ key }) => key),
       quarantined: [...quarantined].map(([key, why]) => ({ key, why })),
     }),
-    settle: () => settle(world, [...awake.values()], turns),
+    serve: (slot) => {
+      served.set(slot.slot, { slot, leaving: new AbortController() });
+    },
+    drain,
+    drop: (slot) => {
+      if (served.get(slot.slot)?.slot === slot) served.delete(slot.slot);
+      for (const list of inSlot(slot)) forget(list);
+    },
   };
 }
 
@@ -214,7 +292,15 @@ const notHere = (): MailError => new MailError(451, '4.3.0', 'the list is not he
 const setAside = (): MailError =>
   new MailError(451, '4.3.0', 'the list is set aside until its operator has looked at it');
 
+const watched = (list: Awake): Promise<void> =>
+  new Promise((resolve) => list.watchers.push(resolve));
+
+function tellWatchers(list: Awake): void {
+  for (const tell of list.watchers.splice(0)) tell();
+}
+
 function refuseAll(list: Awake, error: MailError): void {
+  for (const failed of list.barriers.splice(0)) failed(error);
   for (const { reply } of list.waiting.splice(0)) reply({ kind: 'failed', error });
 }
 
@@ -231,15 +317,9 @@ function isPassive(list: Awake, before: number): boolean {
   return !isBusy && list.usedAt < before;
 }
 
-async function settle(
-  world: HostWorld,
-  lists: readonly Awake[],
-  turns: (list: Awake) => Promise<void>,
-): Promise<void> {
-  const until = world.clock.monotonic() + STOP_MS_MAX;
-  while (lists.some((list) => list.isTurning) && world.clock.monotonic() < until)
-    await world.clock.sleep(STOP_LOOK_MS);
-  const markers = lists.filter((list) => list.outbox.untoldDone() !== null);
-  for (const list of markers) list.wantsMarker = true;
-  await Promise.race([Promise.all(markers.map(turns)), world.clock.sleep(MARKERS_MS_MAX)]);
+/** Waits for `work`, but not longer than `ms`. */
+async function within(world: HostWorld, ms: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([work, world.clock.sleep(ms, over.signal)]);
+  over.abort();
 }

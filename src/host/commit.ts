@@ -7,8 +7,11 @@ import type { RowKey, Rows } from '../world.ts';
 type Writes = readonly (readonly [RowKey, unknown])[];
 
 export type Committer = {
-  /** Resolves when the rows can be read; rejects, and stores none of them, when the store fails. */
-  commit(writes: Writes): Promise<void>;
+  /**
+   * Resolves when the rows can be read; rejects, and stores none of them, when the store fails. Writes whose signal has aborted by
+   * then are left out: their slot is lost, and who has it now may have folded further.
+   */
+  commit(writes: Writes, signal: AbortSignal): Promise<void>;
 };
 
 /** `extra` gives rows that go with every transaction: how far each slot is folded. */
@@ -17,13 +20,19 @@ export function createCommitter(
   nextTick: (run: () => void) => void,
   extra: () => Writes,
 ): Committer {
-  let waiting: { writes: Writes; resolve: () => void; reject: (error: unknown) => void }[] = [];
+  let waiting: {
+    writes: Writes;
+    signal: AbortSignal;
+    resolve: () => void;
+    reject: (error: unknown) => void;
+  }[] = [];
 
   function flush(): void {
     const batch = waiting;
     waiting = [];
     try {
-      rows.commit([...batch.flatMap(({ writes }) => writes), ...extra()]);
+      const ours = batch.filter(({ signal }) => !signal.aborted);
+      rows.commit([...ours.flatMap(({ writes }) => writes), ...extra()]);
       for (const { resolve } of batch) resolve();
     } catch (error) {
       for (const { reject } of batch) reject(error);
@@ -31,10 +40,10 @@ export function createCommitter(
   }
 
   return {
-    commit: (writes) =>
+    commit: (writes, signal) =>
       new Promise((resolve, reject) => {
         if (waiting.length === 0) nextTick(flush);
-        waiting.push({ writes, resolve, reject });
+        waiting.push({ writes, signal, resolve, reject });
       }),
   };
 }

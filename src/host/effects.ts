@@ -68,9 +68,11 @@ async function perform(
     case 'set-timer': {
       const asked = {
         id: `moderators.${effect.due}`,
-        command: { type: 'tell-moderators' },
+        command: { type: 'tell-moderators', due: effect.due },
       } as const;
-      return world.later.put(`${key}.moderators`, effect.due, { to: 'mailbox', key, asked });
+      // Each due time has its own: an old effect done again must not replace the timer of a new one.
+      const id = `${key}.moderators.${effect.due}`;
+      return world.later.put(id, effect.due, { to: 'mailbox', key, asked });
     }
     case 'forward': {
       const { mail, to } = effect;

@@ -1,5 +1,6 @@
 /** Folding what the ledger holds and the store does not: the gap of one list, and everything after a crash. */
 import { assert } from '../assert.ts';
+import { OperatorError } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { openDraft } from '../store/list-rows.ts';
 import type { StoredRecord } from '../world.ts';
@@ -24,10 +25,7 @@ export function foldRecord(
   const draft = openDraft(world.rows, key, record.at);
   const head = draft.head();
   if (seq <= head.seq) return null;
-  if (record.n !== head.n + 1 || record.prev !== head.hash)
-    throw new BrokenChainError(
-      `record ${record.n} at ${seq} does not follow ${head.n} at ${head.seq}`,
-    );
+  if (record.n !== head.n + 1 || record.prev !== head.hash) throw broken(record.n, seq, head.n);
   apply(draft, record, { seq, hash: hashOf(bytes) });
   return { writes: draft.writes(), epoch: record.epoch };
 }
@@ -41,11 +39,12 @@ export async function foldGap(
 ): Promise<'folded' | 'stale'> {
   const { seq: after } = openDraft(world.rows, key, 0).head();
   for await (const stored of world.ledger.read(slot.slot, key, after)) {
+    if (slot.signal.aborted) return 'stale';
     const folded = foldRecord(world, key, stored);
     if (folded === null) continue;
     if (folded.epoch > slot.epoch) return 'stale';
     slot.folded(stored.seq);
-    await committer.commit(folded.writes);
+    await committer.commit(folded.writes, slot.signal);
   }
   return 'folded';
 }
@@ -53,40 +52,107 @@ export async function foldGap(
 /** All that folding needs: no queue, no outgoing. */
 export type Folding = Pick<HostWorld, 'rows' | 'ledger'>;
 
+/**
+ * Folds one list anew from its first record: for rows that do not fit a ledger that is whole. Throws BrokenChainError, and
+ * changes nothing, if the ledger itself does not hold together. Cut short, the list's next turn folds the rest.
+ */
+async function refold(world: Folding, slot: number, key: ListKey): Promise<void> {
+  let before = { n: 0, hash: '' };
+  for await (const { seq, bytes } of world.ledger.read(slot, key, 0)) {
+    const { n, prev } = decodeRecord(bytes);
+    if (n !== before.n + 1 || prev !== before.hash) throw broken(n, seq, before.n);
+    before = { n, hash: hashOf(bytes) };
+  }
+  const old = world.rows.range([key], [key, '\uffff']);
+  world.rows.commit([...old].map(([row]) => [row, undefined] as const));
+  for await (const stored of world.ledger.read(slot, key, 0)) {
+    const folded = foldRecord(world, key, stored);
+    if (folded !== null) world.rows.commit(folded.writes);
+  }
+}
+
+const broken = (n: number, seq: number, after: number): BrokenChainError =>
+  new BrokenChainError(`record ${n} at ${seq} does not follow record ${after}`);
+
 const reachedOf = (slot: OwnedSlot) => {
   const row = slot.reachedRow();
   return row === null ? [] : [row];
 };
+
+/**
+ * True if the list's rows end where its ledger ends, or before: the last record folded is the one that the ledger has there. A
+ * turn over other rows would write a history that nobody can follow.
+ */
+export async function isWhole(world: Folding, slot: number, key: ListKey): Promise<boolean> {
+  const head = openDraft(world.rows, key, 0).head();
+  const last = await world.ledger.last(slot, key);
+  if (last === null) return head.seq === 0;
+  if (last.seq === head.seq) return hashOf(last.bytes) === head.hash;
+  return last.seq > head.seq; // What is missing is folded before anything is appended, and must fit.
+}
 
 /** How often recovery says how far it is. */
 const PROGRESS_EVERY = 1_000;
 
 /**
  * Folds every record of the slots that the store lacks. Resumes where it was interrupted: each commit says how far it is.
- * `broken` hears of lists whose history does not fit; they are left as they are.
+ * A list whose rows do not fit is folded anew; `setAside` hears of those whose ledger does not hold together, which are left as they
+ * are. Throws OperatorError if the store has folded more than the ledger holds: it is another cluster's, or an older copy.
  */
 export async function recover(
   world: Folding,
   slots: readonly OwnedSlot[],
-  broken: (key: ListKey, error: BrokenChainError) => void,
+  setAside: (key: ListKey, error: BrokenChainError) => void,
   progress: (done: number, seq: number) => void,
 ): Promise<number> {
   const bySlot = new Map(slots.map((slot) => [slot.slot, slot]));
+  await checkNotShorter(world, slots);
   const after = Math.min(...slots.map((slot) => slot.reached()));
+  const skipped = new Set<ListKey>();
   let many = 0;
   for await (const stored of world.ledger.scan([...bySlot.keys()], after)) {
     const slot = bySlot.get(stored.slot);
     assert(slot !== undefined, 'a record of a slot that was not asked for');
     try {
-      const folded = foldRecord(world, stored.key, stored);
+      const folded = skipped.has(stored.key) ? null : foldRecord(world, stored.key, stored);
       slot.folded(stored.seq);
       if (folded !== null) world.rows.commit([...folded.writes, ...reachedOf(slot)]);
     } catch (error) {
       if (!(error instanceof BrokenChainError)) throw error;
-      broken(stored.key, error);
+      skipped.add(stored.key);
+      await mend(world, stored.slot, stored.key, setAside);
     }
     many += 1;
     if (many % PROGRESS_EVERY === 0) progress(many, stored.seq);
   }
   return many;
+}
+
+/** Rows that do not fit are folded anew from the ledger; only a ledger that does not fit itself needs a person. */
+export async function mend(
+  world: Folding,
+  slot: number,
+  key: ListKey,
+  setAside: (key: ListKey, error: BrokenChainError) => void,
+): Promise<boolean> {
+  try {
+    await refold(world, slot, key);
+    return true;
+  } catch (error) {
+    if (!(error instanceof BrokenChainError)) throw error;
+    setAside(key, error);
+    return false;
+  }
+}
+
+async function checkNotShorter({ ledger }: Folding, slots: readonly OwnedSlot[]): Promise<void> {
+  const reached = Math.max(...slots.map((slot) => slot.reached()));
+  if (reached === 0) return;
+  const end = await ledger.end();
+  if (end >= reached) return;
+  throw new OperatorError(
+    `the ledger ends at ${end}, but this node has folded it up to ${reached}`,
+    'It is another cluster, or was restored from an older backup. Point the node at the right one, or, if the ledger is right, ' +
+      'delete `state` in its data directory: it is folded again.',
+  );
 }

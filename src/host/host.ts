@@ -1,19 +1,24 @@
 /**
- * The host: wakes list actors, gives each one turn at a time, and lets them go again. Whatever a caller is told has been
- * appended and committed before.
+ * The host: wakes list actors of the slots that this node owns, gives each one turn at a time, and lets them go again. Whatever a
+ * caller is told has been appended and committed before.
  */
-import type { Command, Question } from '../../actors/protocol.ts';
+import type { Command, InspectLevel, Question } from '../../actors/protocol.ts';
 import { MailError } from '../errors.ts';
-import type { ListKey } from '../mail/list-key.ts';
+import { type ListKey, slotOf } from '../mail/list-key.ts';
 import { openDraft } from '../store/list-rows.ts';
 import { DISK_FREE_BYTES_MIN } from '../store/open.ts';
 import type { Asked } from '../world.ts';
+import { answerAsk } from './ask.ts';
 import { createLists, type Lists } from './awake.ts';
 import { createCommitter } from './commit.ts';
 import { recover } from './fold.ts';
-import { followMailboxes } from './mailbox.ts';
+import { lagAt } from './levels.ts';
+import { followMailbox, type Mailbox, WORKING_EVERY_MS } from './mailbox.ts';
+import type { Membership } from './membership.ts';
+import { type Owner, type SlotWork, startOwner } from './owner.ts';
 import { answer, type QuestionAnswer } from './questions.ts';
-import { acquireAll, type OwnedSlot } from './slots.ts';
+import type { OwnedSlot } from './slots.ts';
+import { type Standby, startStandby } from './standby.ts';
 import type { Reply } from './turn.ts';
 import type { HostWorld } from './world.ts';
 
@@ -26,6 +31,8 @@ export type HostStatus = ReturnType<Lists['status']> & {
     readonly epoch: number;
     readonly reached: number;
   }[];
+  /** Slots whose ledger this node follows, to be their next owner. */
+  readonly standby: readonly number[];
   readonly inHand: number;
   readonly isDiskLow: boolean;
   readonly diskFreeBytes: number;
@@ -35,39 +42,61 @@ export type Host = {
   /** Decides a command; resolves when its turn is over. Never rejects. */
   command(key: ListKey, asked: Asked<Command>): Promise<Reply>;
   question(key: ListKey, question: Question): QuestionAnswer;
+  /** The list as its owner has it, compared with the ledger as far as the level says. Rejects with MailError 451. */
+  inspect(key: ListKey, level: InspectLevel): Promise<QuestionAnswer>;
   /** Where a list's history stands: its owner's epoch, its last record's sequence and number. */
   position(key: ListKey): { readonly epoch: number; readonly seq: number; readonly n: number };
+  /** False if the list's slot is not ours, or not ours for long enough to speak for it. */
+  mayAnswer(key: ListKey): boolean;
   status(): HostStatus;
   /** No command is taken now, for want of room on the disk; cheap to ask. */
   isDiskLow(): boolean;
-  /** Takes no more commands, finishes what is under way, tells the ledger what the outboxes have done. */
+  /** Resolves when every slot that this node is to have is served. */
+  settled(): Promise<void>;
+  /** Hands every slot over. */
+  drain(): Promise<void>;
+  /** Drains, then stops. */
   stop(): Promise<void>;
 };
 
-/** Acquires the slots, folds what the store lacks, and starts. `fatal` hears of what this process cannot live with. */
-export async function startHost(world: HostWorld, fatal: (error: unknown) => void): Promise<Host> {
+/** Starts owning slots as the placement says. `fatal` hears of what this process cannot live with. */
+export async function startHost(
+  world: HostWorld,
+  membership: Membership,
+  fatal: (error: unknown) => void,
+): Promise<Host> {
   const stopping = new AbortController();
-  const ending = new AbortController();
-  const acquired = await acquireAll(world, ending.signal);
-  const slots = new Map(acquired.map((slot) => [slot.slot, slot]));
-  const committer = createCommitter(world.rows, world.nextTick, () =>
-    [...slots.values()].map((slot) => slot.reachedRow()).filter((row) => row !== null),
+  const owned = (): readonly OwnedSlot[] => owner.owned();
+  const reached = () =>
+    [...owned(), ...standby.followed()]
+      .map((slot) => slot.reachedRow())
+      .filter((row) => row !== null);
+  const committer = createCommitter(world.rows, world.nextTick, reached);
+  const fenced = (slot: number): void => owner.fenced(slot);
+  const lists = createLists({ world, committer, fenced, fatal });
+  const serving = createServing(world, lists, fatal, (key, request) =>
+    answerAsk(host, world.node, key, request),
   );
-  const signals = { stopping: stopping.signal, ending: ending.signal };
-  const lists = createLists({ world, slots, committer, ...signals, fatal });
-  await recoverAll(world, acquired, lists);
-
-  // What a crash left undone is done now.
-  for (const key of listKeys(world)) {
-    if (openDraft(world.rows, key, 0).head().waiting > 0) lists.resume(key);
-  }
-  const { enqueue, waiting: inHand, turned } = lists;
-  const needs = { world, enqueue, inHand, turned, fatal };
-  const mailbox = followMailboxes([...slots.keys()], needs, stopping.signal);
+  const work: SlotWork = {
+    recover: async (slots) => {
+      await standby.leave(slots.map(({ slot }) => slot));
+      await recoverAll(world, slots, lists);
+      serving.recovered();
+    },
+    ...serving,
+  };
+  const owner: Owner = startOwner(world, membership, work, fatal);
+  const standby: Standby = startStandby(world, membership, owner);
+  /** Said first, so that whoever is next takes each slot the moment it is free. */
+  const drain = async (): Promise<void> => {
+    await membership.lease.drain();
+    await owner.drain();
+  };
   const disk = await watchDisk(world, stopping.signal);
   void every(world, SWEEP_EVERY_MS, stopping.signal, lists.sweep);
+  void every(world, WORKING_EVERY_MS, stopping.signal, serving.renew);
 
-  return {
+  const host: Host = {
     command: (key, asked) => {
       const low = disk.isLow() ? new MailError(452, '4.3.1', 'no room; try again later') : null;
       const error = low ?? lists.refusal(key);
@@ -75,36 +104,108 @@ export async function startHost(world: HostWorld, fatal: (error: unknown) => voi
       const bytes = JSON.stringify(asked).length;
       return new Promise((reply) => lists.enqueue(key, { asked, bytes, reply }));
     },
-    question: (key, question) => answer(world.rows, key, question, () => lists.running(key)),
+    question: (key, question) =>
+      answer(world.rows, key, question, () => ({
+        ...lists.running(key),
+        node: world.node,
+        asOf: world.clock.now(),
+        leaseMsLeft: Math.round(membership.lease.msLeft()),
+      })),
+    inspect: async (key, level) => {
+      const before = host.question(key, { ask: 'inspect' });
+      if ('type' in before) return before;
+      const lag = await lagAt(level, key, { world, lists });
+      return { ...host.question(key, { ask: 'inspect' }), level, lag } as QuestionAnswer;
+    },
     position: (key) => {
       const { seq, n } = openDraft(world.rows, key, 0).head();
       return { epoch: lists.running(key).epoch, seq, n };
     },
+    mayAnswer: (key) => owner.find(slotOf(key)) !== null && membership.lease.msLeft() > 0,
     isDiskLow: disk.isLow,
     status: () => ({
       ...lists.status(),
-      slots: [...slots.values()].map(statusOf),
-      inHand: mailbox.inHand(),
+      slots: owned().map(statusOf),
+      standby: standby.followed().map(({ slot }) => slot),
+      inHand: serving.inHand(),
       isDiskLow: disk.isLow(),
       diskFreeBytes: disk.freeBytes(),
     }),
+    settled: owner.settled,
+    drain,
     stop: async () => {
+      if (membership.lease.msLeft() > 0) await drain();
       stopping.abort();
-      await lists.settle();
-      ending.abort();
-      await mailbox.finished;
+      await standby.stop();
+      await owner.stop();
       await world.rows.flushed();
     },
   };
+  return host;
 }
 
 const statusOf = ({ slot, epoch, reached }: OwnedSlot) => ({ slot, epoch, reached: reached() });
+
+/** Per slot: its mailbox, its requests, its lists' outboxes. */
+function createServing(
+  world: HostWorld,
+  lists: Lists,
+  fatal: (error: unknown) => void,
+  handler: Parameters<HostWorld['serveAsks']>[1],
+) {
+  type Service = { readonly mailbox: Mailbox; readonly stop: () => Promise<void> };
+  const services = new Map<number, Service>();
+  /** Lists whose outboxes an owner before left undone, by slot; found in one pass for all slots that are recovered together. */
+  let undone = new Map<number, ListKey[]>();
+  const { enqueue, waiting: inHand, turned } = lists;
+  const stop = async ({ slot }: OwnedSlot): Promise<void> => {
+    const service = services.get(slot);
+    services.delete(slot);
+    await service?.stop();
+  };
+  return {
+    recovered: (): void => {
+      undone = new Map();
+      for (const key of listKeys(world)) {
+        if (openDraft(world.rows, key, 0).head().waiting === 0) continue;
+        undone.set(slotOf(key), [...(undone.get(slotOf(key)) ?? []), key]);
+      }
+    },
+    serve: (slot: OwnedSlot): void => {
+      lists.serve(slot);
+      const leaving = new AbortController();
+      const signal = AbortSignal.any([leaving.signal, slot.signal]);
+      const needs = { world, enqueue, inHand, turned, fatal };
+      const mailbox = followMailbox(slot.slot, needs, signal);
+      const asks = world.serveAsks(slot.slot, handler);
+      const end = async (): Promise<void> => {
+        leaving.abort();
+        await asks.close();
+      };
+      services.set(slot.slot, { mailbox, stop: end });
+      for (const key of undone.get(slot.slot) ?? []) lists.resume(key);
+    },
+    drain: async (slot: OwnedSlot): Promise<void> => {
+      await stop(slot);
+      await lists.drain(slot);
+    },
+    drop: (slot: OwnedSlot): void => {
+      void stop(slot);
+      lists.drop(slot);
+    },
+    renew: () => {
+      for (const { mailbox } of services.values()) mailbox.renew();
+    },
+    inHand: () => [...services.values()].reduce((sum, { mailbox }) => sum + mailbox.inHand(), 0),
+  };
+}
 
 async function recoverAll(
   world: HostWorld,
   slots: readonly OwnedSlot[],
   lists: Lists,
 ): Promise<void> {
+  if (slots.length === 0) return;
   const began = world.clock.monotonic();
   const records = await recover(world, slots, lists.quarantine, (done, seq) =>
     world.log.info({ done, seq }, 'host: folding the ledger'),

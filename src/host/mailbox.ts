@@ -22,7 +22,7 @@ const FULL_WAIT_MS = 2_000;
 /** How long what a blocked list cannot take waits in LATER. */
 const PUT_OFF_MS = 15_000;
 /** `ack_wait` is 10 s. */
-const WORKING_EVERY_MS = 3_000;
+export const WORKING_EVERY_MS = 3_000;
 
 export type MailboxNeeds = {
   readonly world: HostWorld;
@@ -34,31 +34,25 @@ export type MailboxNeeds = {
   readonly fatal: (error: unknown) => void;
 };
 
-export type Mailbox = { readonly inHand: () => number; finished: Promise<void> };
+export type Mailbox = {
+  inHand(): number;
+  /** Renews what is in hand; to be called every {@link WORKING_EVERY_MS}. */
+  renew(): void;
+};
 
-/** Follows the mailboxes of the slots until the signal aborts. */
-export function followMailboxes(
-  slots: readonly number[],
-  needs: MailboxNeeds,
-  signal: AbortSignal,
-): Mailbox {
+/** Follows the mailbox of one slot until the signal aborts; what is in hand then is given back. */
+export function followMailbox(slot: number, needs: MailboxNeeds, signal: AbortSignal): Mailbox {
   const inHand = new Set<Delivery>();
-  const followers = slots.map((slot) =>
-    follow(needs.world.mailbox(slot), needs, inHand, signal).catch(needs.fatal),
-  );
-  const renewing = renew(needs.world, inHand, signal);
+  follow(needs.world.mailbox(slot), needs, inHand, signal).catch(needs.fatal);
+  signal.addEventListener('abort', () => {
+    for (const delivery of inHand) delivery.giveBack();
+  });
   return {
     inHand: () => inHand.size,
-    finished: Promise.all([...followers, renewing]).then(() => {}),
+    renew: () => {
+      for (const delivery of inHand) delivery.working();
+    },
   };
-}
-
-async function renew(world: HostWorld, inHand: Set<Delivery>, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await world.clock.sleep(WORKING_EVERY_MS, signal);
-    for (const delivery of inHand) delivery.working();
-  }
-  for (const delivery of inHand) delivery.giveBack();
 }
 
 async function follow(

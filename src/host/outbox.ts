@@ -46,6 +46,8 @@ export type Outbox = {
   /** Resolves at the next progress. */
   progressed(): Promise<void>;
   isIdle(): boolean;
+  /** Resolves when nothing of it is under way; after its signal aborted, for good. */
+  rested(): Promise<void>;
 };
 
 type Pending = { readonly at: Done; readonly effect: Effect };
@@ -55,11 +57,12 @@ export function createOutbox(
   key: ListKey,
   perform: Perform,
   signal: AbortSignal,
-  rested: () => void,
+  onRest: () => void,
 ): Outbox {
   const { done: doneBefore, n: wokenAt } = openDraft(world.rows, key, 0).head();
   let done: Done = doneBefore;
   let isRunning = false;
+  let resting: Promise<void> = Promise.resolve();
   let isKicked = false;
   let failing: string | null = null;
   let wakers: (() => void)[] = [];
@@ -76,6 +79,15 @@ export function createOutbox(
 
   async function run(): Promise<void> {
     isRunning = true;
+    resting = doAll();
+    await resting;
+    isRunning = false;
+    if (signal.aborted || untoldDone() === null) return;
+    await world.clock.sleep(REST_MS, signal);
+    if (!signal.aborted && !isRunning) onRest();
+  }
+
+  async function doAll(): Promise<void> {
     while (!signal.aborted) {
       isKicked = false;
       const group = nextGroup(pending(world, key, done, TOGETHER_MAX));
@@ -85,10 +97,6 @@ export function createOutbox(
         await doTogether(group, last);
       } else if (!isKicked) break;
     }
-    isRunning = false;
-    if (signal.aborted || untoldDone() === null) return;
-    await world.clock.sleep(REST_MS, signal);
-    if (!signal.aborted && !isRunning) rested();
   }
 
   /** Does all of a group, again and again those that fail, and moves on when the last is done. */
@@ -144,6 +152,7 @@ export function createOutbox(
     failing: () => failing,
     progressed: () => new Promise((resolve) => wakers.push(resolve)),
     isIdle: () => !isRunning && untoldDone() === null,
+    rested: () => resting,
   };
 }
 
@@ -159,7 +168,10 @@ function pending(world: HostWorld, key: ListKey, done: Done, limit: number): Pen
   }));
 }
 
-/** The first effects that may be done in any order; what the directory says, and large fan-outs, go alone. */
+/**
+ * The first effects that may be done in any order. What the directory says and large fan-outs go alone; so does dropping a held
+ * mail, which done before the keeping of it would leave it kept.
+ */
 function nextGroup(rows: readonly Pending[]): readonly Pending[] {
   const alone = rows.findIndex(({ effect }) => isAlone(effect));
   if (alone === 0) return rows.slice(0, 1);
@@ -167,6 +179,6 @@ function nextGroup(rows: readonly Pending[]): readonly Pending[] {
 }
 
 function isAlone(effect: Effect): boolean {
-  if (effect.type === 'publish-directory') return true;
+  if (effect.type === 'publish-directory' || effect.type === 'drop-held') return true;
   return effect.type === 'deliver' && chunksOf(effect) > 1;
 }

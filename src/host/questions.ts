@@ -54,7 +54,7 @@ export function answer(
     case 'inspect': {
       const { seq, n } = openDraft(rows, key, 0).head();
       const { nextMember } = openDraft(rows, key, 0).state();
-      return { ...view, ...running(), seq, n, nextMember };
+      return { ...view, ...running(), level: 'fast', lag: null, seq, n, nextMember };
     }
     case 'roster':
       return roster(rows, key, question.role, question.after, pageOf(question.limit));

@@ -1,18 +1,20 @@
 /**
- * The slots that this node owns, their epochs, and how far each is folded.
+ * A slot that this node owns: its epoch, how far it is folded, and whether it may still speak.
  *
  * The epoch of an owner is the sequence of the `acquired` record that it appends to the slot's own history, so it lives and
- * is restored with the ledger. Here one node owns every slot; who owns which among many is the cluster's part.
+ * is restored with the ledger.
  */
 import type { ListKey } from '../mail/list-key.ts';
-import { SLOTS } from '../mail/list-key.ts';
-import type { RowKey, Rows } from '../world.ts';
+import type { Clock, Ledger, RowKey, Rows } from '../world.ts';
 import { append } from './append.ts';
-import type { HostWorld } from './world.ts';
 
 export type OwnedSlot = {
   readonly slot: number;
   readonly epoch: number;
+  /** Aborts when the slot is lost: then nothing more is decided, done or said for its lists. */
+  readonly signal: AbortSignal;
+  /** Milliseconds until this node may not answer for the slot any more; null where there is no lease. */
+  msLeft(): number | null;
   /** Every record of the slot up to this sequence is folded. */
   reached(): number;
   /** The row that says so, for the next commit; null if the last one said it already. */
@@ -24,9 +26,15 @@ export type OwnedSlot = {
 };
 
 const rowOf = (slot: number): RowKey => ['#slot', slot];
+const NEVER = new AbortController().signal;
+
+/** How long the owner may still speak. */
+export type Tenure = { readonly signal: AbortSignal; msLeft(): number | null };
+/** For folding alone, where nobody is answered. */
+const NO_TENURE: Tenure = { signal: NEVER, msLeft: () => null };
 
 /** Tracks how far a slot is folded: below every append that is still under way. */
-export function ownSlot(rows: Rows, slot: number, epoch: number): OwnedSlot {
+export function ownSlot(rows: Rows, slot: number, epoch: number, tenure = NO_TENURE): OwnedSlot {
   let foldedTo = (rows.get(rowOf(slot)) as number | undefined) ?? 0;
   let told = foldedTo;
   /** For each append under way, a sequence that its own is above. */
@@ -35,6 +43,8 @@ export function ownSlot(rows: Rows, slot: number, epoch: number): OwnedSlot {
   return {
     slot,
     epoch,
+    signal: tenure.signal,
+    msLeft: tenure.msLeft,
     reached,
     reachedRow: () => {
       if (reached() === told) return null;
@@ -51,21 +61,23 @@ export function ownSlot(rows: Rows, slot: number, epoch: number): OwnedSlot {
   };
 }
 
-/** Appends the `acquired` record of every slot and gives the slots with their epochs. */
-export async function acquireAll(
-  world: HostWorld,
+/**
+ * Appends the `acquired` record of a slot; its sequence is the epoch. Null if the signal aborted before it was known. Throws
+ * MailError 451 while NATS cannot be read.
+ */
+export async function acquire(
+  world: { readonly ledger: Ledger; readonly clock: Clock },
+  slot: number,
+  owner: { readonly node: string; readonly incarnation: string },
   signal: AbortSignal,
-): Promise<readonly OwnedSlot[]> {
-  return Promise.all(Array.from({ length: SLOTS }, (_, slot) => acquire(world, slot, signal)));
-}
-
-async function acquire(world: HostWorld, slot: number, signal: AbortSignal): Promise<OwnedSlot> {
-  const record = { type: 'acquired', node: world.node, at: world.clock.now() };
+): Promise<number | null> {
+  const record = { type: 'acquired', ...owner, at: world.clock.now() };
   const bytes = Buffer.from(JSON.stringify(record));
   for (;;) {
     const last = await world.ledger.last(slot, 'owner');
     const outcome = await append(world, slot, 'owner', bytes, last?.seq ?? 0, signal);
-    if (outcome.kind === 'appended') return ownSlot(world.rows, slot, outcome.seq);
-    signal.throwIfAborted(); // Else another node acquired it in between: ours comes after.
+    if (outcome.kind === 'appended') return outcome.seq;
+    if (outcome.kind === 'stopped') return null;
+    // Another node acquired it in between: ours comes after, and its appends will be refused.
   }
 }

@@ -21,6 +21,8 @@ import type { HostWorld } from './world.ts';
 /** A turn takes at most this many commands, and this many bytes of facts. */
 export const TURN_COMMANDS_MAX = 256;
 export const TURN_BYTES_MAX = 512 * 1024;
+/** A turn that appends nothing is not fenced by the ledger: it answers only well within the lease (design §3). */
+const LEASE_LEFT_MS_MIN = 3_000;
 /** What a fact may be larger than its command: numbers, reasons, names of fields. */
 const FACT_SLACK_BYTES = 1_024;
 
@@ -51,7 +53,8 @@ export type TurnOf = {
   readonly waiting: Waiting[];
   /** How far the outbox is; null where the ledger knows it already. */
   readonly untoldDone: () => Done | null;
-  readonly signal: AbortSignal;
+  /** A record is appended even if it says nothing: who can is the owner. */
+  readonly isBarrier: boolean;
 };
 
 /** `took`: the turn is over. `behind`: the gap has been folded, turn again. `stale`: another owner writes. `stopped`: the host stops. */
@@ -75,7 +78,9 @@ export async function takeTurn(
   const head = draft.head();
   const done = list.untoldDone();
   seqOf.value = head.seq;
-  if (entries.length === 0 && (batch.length > 0 || done === null)) {
+  const isSilent = entries.length === 0 && (batch.length > 0 || done === null);
+  if (isSilent && !list.isBarrier) {
+    if (!maySpeak(list.slot, LEASE_LEFT_MS_MIN)) return putBack(list, batch);
     for (const reply of replies) reply();
     return 'took';
   }
@@ -83,20 +88,35 @@ export async function takeTurn(
   const record = { n: head.n + 1, epoch, prev: head.hash, at: draft.at, ...(done ? { done } : {}) };
   const bytes = encodeRecord(record, entries);
   const settle = list.slot.appending(list.key);
-  const outcome = await append(world, list.slot.slot, list.key, bytes, head.seq, list.signal);
+  const outcome = await append(world, list.slot.slot, list.key, bytes, head.seq, list.slot.signal);
   if (outcome.kind === 'stopped') return 'stopped'; // Not settled: it may have been appended.
   if (outcome.kind === 'behind') {
     settle();
     list.waiting.unshift(...batch); // The gap may hold these very commands: `seen` will tell.
     return (await foldGap(world, list.slot, list.key, committer)) === 'stale' ? 'stale' : 'behind';
   }
+  // The slot went while the append was on its way: whoever folds the record now must not meet half of it from here.
+  if (list.slot.signal.aborted) return putBack(list, batch);
   finish(draft, { ...record, entries }, { seq: outcome.seq, hash: hashOf(bytes) });
   list.slot.folded(outcome.seq);
   settle(); // How far the slot is folded goes with these rows, in their transaction.
-  await committer.commit(draft.writes());
+  await committer.commit(draft.writes(), list.slot.signal);
+  if (!maySpeak(list.slot, 0)) return putBack(list, batch);
   seqOf.value = outcome.seq;
   for (const reply of replies) reply();
   return 'took';
+}
+
+/** True if this node may still answer for the slot, and will for `ms` more. */
+function maySpeak({ signal, msLeft }: OwnedSlot, ms: number): boolean {
+  const left = msLeft();
+  return !signal.aborted && (left === null || left > ms);
+}
+
+/** What was decided may stand; but it is not ours to say so. Whoever owns the list answers when asked again. */
+function putBack(list: TurnOf, batch: readonly Waiting[]): TurnOutcome {
+  list.waiting.unshift(...batch);
+  return 'stale';
 }
 
 /** The commands of this turn, in order. A command larger than the bound goes alone. */

@@ -3,6 +3,7 @@ import type { Command } from '../../actors/protocol.ts';
 import type { Log } from '../log.ts';
 import type { Address } from '../mail/address.ts';
 import type { ListKey } from '../mail/list-key.ts';
+import type { AskReply, AskRequest } from '../nats/ask.ts';
 import type {
   Clock,
   Disk,
@@ -32,6 +33,11 @@ export type HostWorld = {
   readonly ledger: Ledger;
   readonly rows: Rows;
   readonly mailbox: (slot: number) => Queue;
+  /** Takes requests for the lists of a slot until closed; a handler that gives null leaves the caller without an answer. */
+  readonly serveAsks: (
+    slot: number,
+    handler: (key: ListKey, request: AskRequest) => Promise<AskReply | null>,
+  ) => { close(): Promise<void> };
   readonly later: Later<Command>;
   readonly outgoing: OutgoingOut;
   readonly mail: MailStore;

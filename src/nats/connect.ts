@@ -46,6 +46,8 @@ export type ConnectOptions = {
   /** Shown by the server's monitoring. */
   readonly name: string;
   readonly log: Log;
+  /** Given: the server's version is checked before anything is asked of it ({@link checkVersion}). */
+  readonly durability?: 'strict' | 'relaxed';
   /** How long the first connection may take, ms; default {@link FIRST_CONNECT_MS_MAX}. */
   readonly timeoutMs?: number;
 };
@@ -61,13 +63,19 @@ const RECONNECT_JITTER_MS = 150;
 const PING_MS = 5_000;
 const PINGS_UNANSWERED_MAX = 2;
 const CLOSE_MS_MAX = 1_000;
+/** How long one look whether JetStream is there may take. */
+const JETSTREAM_MS_MAX = 1_000;
+/** The client's codes for no answer and for the server's "temporarily unavailable". */
+const ELECTING = ['TIMEOUT', '10008'];
 
 /**
  * Connects, waiting at most `timeoutMs` for the first connection.
  * Throws OperatorError when nobody answers, the password is wrong, or the server has no JetStream.
  */
 export async function connect(options: ConnectOptions): Promise<Nats> {
-  const nc = await firstConnection(options);
+  const deadline = performance.now() + (options.timeoutMs ?? FIRST_CONNECT_MS_MAX);
+  const nc = await firstConnection(options, deadline);
+  ignoreLateCloses(nc);
   const listeners = new Set<(connected: boolean) => void>();
   let connected = true;
   watch(nc, options.log, (now) => {
@@ -76,7 +84,8 @@ export async function connect(options: ConnectOptions): Promise<Nats> {
     for (const listener of [...listeners]) listener(now);
   });
   try {
-    const jsm = await nc.jetstreamManager();
+    if (options.durability !== undefined) gate(factsOf(nc), options.durability);
+    const jsm = await jetstreamManager(nc, deadline);
     return {
       nc,
       jsm,
@@ -92,6 +101,7 @@ export async function connect(options: ConnectOptions): Promise<Nats> {
     };
   } catch (error) {
     await nc.close();
+    if (error instanceof OperatorError) throw error;
     throw new OperatorError(
       `the NATS server does not offer JetStream: ${textOf(error)}`,
       'Start nats-server with the nats.conf that comes with Troupe, which enables JetStream.',
@@ -109,8 +119,15 @@ export function checkVersion(
   version: string,
   site: { readonly durability: 'strict' | 'relaxed'; readonly isCluster: boolean },
 ): void {
-  if (compareVersions(version, SERVER_VERSION_MIN) >= 0) return;
-  if (site.durability === 'relaxed' && !site.isCluster) return;
+  const isNew = compareVersions(version, SERVER_VERSION_MIN) >= 0;
+  const isRelaxed = site.durability === 'relaxed';
+  if (isNew && isRelaxed && site.isCluster) {
+    throw new OperatorError(
+      '`durability: relaxed` is for one machine: in a cluster a list could get two histories',
+      'Take it out of the configuration of every node.',
+    );
+  }
+  if (isNew || (isRelaxed && !site.isCluster)) return;
   throw new OperatorError(
     `nats-server ${version} is too old: it can lose mail that it acknowledged`,
     site.isCluster
@@ -120,8 +137,38 @@ export function checkVersion(
   );
 }
 
-async function firstConnection(options: ConnectOptions): Promise<NatsConnection> {
-  const deadline = performance.now() + (options.timeoutMs ?? FIRST_CONNECT_MS_MAX);
+function gate({ version, cluster }: ServerFacts, durability: 'strict' | 'relaxed'): void {
+  checkVersion(version, { durability, isCluster: cluster !== undefined });
+}
+
+/** What of the client's inside (nats 2.29.3, protocol.js) the following needs. */
+type Inside = {
+  readonly protocol?: {
+    connected: boolean;
+    /** Null while nothing is being dialled. */
+    readonly connectPromise: unknown;
+    readonly transport: { readonly isClosed: boolean };
+    disconnected(error?: Error): Promise<void>;
+  };
+};
+
+/**
+ * A dial that timed out is closed late, and the client then takes the connection that it has made
+ * since for lost: it dials another, and both feed one parser. Every message comes twice, until bytes
+ * of the two mix. So a close is only heeded while nothing else is connected or being dialled.
+ */
+function ignoreLateCloses(nc: NatsConnection): void {
+  const { protocol } = nc as Inside;
+  if (protocol === undefined) return;
+  const disconnected = protocol.disconnected.bind(protocol);
+  protocol.disconnected = async (error) => {
+    const isAlive = protocol.connectPromise === null && !protocol.transport.isClosed;
+    if (isAlive) protocol.connected = true;
+    else await disconnected(error);
+  };
+}
+
+async function firstConnection(options: ConnectOptions, deadline: number): Promise<NatsConnection> {
   for (;;) {
     try {
       return await dial({
@@ -153,6 +200,19 @@ async function firstConnection(options: ConnectOptions): Promise<NatsConnection>
           error,
         );
       }
+      await new Promise((resolve) => setTimeout(resolve, FIRST_CONNECT_WAIT_MS));
+    }
+  }
+}
+
+/** A cluster that has just started answers nothing of JetStream until it has elected who leads it. */
+async function jetstreamManager(nc: NatsConnection, deadline: number): Promise<JetStreamManager> {
+  for (;;) {
+    try {
+      return await nc.jetstreamManager({ timeout: JETSTREAM_MS_MAX });
+    } catch (error) {
+      const isElecting = ELECTING.includes(String((error as { code?: unknown }).code));
+      if (!isElecting || performance.now() > deadline) throw error;
       await new Promise((resolve) => setTimeout(resolve, FIRST_CONNECT_WAIT_MS));
     }
   }

@@ -5,7 +5,7 @@
  */
 import type { Nats } from './connect.ts';
 import { apiRequest, failure } from './stored.ts';
-import { streamConfigs } from './streams.ts';
+import { consumerConfigs, streamConfigs } from './streams.ts';
 
 export type QueueState = {
   /** `mail.post`, `mailbox`, `outgoing.bulk`, `due`. */
@@ -23,6 +23,18 @@ export type StreamState = {
   readonly bytes: number;
   /** -1: no limit of its own. */
   readonly bytesMax: number;
+  readonly replicas: number;
+  /** The server that leads it; '' on a standalone server, null while none does. */
+  readonly leader: string | null;
+  /** Servers whose copy is offline or behind. */
+  readonly sick: readonly string[];
+};
+
+/** A durable that takes nothing more until something of it is acknowledged. */
+export type FullConsumer = {
+  readonly stream: string;
+  readonly consumer: string;
+  readonly inHand: number;
 };
 
 /** The streams whose durable consumers are queues. */
@@ -35,7 +47,11 @@ const PAGES_MAX = 16;
 
 type ConsumerJson = {
   readonly stream_name: string;
-  readonly config: { readonly filter_subject?: string; readonly durable_name?: string };
+  readonly config: Readonly<Record<string, unknown>> & {
+    readonly filter_subject?: string;
+    readonly durable_name?: string;
+    readonly max_ack_pending?: number;
+  };
   readonly num_pending: number;
   readonly num_ack_pending: number;
   readonly ack_floor: { readonly stream_seq: number };
@@ -97,6 +113,8 @@ function nameOf(filter: string): string {
  */
 export type Drift = {
   readonly stream: string;
+  /** Of a durable of the stream. */
+  readonly consumer?: string;
   readonly setting: string;
   readonly stated: unknown;
   readonly is: unknown;
@@ -106,8 +124,17 @@ type StreamJson = {
   readonly config: Readonly<Record<string, unknown>> & {
     readonly name: string;
     readonly max_bytes: number;
+    readonly num_replicas: number;
   };
   readonly state: { readonly messages: number; readonly bytes: number };
+  readonly cluster?: {
+    readonly leader?: string;
+    readonly replicas?: readonly {
+      readonly name: string;
+      readonly current: boolean;
+      readonly offline?: boolean;
+    }[];
+  };
 };
 
 /** What a site decides for itself, so it is no drift. */
@@ -125,20 +152,66 @@ export async function streamStates(
   const streams = stated.flatMap(({ name }) => {
     const stream = ours.get(name);
     if (stream === undefined) return [];
-    const { messages, bytes } = stream.state;
-    return [{ name, messages, bytes, bytesMax: stream.config.max_bytes }];
+    return [stateOfStream(name, stream)];
   });
   return { streams, drift: stated.flatMap((config) => driftOf(config, ours.get(config.name))) };
+}
+
+function stateOfStream(name: string, { config, state, cluster }: StreamJson): StreamState {
+  const { messages, bytes } = state;
+  const sick = (cluster?.replicas ?? []).filter((r) => !r.current || r.offline === true);
+  return {
+    name,
+    messages,
+    bytes,
+    bytesMax: config.max_bytes,
+    replicas: config.num_replicas,
+    leader: cluster === undefined ? '' : (cluster.leader ?? null),
+    sick: sick.map((replica) => replica.name),
+  };
+}
+
+/** Where the durables' settings are not ours, and which are full: no runner gets anything of those. */
+export async function consumerStates(
+  nats: Nats,
+  options: { readonly outgoingAckWaitMs: number },
+): Promise<{ readonly full: readonly FullConsumer[]; readonly drift: readonly Drift[] }> {
+  const stated = Map.groupBy(consumerConfigs(options), ([stream]) => stream);
+  const found = await Promise.all(
+    [...stated].map(async ([stream, configs]) => {
+      const list = await pages<ConsumerJson>(nats, `CONSUMER.LIST.${stream}`, 'consumers');
+      const byName = new Map(list.map((one) => [one.config.durable_name ?? '', one]));
+      const drift = configs.flatMap(([, config]) => {
+        const consumer = config.durable_name;
+        const there = byName.get(consumer);
+        return differences(stream, config, there?.config).map((d) => ({ ...d, consumer }));
+      });
+      const full = list.flatMap(({ config, num_ack_pending: inHand }) => {
+        const isFull = inHand >= (config.max_ack_pending ?? Number.POSITIVE_INFINITY);
+        return isFull ? [{ stream, consumer: config.durable_name ?? '', inHand }] : [];
+      });
+      return { full, drift };
+    }),
+  );
+  return { full: found.flatMap(({ full }) => full), drift: found.flatMap(({ drift }) => drift) };
 }
 
 function driftOf(
   stated: Readonly<Record<string, unknown>> & { readonly name: string },
   found: StreamJson | undefined,
 ): Drift[] {
-  const stream = stated.name;
+  return differences(stated.name, stated, found?.config);
+}
+
+/** Settings that are not as stated; one that is left out by the server is as 0 or false. */
+function differences(
+  stream: string,
+  stated: Readonly<Record<string, unknown>>,
+  found: Readonly<Record<string, unknown>> | undefined,
+): Drift[] {
   if (found === undefined) return [{ stream, setting: 'stream', stated: 'present', is: undefined }];
   return Object.entries(stated).flatMap(([setting, value]) => {
-    const is = found.config[setting];
+    const is = found[setting];
     const isSame = JSON.stringify(is) === JSON.stringify(value);
     const isLeftOut = is === undefined && (value === 0 || value === false);
     return isSame || isLeftOut || OF_THE_SITE.includes(setting)

@@ -5,16 +5,32 @@
  *
  * Registered as a NATS micro service, so `nats micro ls` shows who can be asked what.
  */
-import type { Endpoint, ServiceHandler, ServiceMsg } from 'nats';
+import type { Endpoint, Msg, ServiceHandler, ServiceMsg } from 'nats';
+import type { InspectLevel } from '../../actors/protocol.ts';
 import { MailError } from '../errors.ts';
 import { type Address, parseAddress } from '../mail/address.ts';
 import { SLOTS } from '../mail/list-key.ts';
 import type { CapturedMail } from '../world.ts';
 import type { AskError } from './ask.ts';
 import type { Nats } from './connect.ts';
-import { answerOutbox, parseOutboxRequest } from './outbox-view.ts';
+import {
+  answerOutbox,
+  type OutboxMail,
+  type OutboxPage,
+  type OutboxRequest,
+  type OutboxSource,
+  parseOutboxRequest,
+} from './outbox-view.ts';
 import { encodeReply, errorReply, send } from './reply.ts';
-import { INSPECT, INSPECT_QUEUE_GROUP, OUTBOX_QUERY } from './subjects.ts';
+import {
+  INSPECT,
+  INSPECT_NODES,
+  INSPECT_QUEUE_GROUP,
+  INSPECT_SLOTS,
+  inspectNode,
+  nodeControl,
+  OUTBOX_QUERY,
+} from './subjects.ts';
 
 /** The version of the answers' shapes; grows when a field changes its meaning. */
 const ANSWERS_VERSION = '1.0.0';
@@ -30,10 +46,17 @@ export type Inspection = {
    * `troupe.inspect.node`.
    */
   readonly nodeId: string;
-  list(address: Address): unknown;
+  list(address: Address, level: InspectLevel): unknown;
   node(): unknown;
+  /** All nodes, as this one sees them. */
+  nodes(): unknown;
+  /** A slot as its owner has it, or who should. */
   slot(slot: number): unknown;
-  route(name: string): unknown;
+  /** A slot as this node has it. */
+  slotHere(slot: number): unknown;
+  slots(): unknown;
+  /** Absent on a node that sends nothing: it knows no routes. */
+  route?(name: string): unknown;
 };
 
 /** Answers `troupe.inspect.>` until closed. Rejects if the server refuses the subscriptions. */
@@ -49,24 +72,77 @@ export async function serveInspect(
     metadata: { node: inspection.nodeId },
   });
   const taken = { inHand: 0 };
-  const endpoint = (name: string, subject: string, ask: (what: string) => unknown): void => {
+  type Ask = (what: string, body: Uint8Array) => unknown;
+  const endpoint = (name: string, subject: string, ask: Ask): void => {
     const from = subject.endsWith('.>') ? subject.length - 1 : subject.length;
     const handler: ServiceHandler = (error, msg) => {
       if (error !== null) nats.log.error({ subject, err: error }, 'questions cannot be taken');
-      else void answer(nats, msg, taken, () => ask(msg.subject.slice(from)));
+      else void answer(nats, msg, taken, () => ask(msg.subject.slice(from), msg.data));
     };
     service.addEndpoint(name, { subject, handler } satisfies Partial<Endpoint>);
   };
-  endpoint('list', `${INSPECT}.list.>`, (text) => inspection.list(addressOf(text)));
+  endpoint('list', `${INSPECT}.list.>`, (text, body) =>
+    inspection.list(addressOf(text), levelOf(body)),
+  );
   endpoint('slot', `${INSPECT}.slot.>`, (text) => inspection.slot(slotNumberOf(text)));
-  endpoint('route', `${INSPECT}.route.>`, (name) => inspection.route(name));
-  endpoint('node', `${INSPECT}.node`, () => inspection.node());
-  endpoint('this-node', `${INSPECT}.node.${inspection.nodeId}`, () => inspection.node());
+  endpoint('slots', INSPECT_SLOTS, () => inspection.slots());
+  const { route } = inspection;
+  if (route !== undefined) endpoint('route', `${INSPECT}.route.>`, (name) => route(name));
+  endpoint('nodes', INSPECT_NODES, () => inspection.nodes());
+  endpoint('node', inspectNode(null), () => inspection.node());
+  const here = inspectNode(inspection.nodeId);
+  endpoint('this-node', here, () => inspection.node());
+  endpoint('this-slot', `${here}.slot.>`, (text) => inspection.slotHere(slotNumberOf(text)));
   return {
     async close() {
       await service.stop();
     },
   };
+}
+
+/**
+ * Serves `troupe.node.<id>`: `{"do":"drain"}` is answered when the node owns nothing any more. Told twice, it is done once.
+ */
+export function serveControl(
+  nats: Nats,
+  nodeId: string,
+  drain: () => Promise<unknown>,
+): { close(): void } {
+  let draining: Promise<unknown> | null = null;
+  const obey = async (msg: Msg): Promise<unknown> => {
+    const { do: what } = bodyOf(msg.data);
+    if (what !== 'drain') throw new MailError(501, '5.5.4', 'A node can be told to drain');
+    draining ??= drain().finally(() => (draining = null));
+    return await draining;
+  };
+  const subscription = nats.nc.subscribe(nodeControl(nodeId), {
+    callback: (error, msg) => {
+      if (error !== null) {
+        nats.log.error({ err: error }, 'orders to this node cannot be taken');
+        return;
+      }
+      obey(msg)
+        .catch((problem: unknown) => asError(errorReply(nats, msg.subject, problem)))
+        .then((value) => send(msg, encodeReply(nats, value, asError)))
+        .catch((problem: unknown) => nats.log.error({ err: problem }, 'an order was not answered'));
+    },
+  });
+  return { close: () => subscription.unsubscribe() };
+}
+
+/** The JSON answer to a request without a body; null when nobody answers in time, or with an error. */
+export async function requestFrom(
+  nats: Nats,
+  subject: string,
+  timeoutMs: number,
+): Promise<unknown> {
+  try {
+    const answer: unknown = (await nats.nc.request(subject, '', { timeout: timeoutMs })).json();
+    const isError = typeof answer === 'object' && answer !== null && 'error' in answer;
+    return isError ? null : answer;
+  } catch {
+    return null;
+  }
 }
 
 /** Serves what the `capture` route keeps; each node shows its own. */
@@ -85,6 +161,24 @@ export function serveOutbox(nats: Nats, captured: CapturedMail): { close(): void
     },
   });
   return { close: () => subscription.unsubscribe() };
+}
+
+const OUTBOX_MS_MAX = 2_000;
+
+/** The outbox of whichever node answers first: for a node that sends nothing itself. */
+export function remoteOutbox(nats: Nats): OutboxSource {
+  const ask = async (request: OutboxRequest): Promise<unknown> => {
+    const body = JSON.stringify(request);
+    try {
+      return (await nats.nc.request(OUTBOX_QUERY, body, { timeout: OUTBOX_MS_MAX })).json();
+    } catch (error) {
+      throw new MailError(451, '4.3.2', 'No node that keeps mail answers', error);
+    }
+  };
+  return {
+    page: async (request) => (await ask(request)) as OutboxPage,
+    mail: async (id) => (await ask({ id })) as OutboxMail,
+  };
 }
 
 async function answer(
@@ -127,6 +221,28 @@ function attempt(nats: Nats, subject: string, work: () => unknown): unknown {
 
 function asError(error: AskError): { error: AskError } {
   return { error };
+}
+
+const LEVELS: readonly InspectLevel[] = ['fast', 'confirmed', 'barrier'];
+
+/** `{"level":"confirmed"}`; an empty body asks for `fast`. */
+function levelOf(body: Uint8Array): InspectLevel {
+  const { level = 'fast' } = bodyOf(body);
+  const known = LEVELS.find((one) => one === level);
+  if (known === undefined) throw new MailError(501, '5.5.4', `Levels are ${LEVELS.join(', ')}`);
+  return known;
+}
+
+/** The fields of a JSON body; none where it is empty. Throws MailError 501. */
+function bodyOf(body: Uint8Array): { readonly [field: string]: unknown } {
+  if (body.length === 0) return {};
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(body));
+    if (typeof value === 'object' && value !== null) return { ...value };
+  } catch {
+    // Said below.
+  }
+  throw new MailError(501, '5.5.4', 'The body is no JSON object');
 }
 
 function addressOf(text: string): Address {

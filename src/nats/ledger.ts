@@ -54,6 +54,22 @@ export function createLedger(nats: Nats, publisher: Publisher): Ledger {
         yield { seq, bytes, slot: parts.slot, key: parts.topic };
       }
     },
+    async *follow(slots, after, signal) {
+      const reached = { seq: after };
+      while (!signal.aborted) {
+        try {
+          for await (const found of session(nats, subjectsOf(slots), reached, signal)) {
+            const parts = partsOf(found.subject);
+            if (parts === null || parts.topic === 'owner') continue;
+            yield { seq: found.seq, bytes: found.bytes, slot: parts.slot, key: parts.topic };
+          }
+        } catch (error) {
+          if (!(error instanceof PullLost || error instanceof MailError)) throw error;
+          nats.log.debug({ error: textOf(error.cause ?? error) }, 'the ledger is followed on');
+          await systemClock.sleep(REOPEN_WAIT_MS, signal);
+        }
+      }
+    },
     async end() {
       const answer = await apiRequest(nats, `$JS.API.STREAM.INFO.${STREAM}`, {});
       if (answer.error !== undefined) throw failure(answer.error);
@@ -111,15 +127,19 @@ async function* records(
   throw away(new Error('the ledger could not be read'));
 }
 
-/** One passing consumer's worth of reading; moves `reached` with each record that was taken. */
+/**
+ * One passing consumer's worth of reading; moves `reached` with each record that was taken. Without a signal it ends at the
+ * last record there is, with one when it aborts.
+ */
 async function* session(
   nats: Nats,
   subjects: readonly string[],
   reached: { seq: number },
+  signal?: AbortSignal,
 ): AsyncGenerator<Found, void, void> {
   const consumer = `read_${nuid.next()}`;
   let left = await open(nats, consumer, subjects, reached.seq);
-  if (left === 0) return;
+  if (left === 0 && signal === undefined) return;
   const source = {
     stream: STREAM,
     consumer,
@@ -129,14 +149,14 @@ async function* session(
   } as const;
   let count = 0;
   try {
-    for await (const msg of pull(nats, source, new AbortController().signal)) {
+    for await (const msg of pull(nats, source, signal ?? new AbortController().signal)) {
       const numbers = numbersOf(msg);
       count += 1;
       if (numbers.count !== count) throw new PullLost('a record was missed on the way');
       reached.seq = numbers.seq;
       left -= 1;
       yield { subject: msg.subject, seq: numbers.seq, bytes: msg.data };
-      if (left === 0 || numbers.pending === 0) return;
+      if (signal === undefined && (left === 0 || numbers.pending === 0)) return;
     }
   } finally {
     if (nats.isConnected()) nats.nc.publish(`$JS.API.CONSUMER.DELETE.${STREAM}.${consumer}`);

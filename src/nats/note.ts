@@ -46,6 +46,9 @@ export async function readNote(data: string): Promise<Note | null> {
   return isWhole && Number.isInteger(note.port) ? note : null;
 }
 
+/** What the store is marked with; null where none was ever made. */
+export const readMark = (data: string): Promise<Mark | null> => readJson<Mark>(markFile(data));
+
 /** Replaces the note in one step; readable by its owner only. */
 export async function writeNote(data: string, note: Note): Promise<void> {
   await writeJson(noteFile(data), note);

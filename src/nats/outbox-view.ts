@@ -37,6 +37,21 @@ export type OutboxPage = { readonly mails: readonly OutboxEntry[]; readonly coun
 /** `raw` is base64, at most {@link OUTBOX_RAW_MAX} bytes of the message. */
 export type OutboxMail = { readonly mail: (OutboxEntry & { readonly raw: string }) | null };
 
+/** Where the outbox is read: on this node, or asked of the one that keeps it. */
+export type OutboxSource = {
+  /** Throw MailError 451 where the node that keeps it does not answer. */
+  page(request: { readonly before?: number; readonly limit?: number }): Promise<OutboxPage>;
+  mail(id: number): Promise<OutboxMail>;
+};
+
+/** What this very node keeps. */
+export function ownOutbox(captured: CapturedMail): OutboxSource {
+  return {
+    page: async (request) => outboxPage(captured, request),
+    mail: async (id) => outboxMail(captured, id),
+  };
+}
+
 /** What anyone may have asked, made safe: unknown fields are dropped, numbers bounded. */
 export function parseOutboxRequest(value: unknown): OutboxRequest {
   const asked = (typeof value === 'object' && value !== null ? value : {}) as {

@@ -6,6 +6,7 @@
  */
 import { type Msg, type MsgHdrs, headers as newHeaders, nuid } from 'nats';
 import { MailError } from '../errors.ts';
+import { crashPoint } from '../failpoint.ts';
 import type { Nats } from './connect.ts';
 import { away, failure } from './stored.ts';
 import { type Load, openWindow, type Window } from './window.ts';
@@ -96,7 +97,9 @@ export function createPublisher(
   );
   const publish: Publisher['publish'] = async (subject, data, options) => {
     const headers = headersOf(options);
+    crashPoint('publish', subject);
     const outcome = await patiently(() => publishOnce(nats, window, subject, data, headers));
+    crashPoint('stored', subject);
     if (outcome === 'not-as-batch') throw away(new Error('answered as a batch'));
     return outcome;
   };
@@ -108,6 +111,7 @@ export function createPublisher(
           batch.length === 1
             ? 'not-as-batch'
             : await patiently(() => publishAtOnce(nats, window, batch));
+        crashPoint('stored', batch[0]?.subject);
         if (outcome !== 'not-as-batch') continue;
         // Some or all of it is there already: one by one, the ids sort out which.
         await Promise.all(batch.map((message) => publish(message.subject, message.data, message)));

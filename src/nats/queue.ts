@@ -1,5 +1,6 @@
 /** Queues: durable pull consumers, by what they carry. */
 import type { Msg } from 'nats';
+import { crashPoint } from '../failpoint.ts';
 import { CLASSES, type Class } from '../mail/chunk.ts';
 import type { MailKind } from '../mail/envelope.ts';
 import type { Delivery, OutgoingQueues, Queue } from '../world.ts';
@@ -88,7 +89,10 @@ function deliveryOf(nats: Nats, msg: Message): Delivery {
     storedAt,
     data: msg.data,
     header: (name) => msg.headers?.get(name) ?? '',
-    ack: () => respond(nats, msg, ACK),
+    ack: () => {
+      crashPoint('ack', msg.subject);
+      respond(nats, msg, ACK);
+    },
     working: () => respond(nats, msg, WORKING),
     giveBack: () => respond(nats, msg, NAK),
   };

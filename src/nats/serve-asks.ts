@@ -21,7 +21,8 @@ export const ASK_BYTES_IN_HAND_MAX = 64 * 1024 * 1024;
  */
 const CLOSE_MS_MAX = 5_000;
 
-export type AskHandler = (key: ListKey, request: AskRequest) => Promise<AskReply>;
+/** Null: say nothing, so that the caller asks again; for who may not speak for the list any more. */
+export type AskHandler = (key: ListKey, request: AskRequest) => Promise<AskReply | null>;
 
 const BUSY: AskError = {
   code: 451,
@@ -81,13 +82,14 @@ function endOf(subscription: Subscription): Promise<void> {
 
 async function answer(nats: Nats, msg: Msg, handler: AskHandler): Promise<void> {
   try {
-    reply(nats, msg, await decide(msg, handler));
+    const decided = await decide(msg, handler);
+    if (decided !== null) reply(nats, msg, decided);
   } catch (error) {
     reply(nats, msg, { ok: false, error: errorReply(nats, msg.subject, error) });
   }
 }
 
-function decide(msg: Msg, handler: AskHandler): Promise<AskReply> | AskReply {
+function decide(msg: Msg, handler: AskHandler): Promise<AskReply | null> | AskReply {
   const parts = partsOf(msg.subject);
   if (parts === null || parts.topic === 'owner' || slotOf(parts.topic) !== parts.slot) {
     return notUnderstood('no list has this subject');

@@ -11,7 +11,12 @@ import { OperatorError, textOf } from '../errors.ts';
 import type { Clock } from '../world.ts';
 
 /** What INFO, the first line that a server says to any client, tells of it. */
-export type Info = { readonly server_name: string; readonly version: string };
+export type Info = {
+  readonly server_name: string;
+  readonly version: string;
+  /** Absent on a standalone server. */
+  readonly cluster?: string;
+};
 
 const ANSWER_MS_MAX = 1_000;
 const INFO_BYTES_MAX = 64 * 1024;
@@ -83,11 +88,11 @@ function goSettings(): Record<string, string> {
   return Object.fromEntries(given.map(([name, value]) => [name, value ?? '']));
 }
 
-/** INFO of who listens on this machine's port; null when nobody does or it is no NATS server. */
-export function infoAt(port: number): Promise<Info | null> {
+/** INFO of who listens on the port, of this machine unless said; null when nobody does or it is no NATS server. */
+export function infoAt(port: number, host = '127.0.0.1'): Promise<Info | null> {
   return new Promise((resolve) => {
     let said = '';
-    const socket = dial({ port, host: '127.0.0.1' });
+    const socket = dial({ port, host });
     const end = (info: Info | null): void => {
       socket.destroy();
       resolve(info);
@@ -107,7 +112,8 @@ function parseInfo(said: string): Info | null {
   try {
     const info = JSON.parse(/^INFO (.*)/.exec(said)?.[1] ?? 'null') as Partial<Info> | null;
     if (typeof info?.server_name !== 'string' || typeof info.version !== 'string') return null;
-    return { server_name: info.server_name, version: info.version };
+    const { server_name, version, cluster } = info;
+    return { server_name, version, ...(typeof cluster === 'string' && { cluster }) };
   } catch {
     return null;
   }

@@ -34,6 +34,15 @@ export const inspectSlot = (slot: number): string => `${INSPECT}.slot.${slot}`;
 export const inspectNode = (node: string | null): string =>
   node === null ? `${INSPECT}.node` : `${INSPECT}.node.${node}`;
 
+/** What one node itself knows of a slot. */
+export const inspectSlotAt = (node: string, slot: number): string =>
+  `${INSPECT}.node.${node}.slot.${slot}`;
+export const inspectRoute = (name: string): string => `${INSPECT}.route.${name}`;
+export const INSPECT_NODES = `${INSPECT}.nodes`;
+export const INSPECT_SLOTS = `${INSPECT}.slots`;
+/** Where a node is told what to do; the right to do so is the right to publish on it. */
+export const nodeControl = (node: string): string => `troupe.node.${node}`;
+
 const QUEUES =
   /^troupe\.(?:mail\.(?:post|command|owner|bounce)|mailbox\.\d+\.[a-z2-7]{26}|outgoing\.[a-z]+|due\.[a-z0-9.-]+)$/;
 

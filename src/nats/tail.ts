@@ -8,7 +8,7 @@
  */
 import { createInbox, type Msg, type MsgHdrs, nuid, type Subscription } from 'nats';
 import { systemClock } from '../clock.ts';
-import { MailError, textOf } from '../errors.ts';
+import { MailError, ReplacedError, textOf } from '../errors.ts';
 import type { Nats } from './connect.ts';
 import { apiRequest, failure } from './stored.ts';
 
@@ -41,18 +41,18 @@ export type TailOf = {
 
 /**
  * All there is, then `ready` once, then each new message until the signal aborts. While NATS is
- * away it waits. Throws only when the stream is shorter than what was already read: it was restored
- * or replaced, and what this reader knows is no longer true.
+ * away it waits. Throws only {@link ReplacedError}: the stream is another than it was, or shorter
+ * than what was already read.
  */
 export async function* tail(
   nats: Nats,
   of: TailOf,
   signal: AbortSignal,
 ): AsyncGenerator<TailMessage | 'ready', void, void> {
-  let last = of.after;
+  const known: Known = { last: of.after, madeAt: null };
   let isReady = false;
   while (!signal.aborted) {
-    const session = await openPatiently(nats, of, last, signal);
+    const session = await openPatiently(nats, of, known, signal);
     if (session === null) return;
     try {
       if (!isReady && session.pending === 0) {
@@ -62,7 +62,7 @@ export async function* tail(
       for (;;) {
         const next = await session.next();
         if (next === null) break;
-        last = next.seq;
+        known.last = next.seq;
         yield next;
         if (!isReady && (next.pending === 0 || next.count >= session.pending)) {
           isReady = true;
@@ -75,6 +75,8 @@ export async function* tail(
   }
 }
 
+/** What is known of the stream: the last sequence that was read, and when it was made. */
+type Known = { last: number; madeAt: string | null };
 type Counted = TailMessage & { readonly pending: number; readonly count: number };
 type Session = {
   /** Messages that were there when it was opened. */
@@ -87,14 +89,14 @@ type Session = {
 async function openPatiently(
   nats: Nats,
   of: TailOf,
-  last: number,
+  known: Known,
   signal: AbortSignal,
 ): Promise<Session | null> {
   let delayMs = REOPEN_DELAY_MS;
   while (!signal.aborted) {
     try {
-      if (last > of.after) await checkNotShorter(nats, of.stream, last);
-      return await open(nats, of, last, signal);
+      await checkSame(nats, of, known);
+      return await open(nats, of, known.last, signal);
     } catch (error) {
       if (!(error instanceof MailError)) throw error;
       const why = textOf(error.cause ?? error);
@@ -106,12 +108,17 @@ async function openPatiently(
   return null;
 }
 
-async function checkNotShorter(nats: Nats, stream: string, last: number): Promise<void> {
+async function checkSame(nats: Nats, { stream, after }: TailOf, known: Known): Promise<void> {
   const answer = await apiRequest(nats, `$JS.API.STREAM.INFO.${stream}`, {});
   if (answer.error !== undefined) throw failure(answer.error);
   const { last_seq: end } = answer.state as { readonly last_seq: number };
-  if (end >= last) return;
-  throw new Error(`${stream} ends at ${end}, but ${last} was already read: it was replaced`);
+  const madeAt = String(answer.created);
+  if (known.madeAt !== null && madeAt !== known.madeAt) {
+    throw new ReplacedError(`${stream} was made anew at ${madeAt}`);
+  }
+  known.madeAt = madeAt;
+  if (end >= known.last || known.last === after) return;
+  throw new ReplacedError(`${stream} ends at ${end}, but ${known.last} was already read`);
 }
 
 async function open(nats: Nats, of: TailOf, last: number, signal: AbortSignal): Promise<Session> {

@@ -135,13 +135,16 @@ const command = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('approve'), hold: count, by }),
   z.strictObject({ type: z.literal('reject'), hold: count, comment: text, by }),
   z.strictObject({ type: z.literal('discard'), hold: count, by }),
-  z.strictObject({ type: z.literal('tell-moderators') }),
+  z.strictObject({ type: z.literal('tell-moderators'), due: count.exactOptional() }),
 ]);
 
 const limit = z.number().int().min(1).max(PAGE_LENGTH_MAX);
 const question = z.discriminatedUnion('ask', [
   z.strictObject({ ask: z.literal('list') }),
-  z.strictObject({ ask: z.literal('inspect') }),
+  z.strictObject({
+    ask: z.literal('inspect'),
+    level: z.enum(['fast', 'confirmed', 'barrier']).exactOptional(),
+  }),
   z.strictObject({
     ask: z.literal('roster'),
     role: z.enum(['member', 'owner', 'moderator']),

@@ -16,6 +16,8 @@ export type HealthFacts = {
   /** The directory of lists has been read once. */
   readonly isDirectoryRead: boolean;
   readonly isStopping: boolean;
+  /** `durability: relaxed`. */
+  readonly isRelaxed: boolean;
   readonly disk: { readonly freeBytes: number; readonly isLow: boolean } | null;
   /** Addresses, or keys where the address is not known. */
   readonly blocked: readonly string[];
@@ -78,6 +80,11 @@ function problemsOf(facts: HealthFacts): Problem[] {
     missing.length > 0 && !facts.isStopping,
     `not started yet: ${missing.join(', ')}`,
     'Wait a moment; if it stays so, see the log.',
+  );
+  say(
+    facts.isRelaxed,
+    'durability is relaxed: a power cut can lose mail that was answered with 250',
+    'Use nats-server 2.12.5 or newer and take `durability: relaxed` out of the configuration.',
   );
   say(
     facts.disk?.isLow === true,

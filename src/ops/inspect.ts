@@ -4,9 +4,10 @@
  */
 import type { ListInspection } from '../../actors/protocol.ts';
 import { unreachable } from '../assert.ts';
-import { type ListKey, slotOf } from '../mail/list-key.ts';
+import type { ListKey } from '../mail/list-key.ts';
 import { type AskReply, NO_OWNER } from '../nats/ask.ts';
 import type { HealthReport } from './health.ts';
+import { noOwnerText, type SlotPlace } from './slots.ts';
 
 /** What the host says of itself (src/host/host.ts, HostStatus). */
 export type HostFacts = {
@@ -15,6 +16,8 @@ export type HostFacts = {
     readonly epoch: number;
     readonly reached: number;
   }[];
+  /** Slots whose ledger it follows, to be their next owner. */
+  readonly standby: readonly number[];
   readonly awake: number;
   readonly inHand: number;
   readonly blocked: readonly ListKey[];
@@ -35,7 +38,12 @@ export type NodeInspection = Stamp & {
   readonly roles: readonly string[];
   readonly isReady: boolean;
   readonly problems: readonly string[];
+  readonly isDraining: boolean;
+  /** Until it lets go of all that it owns, unless it renews. */
+  readonly leaseMsLeft: number;
+  /** Slots that it owns and serves. */
   readonly slots: number;
+  readonly standby: number;
   readonly lists: number;
   readonly awake: number;
   readonly inHand: number;
@@ -45,17 +53,22 @@ export type NodeInspection = Stamp & {
   readonly diskFreeBytes: number | null;
 };
 
-export type SlotInspection = Stamp & {
+/** A slot as one node has it: nulls where that node does not own it. */
+export type SlotHere = Stamp & {
   readonly slot: number;
-  /** Null: not by this node. */
-  readonly owner: string | null;
   /** Sequence of the record that acquired it. */
   readonly epoch: number | null;
   /** The ledger's sequence up to which it is folded. */
   readonly seq: number | null;
-  readonly lists: number;
   readonly leaseMsLeft: number | null;
 };
+
+/** Who has the slot, and what its owner says of it; `node` is who answered. */
+export type SlotInspection = SlotHere &
+  SlotPlace & {
+    /** What is not as it should be, in words; null: it is owned and served. */
+    readonly problem: string | null;
+  };
 
 export type InspectNeeds = {
   readonly node: string;
@@ -65,6 +78,7 @@ export type InspectNeeds = {
   /** Null on a node that owns no slots. */
   host(): HostFacts | null;
   addressOf(key: ListKey): string | null;
+  readonly lease: { msLeft(): number; isDraining(): boolean };
   /** All lists of the directory. */
   keys(): Iterable<ListKey>;
 };
@@ -81,7 +95,10 @@ export function inspectNode(needs: InspectNeeds): NodeInspection {
     roles,
     isReady,
     problems: problems.map(({ what }) => what),
+    isDraining: needs.lease.isDraining(),
+    leaseMsLeft: Math.round(needs.lease.msLeft()),
     slots: host?.slots.length ?? 0,
+    standby: host?.standby.length ?? 0,
     lists: count(needs.keys()),
     awake: host?.awake ?? 0,
     inHand: host?.inHand ?? 0,
@@ -91,21 +108,33 @@ export function inspectNode(needs: InspectNeeds): NodeInspection {
   };
 }
 
-/** One slot as this node sees it. `slot` is in range. */
-export function inspectSlot(slot: number, needs: InspectNeeds): SlotInspection {
+/** One slot as this node itself has it. `slot` is in range. */
+export function slotHere(slot: number, needs: InspectNeeds): SlotHere {
   const owned = needs.host()?.slots.find((one) => one.slot === slot);
-  let lists = 0;
-  for (const key of needs.keys()) if (slotOf(key) === slot) lists += 1;
   return {
     ...stamp(needs),
     slot,
-    owner: owned === undefined ? null : needs.node,
     epoch: owned?.epoch ?? null,
     seq: owned?.reached ?? null,
-    lists,
-    // One node owns all slots for as long as it runs: it holds no lease that could end.
-    leaseMsLeft: null,
+    leaseMsLeft: owned === undefined ? null : Math.round(needs.lease.msLeft()),
   };
+}
+
+/** One slot: where the bucket and the leases place it, and what its owner says; null where that one does not answer. */
+export function inspectSlot(
+  place: SlotPlace,
+  here: SlotHere | null,
+  needs: Pick<InspectNeeds, 'node' | 'now'>,
+): SlotInspection {
+  const { slot } = place;
+  const nothing = { ...stamp(needs), slot, epoch: null, seq: null, leaseMsLeft: null };
+  return { ...place, ...(here ?? nothing), problem: slotProblem(place, here) };
+}
+
+function slotProblem(place: SlotPlace, here: SlotHere | null): string | null {
+  if (place.owner === null) return noOwnerText(place);
+  if (here === null) return `node ${place.owner} has it and does not answer`;
+  return here.epoch === null ? `node ${place.owner} is still folding its ledger` : null;
 }
 
 /** What a list's owner answered, or why it could not. */
@@ -132,6 +161,7 @@ export function inspectList(
   address: string,
   key: ListKey | null,
   reply: ListReply | null,
+  place: SlotPlace | null,
   needs: Pick<InspectNeeds, 'node' | 'now'>,
 ): ListInspection | Problematic {
   if (key === null || reply === null) {
@@ -141,12 +171,19 @@ export function inspectList(
     case 'inspection':
       return reply.inspection;
     case 'no-owner':
-      return problem(needs, 'no-owner', `slot ${slotOf(key)} has no owner now: ${reply.text}`);
+      return problem(needs, 'no-owner', noOwner(place, reply.text));
     case 'refused':
       return problem(needs, reply.code, reply.text);
     default:
       return unreachable(reply);
   }
+}
+
+/** In the moment between a take-over and its first turn the bucket names somebody who does not answer yet. */
+function noOwner(place: SlotPlace | null, text: string): string {
+  if (place === null) return text;
+  if (place.owner === null) return `${noOwnerText(place)}: ${text}`;
+  return `node ${place.owner} has slot ${place.slot} and does not answer for it yet: ${text}`;
 }
 
 export function problem(

@@ -10,8 +10,7 @@
  *   parks   troupe.parked.outgoing       a chunk that threw, or whose raw mail is gone
  *
  * O1. A chunk may come twice; its last result says what of it is done. It is never done zero times.
- * O2. Whom a result, the result of the try before, or the journal names as accepted is not sent
- *     to again.
+ * O2. Whom a result of any try, or the journal, names as accepted is not sent to again.
  * O3. Every recipient of a try ends as accepted, refused, or in the next try, which is in LATER
  *     before the result is told; the result is told before the chunk is acked.
  * O4. After a crash the process that comes back first tells what its journal has, then goes on.
@@ -81,7 +80,8 @@ export type Outgoing = {
 type State = {
   readonly needs: OutgoingNeeds;
   readonly cooked: Cache<Cooked | null>;
-  readonly inHand: Map<string, Delivery>;
+  /** By chunk, whichever try: two tries of one chunk are never sent at once from here. */
+  readonly inHand: Map<string, { readonly name: string; readonly delivery: Delivery }>;
 };
 
 export function createOutgoing(needs: OutgoingNeeds): Outgoing {
@@ -94,16 +94,18 @@ export function createOutgoing(needs: OutgoingNeeds): Outgoing {
     async dispose(delivery, hand) {
       const chunk = needs.decode(delivery.data);
       const name = chunkName(chunk);
-      if (state.inHand.has(name)) return { kind: 'leave', why: 'it is in hand here already' };
-      state.inHand.set(name, delivery);
+      const ofAnyTry = chunkName({ ...chunk, try: 0 });
+      if (state.inHand.has(ofAnyTry)) return { kind: 'leave', why: 'it is in hand here already' };
+      state.inHand.set(ofAnyTry, { name, delivery });
       try {
         return await disposeOf(chunk, delivery, hand, state);
       } finally {
-        state.inHand.delete(name);
+        state.inHand.delete(ofAnyTry);
       }
     },
     onRenewed(delivery) {
-      for (const [name, other] of state.inHand) if (other === delivery) needs.journal.renewed(name);
+      for (const one of state.inHand.values())
+        if (one.delivery === delivery) needs.journal.renewed(one.name);
     },
     resume: (adopt, ackWaitMs) => resume(adopt, ackWaitMs, needs),
   };
@@ -117,12 +119,20 @@ async function disposeOf(
 ): Promise<Disposal> {
   const { needs } = state;
   const name = chunkName(chunk);
-  const [last, before] = await Promise.all([needs.results.last(chunk), resultBefore(chunk, needs)]);
+  const [last, before, after] = await Promise.all([
+    needs.results.last(chunk),
+    resultsBefore(chunk, needs),
+    resultsAfter(chunk, needs),
+  ]);
   if (last?.kind === 'done') {
     needs.journal.close(name);
     return { kind: 'done' };
   }
-  const progress = progressBefore(chunk, [last, before], needs.journal.acceptedOf(name));
+  const progress = progressBefore(
+    chunk,
+    [last, ...before, ...after],
+    needs.journal.acceptedOf(name),
+  );
   const route = needs.route(chunk);
   const to = untried(chunk, progress);
   let ended: Ended = route === null ? 'route' : 'all';
@@ -149,13 +159,28 @@ async function disposeOf(
 }
 
 /**
- * The result of the try before: if that one came again after its next try was put, some are
- * accepted by now.
+ * The results of all tries before: one whose next try was put in doubt may go on, and some are accepted by it while the next
+ * tries wait, however many there are by then.
  */
-function resultBefore(chunk: ChunkId, needs: OutgoingNeeds): Promise<Result | null> {
-  if (chunk.try === 0) return Promise.resolve(null);
+function resultsBefore(chunk: ChunkId, needs: OutgoingNeeds): Promise<readonly (Result | null)[]> {
   const { key, post } = chunk;
-  return needs.results.last({ key, post, chunk: chunk.chunk, try: chunk.try - 1 });
+  const ids = Array.from({ length: chunk.try }, (_, attempt) => ({
+    ...{ key, post, chunk: chunk.chunk, try: attempt },
+  }));
+  return Promise.all(ids.map((id) => needs.results.last(id)));
+}
+
+/**
+ * The results of the tries after: there are some if this one ended between its next try and its own result, and comes again.
+ */
+async function resultsAfter(chunk: ChunkId, needs: OutgoingNeeds): Promise<readonly Result[]> {
+  const { key, post } = chunk;
+  const results: Result[] = [];
+  for (let attempt = chunk.try + 1; ; attempt += 1) {
+    const result = await needs.results.last({ key, post, chunk: chunk.chunk, try: attempt });
+    if (result === null) return results;
+    results.push(result);
+  }
 }
 
 /** The post, cooked once however many of its chunks ask for it; null when its raw mail is gone. */

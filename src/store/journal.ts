@@ -11,6 +11,7 @@
  */
 import type { Database } from 'lmdb';
 import { MailError } from '../errors.ts';
+import { crashPoint } from '../failpoint.ts';
 import type { Clock, HeldChunk, Journal, Suspects } from '../world.ts';
 import { type Commits, createCommits } from './commits.ts';
 import { closeEnv, type Env } from './open.ts';
@@ -100,7 +101,9 @@ function chunksIn(env: Env, clock: Clock, commits: Commits): Journal {
     },
     async accepted(name, numbers) {
       const chunk = open.get(name);
+      crashPoint('accepted');
       if (chunk !== undefined) await note(tables, chunk, numbers);
+      crashPoint('journaled');
     },
     close(name) {
       const chunk = open.get(name);

@@ -131,7 +131,7 @@ async function bootId(): Promise<string> {
  * nothing, or if there is no file yet. LMDB itself does not look: it ends the process on a torn
  * file.
  */
-async function damageOf(file: string): Promise<string | null> {
+export async function damageOf(file: string): Promise<string | null> {
   const handle = await openFile(file, 'r').catch((error: unknown) => {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
     throw error;

@@ -4,6 +4,7 @@
  * A commit outlives the process, not the machine: what a power cut takes is folded again from the ledger, so no turn waits for
  * this disk (decision 0005).
  */
+import { crashPoint } from '../failpoint.ts';
 import type { Row, RowKey, Rows } from '../world.ts';
 import { closeEnv, type Env, type EnvKey, type EnvOptions, openEnv, syncEnv } from './open.ts';
 
@@ -25,13 +26,15 @@ function rowsOver(env: Env): Rows {
       };
       for (const { key, value } of env.getRange(span)) yield [key, value] as unknown as Row;
     },
-    commit: (writes) =>
+    commit: (writes) => {
       env.transactionSync(() => {
         for (const [key, value] of writes) {
           if (value === undefined) env.removeSync(keyOf(key));
           else env.putSync(keyOf(key), value);
         }
-      }),
+      });
+      crashPoint('committed');
+    },
     flushed: () => syncEnv(env),
     clear: () => env.clearSync(),
     close: () => closeEnv(env),

@@ -9,14 +9,14 @@
 import { getConnInfo } from '@hono/node-server/conninfo';
 import type { Context, Hono, MiddlewareHandler } from 'hono';
 import { html } from 'hono/html';
+import { MailError } from '../errors.ts';
 import {
   OUTBOX_RAW_MAX,
   type OutboxEntry,
-  outboxMail,
-  outboxPage,
+  type OutboxMail,
+  type OutboxSource,
   parseOutboxRequest,
 } from '../nats/outbox-view.ts';
-import type { CapturedMail } from '../world.ts';
 import { page, timeOf, visible } from './page.ts';
 import { problem } from './problem.ts';
 
@@ -25,7 +25,7 @@ const NAMED_MAX = 3;
 
 export type OutboxNeeds = {
   /** Null where a route is configured: then there is no such page. */
-  readonly outbox: CapturedMail | null;
+  readonly outbox: OutboxSource | null;
   /** The readable text of a message, '' if it cannot be had. */
   preview(raw: Uint8Array): Promise<string>;
   /** Host names, besides localhost and bare addresses, under which we are asked. */
@@ -40,17 +40,29 @@ export function addOutbox(app: Hono, { outbox, preview, hosts }: OutboxNeeds): v
     return;
   }
   const guard = forThisMachine(hosts);
-  app.get('/outbox', guard, (c) => {
+  app.get('/outbox', guard, async (c) => {
     const before = Number(c.req.query('before') ?? Number.NaN);
-    const { mails, count } = outboxPage(outbox, parseOutboxRequest({ before }) as object);
-    return c.html(page('Outbox', listing(mails, count)));
+    const found = await orAway(outbox.page(parseOutboxRequest({ before }) as object));
+    if (found === 'away') return await problem(c, 503, AWAY);
+    return await c.html(page('Outbox', listing(found.mails, found.count)));
   });
   app.get('/outbox/:id', guard, async (c) => {
     const id = /^\d{1,15}$/.test(c.req.param('id')) ? Number(c.req.param('id')) : -1;
-    const { mail } = outboxMail(outbox, id);
+    const found: OutboxMail | 'away' = await orAway(outbox.mail(id));
+    if (found === 'away') return await problem(c, 503, AWAY);
+    const { mail } = found;
     if (mail === null) return await problem(c, 404, 'No such mail was kept.');
     const raw = Buffer.from(mail.raw, 'base64');
     return await c.html(page(mail.subject || '(no subject)', whole(mail, raw, await preview(raw))));
+  });
+}
+
+const AWAY = 'The node that keeps the mail does not answer. Try again in a moment.';
+
+async function orAway<T>(asked: Promise<T>): Promise<T | 'away'> {
+  return await asked.catch((error: unknown) => {
+    if (error instanceof MailError) return 'away' as const;
+    throw error;
   });
 }
 

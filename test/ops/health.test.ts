@@ -11,6 +11,7 @@ const WELL: HealthFacts = {
   isConnected: true,
   isDirectoryRead: true,
   isStopping: false,
+  isRelaxed: false,
   disk: { freeBytes: 1e12, isLow: false },
   blocked: [],
   quarantined: [],

@@ -1,12 +1,20 @@
 /** What inspection answers: who speaks, when, and nothing that is not asked. */
 import { expect, test } from 'vitest';
 import { type ListKey, listKeyOf, slotOf } from '../../src/mail/list-key.ts';
-import { type HostFacts, inspectList, inspectNode, inspectSlot } from '../../src/ops/inspect.ts';
+import {
+  type HostFacts,
+  inspectList,
+  inspectNode,
+  inspectSlot,
+  slotHere,
+} from '../../src/ops/inspect.ts';
+import type { SlotPlace } from '../../src/ops/slots.ts';
 
 const KEY: ListKey = listKeyOf(new Uint8Array(26).fill(1));
 const OTHER: ListKey = listKeyOf(new Uint8Array(26).fill(2));
 const HOST: HostFacts = {
   slots: [{ slot: slotOf(KEY), epoch: 12, reached: 34 }],
+  standby: [3, 4],
   awake: 1,
   inHand: 2,
   blocked: [KEY],
@@ -28,7 +36,16 @@ const needs = {
   }),
   host: () => HOST,
   addressOf: (key: ListKey) => (key === KEY ? 'dev@example.org' : null),
+  lease: { msLeft: () => 9_000, isDraining: () => false },
   keys: () => [KEY, OTHER],
+};
+const PLACE: SlotPlace = {
+  slot: slotOf(KEY),
+  owner: 'n1',
+  since: 7,
+  shouldOwn: 'n1',
+  next: 'n2',
+  lists: 1,
 };
 
 test('a node names its blocked lists by address, or by key where there is none', () => {
@@ -40,6 +57,8 @@ test('a node names its blocked lists by address, or by key where there is none',
     problems: ['something'],
     lists: 2,
     slots: 1,
+    standby: 2,
+    leaseMsLeft: 9_000,
   });
 });
 
@@ -49,18 +68,41 @@ test('a node that owns nothing says so', () => {
 });
 
 test('a slot says who owns it, under which epoch, and how far it is folded', () => {
-  expect(inspectSlot(slotOf(KEY), needs)).toMatchObject({ owner: 'n1', epoch: 12, seq: 34 });
-  const free = (slotOf(KEY) + 1) % 64;
-  expect(inspectSlot(free, needs)).toMatchObject({ owner: null, epoch: null });
+  const here = slotHere(slotOf(KEY), needs);
+  expect(inspectSlot(PLACE, here, needs)).toMatchObject({
+    owner: 'n1',
+    epoch: 12,
+    seq: 34,
+    leaseMsLeft: 9_000,
+    next: 'n2',
+    problem: null,
+  });
+});
+
+test('a slot whose owner does not serve it, is silent, or is gone, is told plainly', () => {
+  const other = slotHere((slotOf(KEY) + 1) % 64, needs);
+  expect(other).toMatchObject({ epoch: null, leaseMsLeft: null });
+  expect(inspectSlot(PLACE, other, needs).problem).toBe('node n1 is still folding its ledger');
+  expect(inspectSlot(PLACE, null, needs).problem).toBe('node n1 has it and does not answer');
+  const free = { ...PLACE, owner: null, since: 0, shouldOwn: 'n2' };
+  expect(inspectSlot(free, null, needs)).toMatchObject({
+    owner: null,
+    epoch: null,
+    problem: `nobody owns slot ${PLACE.slot} since 1970-01-01T00:00:00.000Z; node n2 should`,
+  });
 });
 
 test('a list that is not there, or that nobody runs, is answered in words', () => {
-  expect(inspectList('x@example.org', null, null, needs)).toMatchObject({
+  expect(inspectList('x@example.org', null, null, null, needs)).toMatchObject({
     node: 'n1',
     error: { code: 'no-such-list', text: 'there is no list x@example.org' },
   });
   const reply = { kind: 'no-owner', text: 'no node runs it' } as const;
-  expect(inspectList('dev@example.org', KEY, reply, needs)).toMatchObject({
-    error: { code: 'no-owner', text: `slot ${slotOf(KEY)} has no owner now: no node runs it` },
-  });
+  const free = { ...PLACE, owner: null, since: null, shouldOwn: null };
+  const text = (place: SlotPlace) =>
+    JSON.stringify(inspectList('dev@example.org', KEY, reply, place, needs));
+  expect(text(free)).toContain(
+    `nobody owns slot ${PLACE.slot} yet; no node has the role host: no node runs it`,
+  );
+  expect(text(PLACE)).toContain(`node n1 has slot ${PLACE.slot} and does not answer for it yet`);
 });

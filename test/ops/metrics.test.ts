@@ -66,7 +66,17 @@ describe('what is gathered on a scrape', () => {
     const { page } = metrics(async () => ({
       queues: [{ name: 'mail.post', waiting: 3, inHand: 1, oldestAt: now - 5_000 }],
       parked: new Map([['incoming', 2]]),
-      streams: [{ name: 'TROUPE_MAIL', messages: 1, bytes: 10, bytesMax: 100 }],
+      streams: [
+        {
+          name: 'TROUPE_MAIL',
+          messages: 1,
+          bytes: 10,
+          bytesMax: 100,
+          replicas: 1,
+          leader: '',
+          sick: [],
+        },
+      ],
       isConnected: true,
     }));
     const text = await page();

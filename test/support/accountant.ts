@@ -37,6 +37,11 @@ export type Duplicate = {
   readonly againAt: number;
   /** Index into `kills`; null where no kill was near. */
   readonly kill: number | null;
+  /** What sent the first copy and the second, by their EHLO. */
+  readonly firstBy?: string;
+  readonly againBy?: string;
+  /** The chunk of the post that the recipient is in, where the ledger says how wide chunks are. */
+  readonly chunk?: number;
 };
 
 export type Account = {
@@ -57,7 +62,7 @@ const NEAR_MS = 2_000;
 // ── The ledger, folded by the accountant's own reading ────────────────────
 
 type Member = { readonly number: number; readonly address: string; removedAt: number | null };
-type Accepted = { readonly order: number; readonly counter: number };
+type Accepted = { readonly order: number; readonly counter: number; readonly width?: number };
 type List = { readonly subject: string; address: string; readonly members: Member[] };
 /** What the ledger says of one post. */
 type Fate = {
@@ -74,6 +79,7 @@ type Fact = {
   readonly first?: number;
   readonly number?: number;
   readonly counter?: number;
+  readonly width?: number;
   readonly hold?: number | null;
   readonly members?: readonly { readonly address: string }[];
   readonly post?: { readonly messageId: string };
@@ -154,7 +160,8 @@ function readFact(fact: Fact, list: List, order: number, { fates }: Ledger): voi
   }
   if (fact.type === 'post-accepted') {
     if (fact.hold === null) fate().decided++;
-    fate().accepted.push({ order, counter: fact.counter ?? 0 });
+    const { counter = 0, width } = fact;
+    fate().accepted.push({ order, counter, ...(width !== undefined && { width }) });
   }
 }
 
@@ -219,6 +226,7 @@ type Copy = {
   readonly recipient: string;
   readonly at: number;
   readonly bodySha: string;
+  readonly helo?: string;
 };
 
 /**
@@ -227,7 +235,7 @@ type Copy = {
  */
 function copiesOf({ sink }: Books, wrong: string[]): Map<string, Copy[]> {
   const copies = new Map<string, Copy[]>();
-  for (const { marker, recipients, at, bodySha, sender, messageId } of sink) {
+  for (const { marker, recipients, at, bodySha, sender, messageId, helo } of sink) {
     if (marker === '') {
       if (sender !== '') wrong.push(`${messageId}: at the sink, and not of this load`);
       continue;
@@ -235,7 +243,8 @@ function copiesOf({ sink }: Books, wrong: string[]): Map<string, Copy[]> {
     for (const recipient of recipients) {
       const name = `${marker} ${recipient}`;
       const others = copies.get(name) ?? [];
-      copies.set(name, [...others, { marker, recipient, at, bodySha }]);
+      const copy = { marker, recipient, at, bodySha, ...(helo !== undefined && { helo }) };
+      copies.set(name, [...others, copy]);
     }
   }
   return copies;
@@ -265,10 +274,25 @@ function judgeCopies(
       wrong.push(`${marker}: another body for ${recipient}`);
     }
   }
-  for (const { at } of others) {
-    const kill = nearest(kills, first.at);
-    duplicates.push({ marker, recipient, firstAt: first.at, againAt: at, kill });
+  const chunk = fate === undefined ? null : chunkOf(fate, recipient);
+  let before = first;
+  for (const copy of others) {
+    duplicates.push({
+      ...{ marker, recipient, firstAt: before.at, againAt: copy.at },
+      kill: nearest(kills, before.at),
+      ...(before.helo !== undefined && { firstBy: before.helo }),
+      ...(copy.helo !== undefined && { againBy: copy.helo }),
+      ...(chunk !== null && { chunk }),
+    });
+    before = copy;
   }
+}
+
+/** Of the first acceptance; null where the ledger does not say. */
+function chunkOf({ list, accepted }: Fate, recipient: string): number | null {
+  const width = accepted[0]?.width;
+  const member = list.members.find(({ address }) => address === recipient);
+  return width === undefined || member === undefined ? null : Math.floor(member.number / width);
 }
 
 const impliedCache = new WeakMap<Fate, Set<string>>();

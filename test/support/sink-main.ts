@@ -2,16 +2,20 @@
  * An MTA as a process of its own, so that it outlives every kill of the others. Each mail that it
  * takes is a line in a log that is on the disk before its 250; lines that wait are synced together.
  *
- *   node sink-main.ts LOG PORT [--header]      prints its port on stdout and runs until it is ended
+ *   node sink-main.ts LOG PORT [--header] [--listen=ADDRESS]
+ *
+ * prints its port on stdout and runs until it is ended
  */
 import { createHash } from 'node:crypto';
 import { fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import type { SinkLine } from './sink-process.ts';
 
-const [, , logFile = '', wantedPort = '0', flag] = process.argv;
+const [, , logFile = '', wantedPort = '0', ...flags] = process.argv;
 const log = openSync(logFile, 'a');
-const keepsHeader = flag === '--header';
+const keepsHeader = flags.includes('--header');
+const LISTEN = '--listen=';
+const address = flags.find((flag) => flag.startsWith(LISTEN))?.slice(LISTEN.length) ?? '127.0.0.1';
 
 // ── The log ───────────────────────────────────────────────────────────────
 
@@ -32,12 +36,13 @@ function sync(): void {
 
 // ── A message ─────────────────────────────────────────────────────────────
 
-function lineOf(sender: string, recipients: readonly string[], message: Buffer): SinkLine {
+function lineOf({ helo, sender, recipients }: Session, message: Buffer): SinkLine {
   const end = message.indexOf('\r\n\r\n');
   const bodyStart = end < 0 ? message.length : end + 4;
   const header = message.toString('latin1', 0, end < 0 ? message.length : end + 2);
   return {
     at: Date.now(),
+    helo,
     sender,
     recipients,
     messageId: fieldOf(header, 'message-id'),
@@ -65,12 +70,13 @@ function unstuffed(bytes: Buffer): Buffer {
 
 // ── A connection ──────────────────────────────────────────────────────────
 
-type Session = { sender: string; recipients: string[]; inData: boolean };
+type Session = { helo: string; sender: string; recipients: string[]; inData: boolean };
 
 function onCommand(socket: Socket, session: Session, line: string): void {
   const verb = line.slice(0, 4).toUpperCase();
   const address = /<([^>]*)>/.exec(line)?.[1] ?? '';
   if (verb === 'EHLO') {
+    session.helo = line.slice(5).trim();
     socket.write('250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN\r\n');
   } else if (verb === 'MAIL') {
     Object.assign(session, { sender: address, recipients: [] });
@@ -91,9 +97,9 @@ function onCommand(socket: Socket, session: Session, line: string): void {
 }
 
 function onMessage(socket: Socket, session: Session, stuffed: Buffer): void {
-  const { sender, recipients } = session;
+  const line = lineOf(session, unstuffed(stuffed));
   Object.assign(session, { sender: '', recipients: [], inData: false });
-  write(lineOf(sender, recipients, unstuffed(stuffed)), () => {
+  write(line, () => {
     if (!socket.destroyed) socket.write('250 2.0.0 taken\r\n');
   });
 }
@@ -108,7 +114,7 @@ function endOfMessage(bytes: Buffer, from: number): number {
 }
 
 function serve(socket: Socket): void {
-  const session: Session = { sender: '', recipients: [], inData: false };
+  const session: Session = { helo: '', sender: '', recipients: [], inData: false };
   let received = Buffer.alloc(0);
   let looked = 0;
   const onBytes = (): void => {
@@ -133,7 +139,7 @@ function serve(socket: Socket): void {
 }
 
 const server = createServer(serve);
-server.listen(Number(wantedPort), '127.0.0.1', () => {
-  const address = server.address();
-  if (address !== null && typeof address === 'object') console.log(address.port);
+server.listen(Number(wantedPort), address, () => {
+  const bound = server.address();
+  if (bound !== null && typeof bound === 'object') console.log(bound.port);
 });

@@ -12,6 +12,8 @@ import { until } from './until.ts';
 export type SinkLine = {
   /** Milliseconds since the epoch. */
   readonly at: number;
+  /** What the client called itself in EHLO. */
+  readonly helo?: string;
   readonly sender: string;
   readonly recipients: readonly string[];
   /** Fields of the header; '' where there is none. */
@@ -42,11 +44,12 @@ export type SinkProcess = {
 
 /** Starts one; `close` it in `afterAll`. */
 export async function startSinkProcess(
-  options: { readonly keepHeader?: boolean } = {},
+  options: { readonly keepHeader?: boolean; readonly address?: string } = {},
 ): Promise<SinkProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'troupe-sink-'));
   const logFile = join(directory, 'sink.log');
-  const flags = options.keepHeader ? ['--header'] : [];
+  const address = options.address ?? '127.0.0.1';
+  const flags = [...(options.keepHeader ? ['--header'] : []), `--listen=${address}`];
   let { child, port } = await spawnSink(logFile, 0, flags);
   const orphaned = (): boolean => child.kill('SIGKILL');
   process.once('exit', orphaned);
@@ -57,7 +60,7 @@ export async function startSinkProcess(
   const lines = growing<SinkLine>(logFile);
   return {
     port,
-    url: `smtp://127.0.0.1:${port}`,
+    url: `smtp://${address}:${port}`,
     logFile,
     lines,
     waitFor: (count, ms) =>

@@ -67,8 +67,10 @@ export type TestSite = {
   troupe<T = unknown>(...args: readonly string[]): Promise<T>;
   /** Runs a verb and gives how it ended, whatever that is. */
   run(...args: readonly string[]): Promise<Ran>;
-  /** Starts the node and waits until it is ready. */
-  start(): Promise<void>;
+  /** Starts the node, with more in its environment if given, and waits until it is ready. */
+  start(more?: Readonly<Record<string, string>>): Promise<void>;
+  /** Resolves when the node has ended, however it did. */
+  ended(): Promise<void>;
   /** SIGKILL; resolves when the process is gone. Its nats-server goes on. */
   killNode(): Promise<void>;
   /** SIGKILL to the embedded nats-server; the node, if it runs, starts another. */
@@ -158,9 +160,12 @@ export async function startTestSite(options: SiteOptions = {}): Promise<TestSite
       return JSON.parse(stdout) as T;
     },
     run: (...args) => runTroupe(env, args),
-    async start() {
-      child = spawnNode(env, logFile);
+    async start(more) {
+      child = spawnNode({ ...env, ...more }, logFile);
       await untilReady(site, child);
+    },
+    async ended() {
+      if (child !== null && !isGone(child)) await once(child, 'exit');
     },
     async killNode() {
       if (child !== null) await end(child, 'SIGKILL');

@@ -36,20 +36,37 @@ const STATUS = /^([245]\.\d{1,3}\.\d{1,3}) /;
 /** A reply has few lines; more is a server gone wild. */
 const LINES_MAX = 1_000;
 
+/** A server that is not on loopback. */
+export type Endpoint = { readonly host: string; readonly port: number };
+
+/** A host that is cut off answers nothing at all. */
+const CONNECT_MS_MAX = 3_000;
+
 /**
- * Connects to a port on loopback, `from` one of its addresses, or to a Unix socket. Does not read
- * the greeting.
+ * Connects to a port on loopback, `from` one of its addresses, to a Unix socket, or to a host. Does
+ * not read the greeting.
  */
-export async function connectSmtp(to: number | string, from = '127.0.0.1'): Promise<SmtpClient> {
-  const socket =
-    typeof to === 'string'
-      ? connect(to)
-      : connect({ host: '127.0.0.1', port: to, localAddress: from, noDelay: true });
-  await new Promise<void>((resolve, reject) => {
-    socket.once('connect', resolve);
-    socket.once('error', reject);
-  });
+export async function connectSmtp(
+  to: number | string | Endpoint,
+  from = '127.0.0.1',
+): Promise<SmtpClient> {
+  const socket = socketTo(to, from);
+  const timer = setTimeout(() => socket.destroy(new Error('no connection')), CONNECT_MS_MAX);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve);
+      socket.once('error', reject);
+    });
+  } finally {
+    clearTimeout(timer);
+  }
   return clientOf(socket);
+}
+
+function socketTo(to: number | string | Endpoint, from: string): Socket {
+  if (typeof to === 'string') return connect(to);
+  if (typeof to === 'object') return connect({ ...to, noDelay: true });
+  return connect({ host: '127.0.0.1', port: to, localAddress: from, noDelay: true });
 }
 
 function clientOf(first: Socket): SmtpClient {

@@ -6,7 +6,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type JournalFile, messageIdOf } from './journal.ts';
 import { greet, sendMail } from './send-mail.ts';
-import { connectSmtp, type SmtpClient } from './smtp-client.ts';
+import { connectSmtp, type Endpoint, type SmtpClient } from './smtp-client.ts';
 
 export type Post = {
   /** Names the post in the journal and, as X-Marker, at the sink. */
@@ -22,7 +22,7 @@ export type LoadOptions = {
   readonly posts: AsyncIterable<Post> | Iterable<Post>;
   readonly connections: number;
   /** Asked before each connection; may throw while the site is down. */
-  readonly port: () => number;
+  readonly port: () => number | Endpoint;
   readonly journal: JournalFile;
   /** The load gives up, loudly, on a post that has no answer after so long. */
   readonly postMsMax: number;
@@ -113,7 +113,7 @@ async function sendUntilAnswered(
 
 const outbound = ({ sender, list, message }: Post) => ({ sender, recipients: [list], message });
 
-async function connected(port: number): Promise<SmtpClient> {
+async function connected(port: number | Endpoint): Promise<SmtpClient> {
   const client = await connectSmtp(port);
   await heard(client, greet(client));
   return client;

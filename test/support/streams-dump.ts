@@ -14,9 +14,10 @@ export type Where = { readonly url: string; readonly user: string; readonly pass
 const FETCH = 1_000;
 const FETCH_MS_MAX = 10_000;
 
-/** A plain connection of our own. */
+/** A plain connection of our own; `url` may be several with commas between. */
 export function plainNats({ url, user, password }: Where): Promise<NatsConnection> {
-  return connect({ servers: url, user, pass: password, name: 'accountant' });
+  const servers = url.split(',');
+  return connect({ servers, user, pass: password, name: 'accountant', maxReconnectAttempts: -1 });
 }
 
 /** All messages of a stream, or those on `subject`, in order. */

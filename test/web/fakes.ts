@@ -8,6 +8,7 @@ import { parseAddress } from '../../src/mail/address.ts';
 import { type ListKey, listKeyOf } from '../../src/mail/list-key.ts';
 import { makeToken, type TokenKind } from '../../src/mail/machine-address.ts';
 import type { AskReply } from '../../src/nats/ask.ts';
+import { ownOutbox } from '../../src/nats/outbox-view.ts';
 import type { WebNeeds } from '../../src/web/server.ts';
 import type { Asked, Captured, CapturedMail } from '../../src/world.ts';
 
@@ -50,7 +51,7 @@ export function fakeWeb(captured: readonly Captured[] | null = []): FakeWeb {
     keysByPrefix: (prefix) => (KEY.startsWith(prefix) ? [KEY] : []),
     addressOf: (key) => (key === KEY ? LIST : null),
     hosts: ['lists.example.org'],
-    outbox: captured === null ? null : mailsOf(captured),
+    outbox: captured === null ? null : ownOutbox(mailsOf(captured)),
     preview: async (raw) => Buffer.from(raw).toString('utf8').split('\r\n\r\n')[1] ?? '',
     health: () => ({ status: 'ok', isReady: true, node: 'n1', problems: [] }),
     metrics: { page: async () => 'troupe_up 1\n', contentType: 'text/plain; version=0.0.4' },

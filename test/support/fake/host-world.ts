@@ -1,5 +1,6 @@
 /** A whole world for the host, in memory: what a crash leaves (ledger, queues, rows) can be handed to the next host. */
 import type { Command } from '../../../actors/protocol.ts';
+import { joinSite, type Membership } from '../../../src/host/membership.ts';
 import type { HostWorld } from '../../../src/host/world.ts';
 import { silentLog } from '../../../src/log.ts';
 import type { Chunk } from '../../../src/mail/chunk.ts';
@@ -10,6 +11,7 @@ import { mailbox } from '../../../src/nats/subjects.ts';
 import type { Asked, Rows } from '../../../src/world.ts';
 import { createFakeClock, type FakeClock } from './clock.ts';
 import { createFakeDisk } from './disk.ts';
+import { createFakeKv } from './kv.ts';
 import { createFakeLater, type FakeLater } from './later.ts';
 import { createFakeLedger, type FakeLedger } from './ledger.ts';
 import { createFakeMailStore, type FakeMailStore } from './mail-store.ts';
@@ -28,6 +30,11 @@ export type FakeHostWorld = HostWorld & {
   readonly directory: Map<string, string>;
   readonly parkedWhy: string[];
   readonly disk: ReturnType<typeof createFakeDisk>;
+  /** What `troupe_nodes` and `troupe_slots` hold. */
+  readonly nodes: ReturnType<typeof createFakeKv>;
+  readonly slots: ReturnType<typeof createFakeKv>;
+  /** Slots that this world serves requests for. */
+  readonly asked: Set<number>;
   send(key: ListKey, asked: Asked<Command>): void;
   readonly queues: readonly FakeQueue[];
 };
@@ -35,7 +42,11 @@ export type FakeHostWorld = HostWorld & {
 const GIGABYTE = 1024 ** 3;
 
 /** `before` is the world of a host that is gone: what was durable in it is taken over, its rows unless others are given. */
-export function fakeHostWorld(before: FakeHostWorld | null = null, rows?: Rows): FakeHostWorld {
+export function fakeHostWorld(
+  before: FakeHostWorld | null = null,
+  rows?: Rows,
+  node = before?.node ?? 'n1',
+): FakeHostWorld {
   const clock = before?.clock ?? createFakeClock();
   const queues =
     before?.queues ??
@@ -49,7 +60,7 @@ export function fakeHostWorld(before: FakeHostWorld | null = null, rows?: Rows):
     return queue;
   };
   const world: FakeHostWorld = {
-    node: 'n1',
+    node,
     web: () => 'http://lists.example',
     clock,
     ledger: before?.ledger ?? createFakeLedger(),
@@ -81,6 +92,17 @@ export function fakeHostWorld(before: FakeHostWorld | null = null, rows?: Rows):
     directory,
     parkedWhy,
     queues,
+    nodes: before?.nodes ?? createFakeKv(),
+    slots: before?.slots ?? createFakeKv(),
+    asked: new Set(),
+    serveAsks: (slot) => {
+      world.asked.add(slot);
+      return {
+        close: async () => {
+          world.asked.delete(slot);
+        },
+      };
+    },
     send: (key, asked) => {
       const subject = mailbox(key);
       queueOf(Number(subject.split('.')[2])).put(subject, encodeAsked(asked), {
@@ -89,4 +111,21 @@ export function fakeHostWorld(before: FakeHostWorld | null = null, rows?: Rows):
     },
   };
   return world;
+}
+
+let incarnations = 0;
+
+/** Joins the site as the world's node, in a new incarnation. */
+export function joinAs(world: FakeHostWorld): Promise<Membership> {
+  incarnations += 1;
+  const about = {
+    node: world.node,
+    incarnation: `i${incarnations}`,
+    roles: ['host'],
+    version: 'test',
+    pid: 1,
+    startedAt: world.clock.now(),
+  };
+  const { nodes, slots, clock, log } = world;
+  return joinSite({ nodes, slots, clock, log }, about);
 }

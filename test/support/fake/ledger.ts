@@ -21,6 +21,7 @@ export type FakeRecord = StoredRecord & {
 export function createFakeLedger(): FakeLedger {
   const records: FakeRecord[] = [];
   const lastOf = new Map<string, FakeRecord>();
+  const followers = new Set<() => void>();
   const append = (
     slot: number,
     topic: ListKey | 'owner',
@@ -34,6 +35,8 @@ export function createFakeLedger(): FakeLedger {
     if ((lastOf.get(subject)?.seq ?? 0) !== expected) return { kind: 'refused' };
     const record = { seq: records.length + 1, bytes: bytes.slice(), slot, topic };
     records.push(record);
+    for (const wake of followers) wake();
+    followers.clear();
     lastOf.set(subject, record);
     return fault === 'doubt-stored' ? { kind: 'doubt' } : { kind: 'stored', seq: record.seq };
   };
@@ -52,6 +55,21 @@ export function createFakeLedger(): FakeLedger {
     },
     async *scan(slots, after) {
       for (const { seq, bytes, slot, topic } of records.slice(after)) {
+        if (topic !== 'owner' && slots.includes(slot)) yield { seq, bytes, slot, key: topic };
+      }
+    },
+    async *follow(slots, after, signal) {
+      const ended = new Promise<void>((resolve) => {
+        signal.addEventListener('abort', () => resolve());
+      });
+      for (let next = after; !signal.aborted; ) {
+        const record = records[next];
+        if (record === undefined) {
+          await Promise.race([ended, new Promise<void>((resolve) => followers.add(resolve))]);
+          continue;
+        }
+        next += 1;
+        const { seq, bytes, slot, topic } = record;
         if (topic !== 'owner' && slots.includes(slot)) yield { seq, bytes, slot, key: topic };
       }
     },

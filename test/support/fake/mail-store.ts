@@ -10,7 +10,7 @@ import {
 } from '../../../src/mail/envelope.ts';
 import { encodeMail } from '../../../src/nats/mail-store.ts';
 import { mail } from '../../../src/nats/subjects.ts';
-import type { MailStore } from '../../../src/world.ts';
+import type { Clock, MailStore } from '../../../src/world.ts';
 
 /** A message of MAIL as a consumer would get it; `decodeMail` and `mailRefOf` read it. */
 export type FakeMail = {
@@ -28,15 +28,32 @@ export type FakeMailStore = MailStore & {
   failWith(error: MailError | null): void;
   /** Forgets a stored message, as age does. */
   forget(where: MailRef['in'], seq: number): void;
+  /** Forgets the ids of copies, as the server may at a restart. */
+  forgetIds(): void;
 };
+
+export type FakeMailStoreOptions = {
+  /** With it an id of a copy is known for two minutes only; for ever without. */
+  readonly clock?: Clock;
+  /** Hears of each copy that was stored, and was not one that is there already. */
+  readonly onKept?: (where: 'held' | 'archive', key: string, id: string) => void;
+};
+
+const DEDUPE_MS = 120_000;
 
 /** `onAccepted` is told of each message of MAIL; a simulated world puts it into its queue. */
 export function createFakeMailStore(
   onAccepted: (mail: FakeMail) => void = () => {},
+  { clock, onKept }: FakeMailStoreOptions = {},
 ): FakeMailStore {
   const streams = { mail: createStream(), held: createStream(), archive: createStream() };
   const accepted: FakeMail[] = [];
   const copies = new Map<string, MailRef>();
+  const keptAt = new Map<string, number>();
+  const isKnown = (name: string): boolean => {
+    const at = keptAt.get(name);
+    return at !== undefined && (clock?.monotonic() ?? at) - at < DEDUPE_MS;
+  };
   let failure: MailError | null = null;
   const check = (): void => {
     if (failure !== null) throw failure;
@@ -79,11 +96,13 @@ export function createFakeMailStore(
       const pieces = piecesOf(from);
       if (pieces === null) return null;
       const before = copies.get(name);
-      if (before !== undefined && piecesOf(before) !== null) return before;
+      if (before !== undefined && isKnown(name) && piecesOf(before) !== null) return before;
       const seqs = pieces.map((piece) => streams[where].put(piece));
       const seq = seqs.pop() ?? 0;
       const copy: MailRef = { in: where, seq, ...(seqs.length === 0 ? {} : { parts: seqs }) };
       copies.set(name, copy);
+      keptAt.set(name, clock?.monotonic() ?? 0);
+      onKept?.(where, key, id);
       return copy;
     },
     async find(where, key, id) {
@@ -101,6 +120,7 @@ export function createFakeMailStore(
       failure = error;
     },
     forget: (where, seq) => streams[where].forget(seq),
+    forgetIds: () => keptAt.clear(),
   };
 }
 

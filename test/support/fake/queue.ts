@@ -10,14 +10,35 @@ export type FakeQueue = Queue & {
     readonly subject: string;
     readonly data: Uint8Array;
   }[];
+  /** Gives deliveries to whoever has room, until what it returns is called; `poke` says that there may be room again. */
+  attach(consumer: FakeConsumer): () => void;
+  poke(): void;
+  /** Forgets every id, as the server does at a restart for what was acked before. */
+  forgetIds(): void;
+  /** Lets what waits come in another order. */
+  reorder(compare: (a: number, b: number) => number): void;
+  /** The delivery that an ack token names, for a process that comes back. */
+  adopt(token: string): Delivery | null;
 };
 
-export type FakePut = { readonly id?: string; readonly headers?: Readonly<Record<string, string>> };
+/** Who takes: `room` deliveries more now. */
+export type FakeConsumer = { room(): number; give(delivery: Delivery): void };
+
+export type FakePut = {
+  readonly id?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The sequence, where another has drawn it already: ascending. */
+  readonly seq?: number;
+};
 
 export type FakeQueueOptions = {
   readonly name?: string;
   readonly clock: Clock;
   readonly ackWaitMs?: number;
+  /** How long an id is known; for ever by default. */
+  readonly dedupeMs?: number;
+  /** Hears of each message that was stored, and was not one that is there already. */
+  readonly onStored?: (data: Uint8Array) => void;
 };
 
 type Entry = {
@@ -31,19 +52,13 @@ type Entry = {
   inHand: AbortController | null;
 };
 
-type Taker = {
-  readonly ahead: number;
-  readonly held: { entry: Entry; delivery: Delivery }[];
-  wake: () => void;
-};
-
 type State = {
   readonly clock: Clock;
   readonly ackWaitMs: number;
   readonly entries: Map<number, Entry>;
   /** Sequences that wait, those that come again first. */
   readonly waiting: number[];
-  readonly takers: Taker[];
+  readonly consumers: FakeConsumer[];
 };
 
 export function createFakeQueue(options: FakeQueueOptions): FakeQueue {
@@ -52,30 +67,52 @@ export function createFakeQueue(options: FakeQueueOptions): FakeQueue {
     ackWaitMs: options.ackWaitMs ?? 10_000,
     entries: new Map(),
     waiting: [],
-    takers: [],
+    consumers: [],
   };
-  const ids = new Map<string, number>();
+  const ids = new Map<string, { readonly seq: number; readonly at: number }>();
+  const dedupeMs = options.dedupeMs ?? Number.POSITIVE_INFINITY;
   let last = 0;
   return {
     name: options.name ?? 'fake',
-    put(subject, data, { id, headers = {} } = {}) {
+    put(subject, data, { id, headers = {}, seq } = {}) {
+      const now = state.clock.monotonic();
       const before = id === undefined ? undefined : ids.get(id);
-      if (before !== undefined) return before;
-      last += 1;
-      if (id !== undefined) ids.set(id, last);
+      // Not refreshed by repeats, as on the server (nats-server #7302).
+      if (before !== undefined && now - before.at < dedupeMs) return before.seq;
+      last = seq ?? last + 1;
+      if (id !== undefined) ids.set(id, { seq: last, at: now });
       const storedAt = state.clock.now();
       const entry = { seq: last, subject, data, headers, storedAt, deliveries: 0, inHand: null };
       state.entries.set(last, entry);
       state.waiting.push(last);
+      options.onStored?.(data);
       deliver(state);
       return last;
     },
     stored: () => [...state.entries.values()],
     take: (ahead, signal) => take(state, ahead, signal),
+    attach: (consumer) => attach(state, consumer),
+    poke: () => deliver(state),
+    forgetIds: () => ids.clear(),
+    reorder: (compare) => void state.waiting.sort(compare),
+    adopt(token) {
+      const [seq, deliveries] = token.split('.').map(Number);
+      const entry = state.entries.get(seq ?? 0);
+      return entry === undefined ? null : deliveryOf(state, entry, deliveries ?? 0);
+    },
     async depth() {
       const waiting = state.waiting.length;
       return { waiting, inHand: state.entries.size - waiting };
     },
+  };
+}
+
+function attach(state: State, consumer: FakeConsumer): () => void {
+  state.consumers.push(consumer);
+  deliver(state);
+  return () => {
+    const at = state.consumers.indexOf(consumer);
+    if (at >= 0) state.consumers.splice(at, 1);
   };
 }
 
@@ -84,47 +121,52 @@ async function* take(
   ahead: number,
   signal: AbortSignal,
 ): AsyncGenerator<Delivery, void, void> {
-  const taker: Taker = { ahead, held: [], wake: () => {} };
-  const stop = (): void => taker.wake();
+  const held: Delivery[] = [];
+  let wake = (): void => {};
+  const stop = (): void => wake();
   signal.addEventListener('abort', stop, { once: true });
-  state.takers.push(taker);
+  const detach = attach(state, {
+    room: () => ahead - held.length,
+    give(delivery) {
+      held.push(delivery);
+      wake();
+    },
+  });
   try {
-    deliver(state);
     while (!signal.aborted) {
-      const next = taker.held.shift();
+      const next = held.shift();
       if (next === undefined) {
         await new Promise<void>((resolve) => {
-          taker.wake = resolve;
+          wake = resolve;
         });
         continue;
       }
       deliver(state);
-      yield next.delivery;
+      yield next;
     }
   } finally {
     signal.removeEventListener('abort', stop);
-    state.takers.splice(state.takers.indexOf(taker), 1);
-    for (const { delivery } of taker.held) delivery.giveBack();
+    detach();
+    for (const delivery of held) delivery.giveBack();
   }
 }
 
 /** Hands what waits to whoever has room, the one with most room first. */
 function deliver(state: State): void {
   for (;;) {
-    const room = (taker: Taker): number => taker.ahead - taker.held.length;
-    const taker = state.takers.toSorted((a, b) => room(b) - room(a))[0];
-    if (taker === undefined || room(taker) <= 0) return;
+    const consumer = state.consumers.toSorted((a, b) => b.room() - a.room())[0];
+    if (consumer === undefined || consumer.room() <= 0) return;
     const entry = state.entries.get(state.waiting.shift() ?? 0);
     if (entry === undefined) return;
     entry.deliveries += 1;
-    taker.held.push({ entry, delivery: deliveryOf(state, entry) });
+    const delivery = deliveryOf(state, entry, entry.deliveries);
     renew(state, entry);
-    taker.wake();
+    consumer.give(delivery);
   }
 }
 
-function deliveryOf(state: State, entry: Entry): Delivery {
-  const { seq, subject, data, deliveries, storedAt, headers } = entry;
+function deliveryOf(state: State, entry: Entry, deliveries: number): Delivery {
+  const { seq, subject, data, storedAt, headers } = entry;
   const isMine = (): boolean => entry.inHand !== null && entry.deliveries === deliveries;
   return {
     seq,
@@ -132,6 +174,7 @@ function deliveryOf(state: State, entry: Entry): Delivery {
     data,
     deliveries,
     storedAt,
+    ackToken: `${seq}.${deliveries}`,
     header: (name) => headers[name] ?? '',
     ack() {
       entry.inHand?.abort();

@@ -1,0 +1,118 @@
+/** What `troupe doctor` looks at in NATS: servers, streams and their copies, durables, what is parked. */
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Config } from '../config.ts';
+import { textOf } from '../errors.ts';
+import { checkVersion } from '../nats/connect.ts';
+import { consumerStates, type Drift, type StreamState, streamStates } from '../nats/depths.ts';
+import { parkedCounts } from '../nats/parked.ts';
+import { type SeenServer, seenServers } from '../nats/servers.ts';
+import { type Check, fail, guarded, ok, warn } from './checks.ts';
+import { bytesText } from './print.ts';
+import type { Site } from './site.ts';
+
+/** A stream this full is told: at 100 % it refuses mail, or drops its oldest. */
+const FULL_PART = 0.8;
+const REPLICAS = 3;
+const CONF = join(resolve(import.meta.dirname, '..', '..'), 'nats.conf');
+
+export async function natsChecks(site: Site, config: Config): Promise<readonly Check[]> {
+  const checks = await Promise.all([
+    guarded('servers', () => servers(site, config)),
+    guarded('sync', async () => [await sync(config)]),
+    guarded('streams', () => streams(site)),
+    guarded('consumers', () => consumers(site, config)),
+    guarded('parked', async () => [await parked(site)]),
+  ]);
+  return checks.flat();
+}
+
+async function servers({ nats }: Site, config: Config): Promise<readonly Check[]> {
+  const seen = await seenServers(nats, config.nats.url ?? '');
+  return seen.map((server) => versionOf(server, config.durability));
+}
+
+function versionOf({ at, name, version, cluster }: SeenServer, durability: Config['durability']) {
+  if (version === null) return fail('servers', `nobody answers at ${at}: start that nats-server`);
+  const where = cluster === null ? 'alone' : `in cluster ${cluster}`;
+  const text = `nats-server ${version} ${name} at ${at}, ${where}`;
+  try {
+    checkVersion(version, { durability, isCluster: cluster !== null });
+    return ok('servers', text);
+  } catch (error) {
+    return fail('servers', `${text}: ${textOf(error)}`);
+  }
+}
+
+/** A server does not tell its clients when it syncs; the embedded one runs with our nats.conf. */
+async function sync(config: Config): Promise<Check> {
+  if (config.nats.url !== undefined) {
+    return ok('sync', 'not told by NATS: see that each server has `sync_interval: always`');
+  }
+  const isAlways = /^\s*sync_interval:\s*always\s*$/m.test(await readFile(CONF, 'utf8'));
+  return isAlways
+    ? ok('sync', 'the embedded server syncs each message before it acknowledges it')
+    : fail('sync', `${CONF} lacks \`sync_interval: always\`: a power cut loses mail; restore it`);
+}
+
+async function streams({ nats }: Site): Promise<readonly Check[]> {
+  const { streams: all, drift } = await streamStates(nats);
+  const isCluster = nats.server.cluster !== undefined;
+  const bytes = all.reduce((sum, stream) => sum + stream.bytes, 0);
+  return [
+    ok('streams', `${all.length} present, ${bytesText(bytes)}`),
+    ...drift.map(driftCheck),
+    ...all.flatMap((stream) => healthOf(stream, isCluster)),
+  ];
+}
+
+function driftCheck({ stream, consumer, setting, stated, is }: Drift): Check {
+  const what = consumer === undefined ? 'streams' : 'consumers';
+  const name = consumer === undefined ? stream : `${stream} ${consumer}`;
+  return is === undefined && setting === 'stream'
+    ? fail(what, `${name} is missing: restart a node, which makes it`)
+    : warn(what, `${name}: ${setting} is ${JSON.stringify(is)}, not ${JSON.stringify(stated)}`);
+}
+
+/** What ails one stream: no room, no leader, too few copies, a copy that lags. */
+export function healthOf(stream: StreamState, isCluster: boolean): readonly Check[] {
+  const { name, bytes, bytesMax, replicas, leader, sick } = stream;
+  const checks: Check[] = [];
+  if (bytesMax > 0 && bytes > FULL_PART * bytesMax) {
+    const percent = Math.floor((100 * bytes) / bytesMax);
+    checks.push(warn('streams', `${name} is ${percent} % full (${bytesText(bytesMax)})`));
+  }
+  if (leader === null) {
+    checks.push(fail('streams', `${name} has no leader: see that most nats-servers run`));
+  }
+  if (isCluster && replicas < REPLICAS) {
+    const text = `${name} has ${replicas} of ${REPLICAS} copies`;
+    checks.push(warn('streams', `${text}: nats stream edit ${name} --replicas ${REPLICAS}`));
+  }
+  if (sick.length > 0) {
+    checks.push(warn('streams', `${name}: the copies on ${sick.join(', ')} are offline or behind`));
+  }
+  return checks;
+}
+
+async function consumers({ nats }: Site, config: Config): Promise<readonly Check[]> {
+  const { ackWaitMs: outgoingAckWaitMs } = config.outgoing;
+  const { full, drift } = await consumerStates(nats, { outgoingAckWaitMs });
+  const told = [
+    ...drift.map(driftCheck),
+    ...full.map(({ stream, consumer, inHand }) =>
+      warn(
+        'consumers',
+        `${stream} ${consumer} is at its limit, ${inHand} in hand: its runners are too slow or hang; see their log`,
+      ),
+    ),
+  ];
+  return told.length > 0 ? told : [ok('consumers', 'none is at its limit')];
+}
+
+async function parked({ nats }: Site): Promise<Check> {
+  const counts = [...(await parkedCounts(nats))];
+  if (counts.length === 0) return ok('parked', 'nothing');
+  const text = counts.map(([where, count]) => `${count} by ${where}`).join(', ');
+  return warn('parked', `${text}: see troupe queue ls --parked`);
+}

@@ -1,0 +1,100 @@
+/**
+ * Warm standby: this node follows the ledger of the slots that it would own next, so that a take-over has nothing left to fold.
+ */
+import { textOf } from '../errors.ts';
+import type { ListKey } from '../mail/list-key.ts';
+import { SLOTS } from '../mail/list-key.ts';
+import { BrokenChainError, foldRecord } from './fold.ts';
+import type { Membership } from './membership.ts';
+import type { Owner } from './owner.ts';
+import { type OwnedSlot, ownSlot } from './slots.ts';
+import type { HostWorld } from './world.ts';
+
+/** Nodes come in groups; the slots to follow are looked at when they have come. */
+const SETTLE_MS = 1_000;
+const AGAIN_MS = 1_000;
+
+export type Standby = {
+  /** How far each followed slot is folded. */
+  followed(): readonly OwnedSlot[];
+  /** Follows these no more: they are about to be owned. Resolves when none of their records is being folded. */
+  leave(slots: readonly number[]): Promise<void>;
+  stop(): Promise<void>;
+};
+
+export function startStandby(
+  world: HostWorld,
+  membership: Membership,
+  owner: Pick<Owner, 'state'>,
+): Standby {
+  const { clock, ledger, log, rows } = world;
+  const stopping = new AbortController();
+  let following = new AbortController();
+  let slots = new Map<number, OwnedSlot>();
+  let isSettling = false;
+  let running: Promise<void> = Promise.resolve();
+
+  /** The slots whose second in the placement is this node. */
+  const wanted = (): number[] =>
+    Array.from({ length: SLOTS }, (_, slot) => slot).filter(
+      (slot) => membership.ranked(slot)[1] === membership.node && owner.state(slot) === 'idle',
+    );
+
+  async function settle(): Promise<void> {
+    if (isSettling) return;
+    isSettling = true;
+    await clock.sleep(SETTLE_MS, stopping.signal);
+    isSettling = false;
+    if (stopping.signal.aborted) return;
+    const next = wanted();
+    if (next.length === slots.size && next.every((slot) => slots.has(slot))) return;
+    following.abort();
+    await running;
+    following = new AbortController();
+    slots = new Map(next.map((slot) => [slot, ownSlot(rows, slot, 0)]));
+    if (next.length > 0) running = follow(AbortSignal.any([following.signal, stopping.signal]));
+  }
+
+  async function follow(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const after = Math.min(...[...slots.values()].map((slot) => slot.reached()));
+      try {
+        for await (const stored of ledger.follow([...slots.keys()], after, signal)) {
+          if (signal.aborted) return;
+          const slot = slots.get(stored.slot);
+          if (slot !== undefined) fold(slot, stored);
+        }
+      } catch (error) {
+        log.warn({ error: textOf(error) }, 'standby: following again');
+        await clock.sleep(AGAIN_MS, signal);
+      }
+    }
+  }
+
+  function fold(slot: OwnedSlot, stored: { key: ListKey; seq: number; bytes: Uint8Array }): void {
+    try {
+      const folded = foldRecord(world, stored.key, stored);
+      slot.folded(stored.seq);
+      const row = slot.reachedRow();
+      rows.commit([...(folded?.writes ?? []), ...(row === null ? [] : [row])]);
+    } catch (error) {
+      if (!(error instanceof BrokenChainError)) throw error;
+      // Mended, or set aside, by whoever owns it; here it is only not kept warm.
+      log.warn({ list: stored.key, error: error.message }, 'standby: a list does not fit');
+    }
+  }
+
+  const forget = membership.onChange(() => void settle());
+  void settle();
+  return {
+    followed: () => [...slots.values()],
+    leave: async (gone) => {
+      for (const slot of gone) slots.delete(slot);
+    },
+    stop: async () => {
+      forget();
+      stopping.abort();
+      await running;
+    },
+  };
+}

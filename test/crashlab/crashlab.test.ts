@@ -1,0 +1,76 @@
+/**
+ * crashlab in small: some kills, and pauses, partitions, power cuts and the rest of its deck among
+ * them; then the books are settled. As root, in namespaces of its own; else without what needs
+ * them, which it says.
+ *
+ * `TROUPE_SEED` deals another deck, `TROUPE_KILLS` a larger one; the seed is in the output.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { expect, onTestFailed, test } from 'vitest';
+import { findNatsServer } from '../support/nats.ts';
+import { NODE } from '../support/site.ts';
+import { canBottle } from './bottle.ts';
+import { explain } from './explain.ts';
+import type { Fault } from './nemesis.ts';
+import type { Figures } from './summary.ts';
+
+const KILLS = Number(process.env.TROUPE_KILLS ?? 12);
+/** A deck that is known to play out; CI is no place for a new one. */
+const SEED = Number(process.env.TROUPE_SEED ?? 7);
+const TEST_MS_MAX = 900_000;
+const MAIN = join(import.meta.dirname, 'main.ts');
+
+test(`${KILLS} kills among all other faults: 0 lost, 0 wrong, 0 unexplained duplicates`, {
+  timeout: TEST_MS_MAX,
+}, async () => {
+  if (!canBottle()) console.warn('NOT DONE: partitions, power cuts, full disks: they need root');
+  const args = [MAIN, '--kills', String(KILLS), '--seed', String(SEED), '--json'];
+  const env = { ...process.env, TROUPE_NATS_SERVER: findNatsServer() };
+  const child = spawn(NODE, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let [said, told] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    told += text;
+  });
+  onTestFailed(() => {
+    child.kill();
+    console.error(told);
+  });
+  await once(child, 'close');
+  const figures = JSON.parse(said.trimEnd().split('\n').at(-1) ?? '') as Figures;
+  console.log(`seed ${SEED}: ${JSON.stringify(figures)}`);
+  const { kills, lost, wrong, unexplained, accepted } = figures;
+  expect({ kills, lost, wrong, unexplained }).toEqual({
+    ...{ kills: KILLS, lost: 0, wrong: 0, unexplained: 0 },
+  });
+  expect(accepted).toBeGreaterThan(KILLS);
+  expect(child.exitCode).toBe(0);
+});
+
+const FAULT: Fault = {
+  ...{ kind: 'kill', what: 'm1-outgoing', machines: [1], parts: ['outgoing'] },
+  ...{ at: 100_000, until: 101_000 },
+};
+const twice = (i: number, firstAt: number, againAt: number, firstBy = 'm1.example.org') => ({
+  ...{ marker: 'p1', recipient: `m${i}@sink.example`, kill: null, chunk: i, firstAt, againAt },
+  firstBy,
+});
+
+test('a duplicate is explained by a kill of what sent it, and of nothing else', () => {
+  const near = twice(1, 99_900, 102_000);
+  expect(explain([near], [FAULT]).unexplained).toEqual([]);
+  expect(explain([near], []).unexplained).toEqual([near]);
+  const elsewhere = twice(1, 99_900, 102_000, 'm2.example.org');
+  expect(explain([elsewhere], [FAULT]).unexplained).toEqual([elsewhere]);
+});
+
+test('one kill explains no more than was in flight and the chunks that were in hand', () => {
+  const inFlight = Array.from({ length: 9 }, (_, i) => twice(i, 99_900, 102_000));
+  expect(explain(inFlight, [FAULT]).unexplained).toHaveLength(5);
+  const open = Array.from({ length: 9 }, (_, i) => twice(i, 95_000, 112_000));
+  expect(explain(open, [FAULT]).unexplained).toHaveLength(5);
+});

@@ -1,0 +1,95 @@
+/**
+ * Which duplicates a fault explains, and how many one fault may.
+ *
+ *   in flight    the outgoing process of the first copy died within 2 s of it: the MTA had said
+ *                250, the journal not yet. At most its connections for each such fault.
+ *   open chunk   the outgoing process of the first copy was out of reach, itself or by its NATS,
+ *                for so long that another hand took the chunk. At most the chunks that it may have
+ *                in hand, for each such fault and process.
+ */
+import type { Duplicate } from '../support/accountant.ts';
+import { ACK_WAIT_MS, CONCURRENCY, CONNECTIONS } from './machine.ts';
+import type { Fault } from './nemesis.ts';
+
+/** A transaction was in flight at a fault if its copy reached the sink within this of it. */
+const NEAR_MS = 2_000;
+/** The clocks of the lab and of the sink are one; a log line takes its time. */
+const SLACK_MS = 250;
+/** A chunk is renewed each quarter of its time in hand, so another hand takes it no sooner. */
+const TAKEN_AFTER_MS = ACK_WAIT_MS / 2;
+/** After a fault: leaders are elected, connections found dead, and what is queued is told. */
+const RECOVERY_MS = 20_000;
+
+export type Explained = {
+  readonly unexplained: readonly Duplicate[];
+  /** How many each kind of cause explains. */
+  readonly causes: ReadonlyMap<string, number>;
+};
+
+type Budgets = { readonly flights: Map<Fault, number>; readonly chunks: Map<string, Set<string>> };
+
+/** Each duplicate is laid to one fault, as long as that one may explain another. */
+export function explain(duplicates: readonly Duplicate[], faults: readonly Fault[]): Explained {
+  const budgets: Budgets = { flights: new Map(), chunks: new Map() };
+  const unexplained: Duplicate[] = [];
+  const causes = new Map<string, number>();
+  const inOrder = [...duplicates].sort((a, b) => a.firstAt - b.firstAt);
+  for (const duplicate of inOrder) {
+    const cause = inFlight(duplicate, faults, budgets) ?? openChunk(duplicate, faults, budgets);
+    if (cause === null) unexplained.push(duplicate);
+    else causes.set(cause, (causes.get(cause) ?? 0) + 1);
+  }
+  return { unexplained, causes };
+}
+
+function inFlight(
+  { firstBy = '', firstAt }: Duplicate,
+  faults: readonly Fault[],
+  { flights }: Budgets,
+): string | null {
+  const fault = faults.find(
+    (one) =>
+      endsProcess(one) &&
+      one.parts.includes('outgoing') &&
+      isOn(one, firstBy) &&
+      firstAt >= one.at - NEAR_MS &&
+      firstAt <= one.at + SLACK_MS &&
+      (flights.get(one) ?? 0) < CONNECTIONS,
+  );
+  if (fault === undefined) return null;
+  flights.set(fault, (flights.get(fault) ?? 0) + 1);
+  return `in flight at a ${fault.kind}`;
+}
+
+function openChunk(
+  { marker, chunk = 0, firstBy = '', firstAt, againAt }: Duplicate,
+  faults: readonly Fault[],
+  { chunks }: Budgets,
+): string | null {
+  const name = `${marker}.${chunk}`;
+  for (const [i, fault] of faults.entries()) {
+    if (!cutsOff(fault, firstBy)) continue;
+    const overAt = (fault.until ?? Number.POSITIVE_INFINITY) + RECOVERY_MS;
+    if (firstAt > overAt || againAt < fault.at + TAKEN_AFTER_MS) continue;
+    // The chunk was in hand when the fault came, or taken in hand while it lasted.
+    if (firstAt < fault.at - ACK_WAIT_MS) continue;
+    const budget = `${i} ${firstBy}`;
+    const open = chunks.get(budget) ?? new Set<string>();
+    if (!open.has(name) && open.size >= CONCURRENCY) continue;
+    chunks.set(budget, open.add(name));
+    return `of a chunk open at a ${fault.kind}`;
+  }
+  return null;
+}
+
+const endsProcess = ({ kind }: Fault): boolean => kind === 'kill' || kind === 'power-cut';
+
+/** By EHLO: `m1.example.org`. */
+const isOn = ({ machines }: Fault, name: string): boolean =>
+  machines.some((machine) => name.startsWith(`m${machine}.`));
+
+/** True if the fault may have kept that machine's outgoing process from telling what it did. */
+function cutsOff(fault: Fault, name: string): boolean {
+  if (fault.parts.includes('outgoing') && isOn(fault, name)) return true;
+  return fault.kind === 'partition' || fault.parts.includes('nats');
+}

@@ -1,0 +1,82 @@
+/** The figures of a run, and the same in words. */
+import { type Duplicate, settle } from '../support/accountant.ts';
+import { explain } from './explain.ts';
+import type { Outcome } from './lab.ts';
+import type { FaultKind } from './nemesis.ts';
+
+const SHOWN_MAX = 20;
+
+export type Figures = {
+  readonly kills: number;
+  readonly pauses: number;
+  readonly partitions: number;
+  readonly powerCuts: number;
+  readonly accepted: number;
+  readonly deliveries: number;
+  readonly lost: number;
+  readonly wrong: number;
+  readonly duplicates: number;
+  readonly unexplained: number;
+  /** From the kill of an owner to the first later post at the MTA; null if none was killed. */
+  readonly failoverP50S: number | null;
+  readonly failoverP99S: number | null;
+};
+
+export function summaryOf(outcome: Outcome): { readonly figures: Figures; readonly words: string } {
+  const { books, faults, failOvers, falls, parked, loaded, restless } = outcome;
+  const kills = faults.map(({ at, what }) => ({ at, what }));
+  const account = settle({ ...books, kills });
+  const { lost, wrong, broken, duplicates } = account;
+  const { unexplained, causes } = explain(duplicates, faults);
+  const count = (...kinds: FaultKind[]): number =>
+    faults.filter(({ kind }) => kinds.includes(kind)).length;
+  const seconds = failOvers.map(({ ms }) => ms / 1_000).sort((a, b) => a - b);
+  const figures = {
+    kills: count('kill', 'owner-kill'),
+    pauses: count('pause'),
+    partitions: count('partition'),
+    powerCuts: count('power-cut'),
+    accepted: account.accepted,
+    deliveries: books.sink.reduce((sum, { recipients }) => sum + recipients.length, 0),
+    lost: lost.length,
+    wrong: wrong.length + broken.length,
+    duplicates: duplicates.length,
+    unexplained: unexplained.length,
+    failoverP50S: percentile(seconds, 0.5),
+    failoverP99S: percentile(seconds, 0.99),
+  };
+  const others = ['disk-full', 'bucket', 'rolling'] as const;
+  const words = [
+    ...told('did not come to rest', restless === null ? [] : [restless]),
+    ...told('lost', lost),
+    ...told('wrong', [...wrong, ...broken]),
+    ...told('unexplained', unexplained.map(inWords)),
+    ...told('parked', parked),
+    ...told(
+      'fell by itself',
+      falls.map(({ name, at }) => `${name} at ${at}`),
+    ),
+    `${account.acked} acked, ${loaded.refused} refused, ${loaded.resent} sent again`,
+    `${account.held} held; ${others.map((kind) => `${count(kind)} ${kind}`).join(', ')}`,
+    `duplicates: ${[...causes].map(([cause, many]) => `${many} ${cause}`).join(', ') || 'none'}`,
+    `fail-over: ${seconds.map((s) => s.toFixed(1)).join(' ') || 'none'} s`,
+  ].join('\n');
+  return { figures, words };
+}
+
+function told(what: string, all: readonly string[]): readonly string[] {
+  if (all.length === 0) return [];
+  return [`${all.length} ${what}:`, ...all.slice(0, SHOWN_MAX).map((one) => `  ${one}`)];
+}
+
+function inWords({ marker, recipient, firstAt, againAt, ...more }: Duplicate): string {
+  const { firstBy = '', againBy = '', chunk = 0 } = more;
+  const gap = againAt - firstAt;
+  return `${marker}.${chunk} ${recipient}: ${firstBy} at ${firstAt}, ${againBy} ${gap} ms later`;
+}
+
+/** Of sorted numbers; null of none. */
+function percentile(sorted: readonly number[], share: number): number | null {
+  const found = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+  return found === undefined ? null : Math.round(found * 100) / 100;
+}

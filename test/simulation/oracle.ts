@@ -1,0 +1,212 @@
+/**
+ * The oracle: watches everything that crosses a seam, and says at once when something is that must never be (reliability §5).
+ */
+import type { Answer } from '../../actors/protocol.ts';
+import { type Chunk, chunkName, type Result } from '../../src/mail/chunk.ts';
+import type { ListKey } from '../../src/mail/list-key.ts';
+import type { AskReply } from '../../src/nats/ask.ts';
+import { decodeAsked, decodeChunk } from '../../src/nats/codec.ts';
+import { partsOf } from '../../src/nats/subjects.ts';
+import { isIn } from '../../src/runners/ranges.ts';
+import type { Delivery } from '../../src/world.ts';
+import type { Witness } from './boot.ts';
+import type { Bus } from './bus.ts';
+import type { Disk } from './disk.ts';
+import type { Life } from './life.ts';
+import { createModel, demand, isAnswerTo, type Model, type ModelList } from './model.ts';
+import type { Copy } from './mta.ts';
+
+export type Oracle = Witness & {
+  readonly model: Model;
+  /** After every step. */
+  look(bus: Bus): void;
+  chunk(chunk: Chunk): void;
+  kept(where: 'held' | 'archive', key: string, id: string): void;
+  took(copy: Copy): void;
+  died(life: Life, disk: Disk): void;
+  /** The node's disk forgets what it had. */
+  lostDisk(disk: Disk): void;
+  /** A command of this id was sent to the list; for a post, its words. */
+  sent(key: ListKey, id: string, words?: string): void;
+  /** Copies of a chunk's recipient, by `key.post#number`. */
+  readonly copies: ReadonlyMap<string, number>;
+  readonly keptTimes: ReadonlyMap<string, number>;
+  duplicates(): number;
+  /** Tells the oracle which bus and disks there are. */
+  attach(world: { readonly bus: Bus; diskOf(node: string): Disk | undefined }): void;
+};
+
+/** The name of a recipient's copies: list, post, member number. */
+export const pairOf = (id: { key: string; post: string }, number: number): string =>
+  `${id.key}.${id.post}#${number}`;
+
+export function createOracle(): Oracle {
+  const sent = new Map<string, string>();
+  const model = createModel((list, id) => sent.has(`${list.key} ${id}`) || isTimer(list, id));
+  const copies = new Map<string, number>();
+  /** Copies that may come once more, because somebody could not know of them. */
+  const allowed = new Map<string, number>();
+  const unnoted = new Map<Life, Set<string>>();
+  const holders = new Map<string, Set<Life>>();
+  const keptTimes = new Map<string, number>();
+  let bus: Bus | null = null;
+  let diskOf: (node: string) => Disk | undefined = () => undefined;
+  let looked = 0;
+  let deaths = 0;
+
+  const mayRepeat = (pair: string): void => void allowed.set(pair, (allowed.get(pair) ?? 0) + 1);
+
+  function took({ to, transaction, life, isUnheard }: Copy): void {
+    const [key = '', post = '', range = '', attempt = ''] = (transaction.envid ?? '').split('.');
+    const name = `${key}.${post}.${range}.${attempt}`;
+    const chunk = bus?.chunks.get(name);
+    demand(chunk !== undefined, `mail of a chunk that nobody put: ${name}`);
+    const number = chunk.to.find(([, address]) => address === to)?.[0];
+    demand(number !== undefined, `${to} is not in the chunk ${name}`);
+    const words = sent.get(`${key} ${idOf(model.list(chunk.key), post)}`) ?? '';
+    const text = Buffer.from(transaction.message).toString();
+    demand(text.includes(words), `${name} for ${to} has another post's words`);
+    const pair = pairOf(chunk, number);
+    const many = (copies.get(pair) ?? 0) + 1;
+    copies.set(pair, many);
+    demand(many <= 1 + (allowed.get(pair) ?? 0), `an unexplained duplicate: ${name} for ${to}`);
+    if (isUnheard || !life.isAlive()) mayRepeat(pair);
+    else unnoted.set(life, (unnoted.get(life) ?? new Set()).add(pair));
+  }
+
+  function given(queue: string, delivery: Delivery, life: Life): void {
+    if (!queue.startsWith('outgoing')) return;
+    const chunk = decodeChunk(delivery.data);
+    const name = chunkName(chunk);
+    const others = holders.get(name) ?? new Set();
+    const isInTwoHands = [...others].some((other) => other !== life && other.isAlive());
+    const results = resultsOf(chunk, bus?.results ?? new Map());
+    const journaled = diskOf(life.node)?.journal.acceptedOf(name) ?? [];
+    for (const [number] of chunk.to) {
+      const pair = pairOf(chunk, number);
+      const many = copies.get(pair) ?? 0;
+      const isKnown =
+        journaled.includes(number) || results.some((one) => isIn(one.accepted, number));
+      // Neither the results nor its own journal can tell the new hand of these copies.
+      if (many > 0 && !isKnown) allowed.set(pair, Math.max(allowed.get(pair) ?? 0, many));
+      if (isInTwoHands) mayRepeat(pair);
+    }
+    holders.set(name, others.add(life));
+  }
+
+  function acked(queue: string, delivery: Delivery, life: Life): void {
+    if (queue.startsWith('outgoing')) {
+      const chunk = decodeChunk(delivery.data);
+      const isDone = bus?.results.get(chunkName(chunk))?.kind === 'done';
+      const isParked = bus?.parked.some(({ where }) => where === 'outgoing');
+      demand(isDone || isParked, `acked without a result: ${chunkName(chunk)}`);
+      holders.get(chunkName(chunk))?.delete(life);
+    }
+    if (queue.startsWith('mailbox')) {
+      const { id, command } = decodeAsked<{ readonly type: string }>(delivery.data);
+      const key = partsOf(delivery.subject)?.topic;
+      if (key === undefined || key === 'owner' || !['post', 'owner-mail'].includes(command.type))
+        return;
+      const isPutOff = bus?.later.waiting.has(`${key}.s${delivery.seq}`);
+      demand(model.list(key).decided.has(id) || isPutOff, `acked before it was decided: ${id}`);
+    }
+  }
+
+  return {
+    ...{ model, copies, keptTimes, took, given, acked },
+    attach: (world) => {
+      bus = world.bus;
+      diskOf = world.diskOf;
+    },
+    look(at) {
+      const { records } = at.ledger;
+      for (let next = records[looked]; next !== undefined; next = records[looked]) {
+        looked += 1;
+        model.take(next);
+      }
+    },
+    chunk: (chunk) => demandImplied(model, chunk),
+    kept: (where, key, id) => {
+      const name = `${where} ${key} ${id}`;
+      const many = (keptTimes.get(name) ?? 0) + 1;
+      keptTimes.set(name, many);
+      demand(many <= 2 + deaths, `kept ${many} times: ${name}`);
+    },
+    noted(life, name, numbers) {
+      const chunk = bus?.chunks.get(name);
+      for (const number of numbers) {
+        if (chunk !== undefined) unnoted.get(life)?.delete(pairOf(chunk, number));
+      }
+    },
+    died(life) {
+      deaths += 1;
+      for (const pair of unnoted.get(life) ?? []) mayRepeat(pair);
+      unnoted.delete(life);
+    },
+    lostDisk({ journal }) {
+      for (const { name, accepted } of journal.held()) {
+        const chunk = bus?.chunks.get(name);
+        for (const number of accepted) if (chunk !== undefined) mayRepeat(pairOf(chunk, number));
+      }
+    },
+    sent: (key, id, words = '') => void sent.set(`${key} ${id}`, words),
+    answered: (life, key, request) => (reply, leaseMsLeft) => {
+      if (!life.isAlive() || reply === null || (!reply.ok && 'error' in reply)) return;
+      demand(leaseMsLeft > 0, `${life.name} answers although its lease is over`);
+      if ('question' in request || !reply.ok) return;
+      demandAnswer(model.list(key), request.id, reply as AskReply<Answer> & { ok: true });
+    },
+    duplicates: () => [...copies.values()].reduce((sum, many) => sum + many - 1, 0),
+  };
+}
+
+/** A timer's command is one that a fact has set. */
+function isTimer(list: ModelList, id: string): boolean {
+  return id.startsWith('moderators.') && list.dues.has(Number(id.slice('moderators.'.length)));
+}
+
+const idOf = (list: ModelList, post: string): string => list.posts.get(Number(post))?.id ?? '';
+
+/** More tries than any story has time for. */
+const TRIES_MAX = 30;
+
+function resultsOf(chunk: Chunk, results: ReadonlyMap<string, Result>): readonly Result[] {
+  const tries = Array.from({ length: TRIES_MAX }, (_, attempt) => attempt);
+  return tries.flatMap((attempt) => results.get(chunkName({ ...chunk, try: attempt })) ?? []);
+}
+
+function demandAnswer(list: ModelList, id: string, reply: AskReply<Answer> & { ok: true }): void {
+  const decided = list.decided.get(id);
+  const what = `the answer ${JSON.stringify(reply.answer)} to ${id}`;
+  const { answer } = reply;
+  const isNothing =
+    answer.type === 'done' || (answer.type === 'members-added' && answer.added === 0);
+  // What changed nothing is not recorded: asked again in the same turn or later, it may change something.
+  if (isNothing && (decided === undefined || decided.n >= reply.n)) return;
+  demand(decided !== undefined, `${what} is not in the ledger`);
+  demand(reply.n === decided.n, `${what} names record ${reply.n}, not ${decided.n}`);
+  demand(isAnswerTo(reply.answer, decided.facts), `${what} is not what was decided`);
+}
+
+/** Every chunk follows from a fact, and holds whom the fact names. */
+function demandImplied(model: Model, chunk: Chunk): void {
+  const list = model.list(chunk.key);
+  const name = chunkName(chunk);
+  const letter = list.letters.get(chunk.post);
+  if (letter !== undefined) {
+    const isTheirs = chunk.to.every(([number, address]) => letter[number - 1] === address);
+    demand(isTheirs, `${name} goes to others than its fact says`);
+    return;
+  }
+  const post = list.posts.get(Number(chunk.post));
+  demand(post !== undefined, `${name} follows from no fact`);
+  const from = Number(chunk.chunk.split('-')[0]) * post.width;
+  for (const [number, address] of chunk.to) {
+    const isInRange = from <= number && number < Math.min(from + post.width, post.counter);
+    demand(isInRange, `${name}: member ${number} is not in its range`);
+    demand(
+      post.pinned.get(number) === address,
+      `${name}: ${address} was no member when it was accepted`,
+    );
+  }
+}

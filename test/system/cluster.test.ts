@@ -1,0 +1,195 @@
+/** Three nats-servers and three nodes on this machine: who owns what, handing over, and what goes on when one is killed. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type LocalNode, openLocalNode } from '../../src/cli/cluster-nodes.ts';
+import { silentLog } from '../../src/log.ts';
+import { connect } from '../../src/nats/connect.ts';
+import { type LocalCluster, startLocalCluster } from '../../src/nats/local-cluster.ts';
+import { findNatsServer } from '../support/nats.ts';
+import { greet, sendMail } from '../support/send-mail.ts';
+import { isRunning, runTroupe } from '../support/site.ts';
+import { connectSmtp } from '../support/smtp-client.ts';
+import { until } from '../support/until.ts';
+
+const LIST = 'dev@lists.localhost';
+const SHARED_MS_MAX = 90_000;
+/** A lease of 15 s, and what a loaded machine adds. */
+const TAKE_OVER_MS_MAX = 45_000;
+const SLOW_MS = 180_000;
+
+type Slots = { slots: { slot: number; owner: string | null; shouldOwn: string; epoch: number }[] };
+type Nodes = { nodes: { node: string; slots: number; isDraining: boolean }[] };
+type Inspection = { node: string; n: number; seq: number; lag: number | null; level: string };
+
+let directory = '';
+let cluster: LocalCluster;
+const nodes: LocalNode[] = [];
+
+const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('TROUPE_'));
+const env = { ...(Object.fromEntries(inherited) as Record<string, string>), NO_COLOR: '1' };
+
+/** Runs a verb through the configuration of the first node that runs. */
+async function troupe<T>(...args: readonly string[]): Promise<T> {
+  const config = nodes.find((node) => node.pid() !== null)?.config ?? '';
+  const { stdout, stderr } = await runTroupe(env, ['--config', config, '--json', ...args]);
+  if (stdout === '') throw new Error(`troupe ${args.join(' ')}: ${stderr}`);
+  return JSON.parse(stdout) as T;
+}
+
+const free = async (): Promise<number> =>
+  (await troupe<Slots>('slot', 'ls')).slots.filter(({ owner }) => owner === null).length;
+
+const everySlotIsOwned = (ms: number): Promise<unknown> =>
+  until('every slot has an owner', async () => ((await free()) === 0 ? true : null), ms);
+
+function named(name: string): LocalNode {
+  const node = nodes.find((one) => one.name === name);
+  if (node === undefined) throw new Error(`no node ${name}`);
+  return node;
+}
+
+async function post(port: number): Promise<{ readonly code: number }> {
+  const client = await connectSmtp(port);
+  await greet(client);
+  const message = Buffer.from(
+    `From: ann@example.org\r\nTo: ${LIST}\r\nSubject: Hello\r\n\r\nIs this on?\r\n`,
+  );
+  try {
+    return await sendMail(client, { sender: 'ann@example.org', recipients: [LIST], message });
+  } finally {
+    client.drop();
+  }
+}
+
+/** Longer than the outbox rests. */
+const RESTED_MS = 2_000;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'troupe-cluster-'));
+  const storage = 1024 ** 3;
+  cluster = await startLocalCluster({ directory, binary: findNatsServer(), storage });
+  for (const name of ['n1', 'n2', 'n3']) nodes.push(await openLocalNode(directory, name, cluster));
+  await Promise.all(nodes.map((node) => node.start()));
+  await everySlotIsOwned(SHARED_MS_MAX);
+  await troupe('list', 'create', LIST, '--posting', 'anyone');
+}, SLOW_MS);
+
+afterAll(async () => {
+  await Promise.all(nodes.map((node) => node.stop()));
+  await cluster?.stop();
+  if (!process.env.TROUPE_TEST_KEEP) rmSync(directory, { recursive: true, force: true });
+}, SLOW_MS);
+
+test('every stream and bucket has three replicas, and every node is seen', async () => {
+  const { url, user, password } = cluster;
+  const nats = await connect({ url, user, password, name: 'test', log: silentLog });
+  const replicas: number[] = [];
+  for await (const { config } of nats.jsm.streams.list()) replicas.push(config.num_replicas);
+  await nats.close();
+  expect(replicas).toEqual(new Array(14).fill(3));
+  const { nodes: seen } = await troupe<Nodes>('node', 'ls');
+  expect(seen.map(({ node }) => node)).toEqual(['n1', 'n2', 'n3']);
+  expect(seen.reduce((sum, { slots }) => sum + slots, 0)).toBe(64);
+});
+
+test('a list is inspected at each level, and a barrier is the only one that appends', async () => {
+  const at = (level: string) => troupe<Inspection>('inspect', 'list', LIST, '--level', level);
+  // The outbox says how far it is after a second of rest: that record must be in before.
+  let rested = { n: -1, since: 0 };
+  const fast = await until('the list rests', async () => {
+    const now = await at('fast');
+    if (now.n !== rested.n) rested = { n: now.n, since: performance.now() };
+    return performance.now() - rested.since > RESTED_MS ? now : null;
+  });
+  expect(fast).toMatchObject({ level: 'fast', lag: null });
+  expect(await at('confirmed')).toMatchObject({ level: 'confirmed', lag: 0, n: fast.n });
+  const after = await at('barrier');
+  expect(after).toMatchObject({ level: 'barrier', lag: 0, n: fast.n + 1 });
+  expect(after.seq).toBeGreaterThan(fast.seq);
+});
+
+test(
+  'a node that is drained owns nothing within two seconds, and every slot has an owner',
+  async () => {
+    const { tookMs } = await troupe<{ tookMs: number }>('node', 'drain', 'n2');
+    expect(tookMs).toBeLessThan(2_000);
+    await until(
+      'the others have all of it',
+      async () => {
+        const { nodes: seen } = await troupe<Nodes>('node', 'ls');
+        const drained = seen.find(({ node }) => node === 'n2');
+        const others = seen.reduce((sum, { node, slots }) => sum + (node === 'n2' ? 0 : slots), 0);
+        return drained?.isDraining === true && drained.slots === 0 && others === 64 ? true : null;
+      },
+      TAKE_OVER_MS_MAX,
+    );
+  },
+  SLOW_MS,
+);
+
+test(
+  'with one nats-server killed, mail is taken and lists are changed',
+  async () => {
+    const [first] = cluster.servers;
+    process.kill(first?.pid() ?? 0, 'SIGKILL');
+    const port = (await named('n1').smtpPort()) ?? 0;
+    await until(
+      'a post is taken',
+      async () => ((await post(port)).code === 250 ? true : null),
+      TAKE_OVER_MS_MAX,
+    );
+    await until(
+      'the post is decided',
+      async () => ((await troupe<{ posts: number }>('list', 'show', LIST)).posts > 0 ? true : null),
+      TAKE_OVER_MS_MAX,
+    );
+    await first?.start();
+  },
+  SLOW_MS,
+);
+
+test(
+  'the slots of a node that was killed are said to have no owner, then others have them',
+  async () => {
+    const { slots } = await troupe<Slots>('slot', 'ls');
+    const ofN3 = slots.filter(({ owner }) => owner === 'n3').map(({ slot }) => slot);
+    expect(ofN3.length).toBeGreaterThan(0);
+    const pid = named('n3').pid() ?? 0;
+    process.kill(pid, 'SIGKILL');
+    await until('it is gone', () => (isRunning(pid) ? null : true));
+    const told = await troupe<{ problem: string }>('inspect', 'slot', String(ofN3[0]));
+    expect(told.problem).toMatch(/^(node n3 has it and does not answer|nobody owns slot)/);
+    const others = async (): Promise<true | null> => {
+      const now = (await troupe<Slots>('slot', 'ls')).slots;
+      return now.every(({ owner }) => owner === 'n1') ? true : null;
+    };
+    await until('n1 has all slots', others, TAKE_OVER_MS_MAX);
+    const epochs = (await troupe<Slots>('slot', 'ls')).slots;
+    for (const slot of ofN3) {
+      expect(epochs[slot]?.epoch).toBeGreaterThan(slots[slot]?.epoch ?? 0);
+    }
+  },
+  SLOW_MS,
+);
+
+test(
+  '`troupe cluster up --once` shows who owns what and leaves nothing running',
+  async () => {
+    const own = mkdtempSync(join(tmpdir(), 'troupe-cluster-up-'));
+    const given = { ...env, TROUPE_NATS_SERVER: findNatsServer() };
+    const ran = await runTroupe(given, ['cluster', 'up', '--once', '--directory', own]);
+    expect(ran.stderr).toContain('kill -9 PID');
+    expect(ran).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('Every slot has an owner'),
+    });
+    const rows = [...ran.stdout.matchAll(/^(?:nats-\d|n\d) +(\d+) /gm)];
+    const pids = rows.map(([, pid]) => Number(pid));
+    expect(pids).toHaveLength(6);
+    expect(pids.filter(isRunning)).toEqual([]);
+    rmSync(own, { recursive: true, force: true });
+  },
+  SLOW_MS,
+);

@@ -1,0 +1,45 @@
+/** `troupe doctor` on a site that runs, on what is left when nothing runs, and where nothing ever ran. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { DOMAIN, newPlace, runTroupe, startTestSite, type TestSite } from '../support/site.ts';
+
+let site: TestSite;
+
+beforeAll(async () => {
+  site = await startTestSite();
+  await site.troupe('list', 'create', `dev@${DOMAIN}`);
+  await site.troupe('list', 'create', `ops@${DOMAIN}`);
+});
+afterAll(() => site?.close());
+
+test('a site that runs well is told so, part by part', async () => {
+  const { code, stdout } = await site.run('doctor');
+  expect(stdout).toMatch(/^ok +servers +nats-server \d+\.\d+\.\d+ .*, alone$/m);
+  expect(stdout).toMatch(/^ok +sync +the embedded server syncs each message/m);
+  expect(stdout).toMatch(/^ok +streams +14 present/m);
+  expect(stdout).toMatch(/^ok +consumers +none is at its limit$/m);
+  expect(stdout).toMatch(/^ok +disk +.* free on node /m);
+  expect(stdout).toMatch(/^ok +slots +each of 64 has an owner$/m);
+  expect(stdout).not.toMatch(/^fail/m);
+  expect(code).toBe(0);
+});
+
+test('where nothing runs, the disk is looked at and nothing is changed', async () => {
+  await site.stop();
+  const { code, stdout } = await site.run('doctor');
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/^fail +site +no site is running/m);
+  expect(stdout).toMatch(/^ok +data +.* is used by no process: start its node$/m);
+  expect(stdout).toMatch(/^ok +rows +2 lists, folded up to \d+ of the ledger$/m);
+  expect(stdout).toMatch(/^ok +nats +.*\/nats: \d+ files, .* of 2\.0 GiB$/m);
+  await site.start();
+  expect((await site.run('doctor')).code).toBe(0);
+});
+
+test('a data directory that nobody made is said to be none', async () => {
+  const { env, directory } = newPlace();
+  const { stdout, code } = await runTroupe({ ...env, TROUPE_DATA: `${directory}/none` }, [
+    'doctor',
+  ]);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/^fail +data +there is no .*\/none: nothing ever ran here/m);
+});
