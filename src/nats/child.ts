@@ -101,8 +101,15 @@ type Setting = {
   readonly clock: Clock;
 };
 
-/** A server that answers. `ended` settles when its process is gone. */
-type Running = { readonly note: Note; readonly isAdopted: boolean; readonly ended: Promise<Ended> };
+/** A server that answers. */
+type Running = {
+  readonly note: Note;
+  readonly isAdopted: boolean;
+  /** Settles when its process is gone. */
+  readonly ended: Promise<Ended>;
+  /** Its end is awaited from now on: the process must not end before that, for want of other work. */
+  keepAlive(): void;
+};
 
 /**
  * Starts the embedded server, or adopts the one that runs on this data directory, and keeps it
@@ -166,7 +173,8 @@ async function adopt(setting: Setting): Promise<Running | null> {
         log.info({ pid, port: note.port }, 'adopted the nats-server that is running');
         const kept = { ...note, pid };
         await writeNote(data, kept);
-        return { note: kept, isAdopted: true, ended: untilGone(pid, file, clock) };
+        const ended = untilGone(pid, file, clock);
+        return { note: kept, isAdopted: true, ended, keepAlive: () => undefined };
       }
       if (info !== null) break; // It answers, but it is another version, or the port is another's.
       await clock.sleep(READY_POLL_MS);
@@ -258,7 +266,8 @@ async function start(setting: Setting, note: Note, stopping?: AbortSignal): Prom
       const running = { ...note, pid: child.pid ?? 0 };
       await writeNote(data, running);
       log.info({ pid: running.pid, port: note.port, version: info.version }, 'nats-server runs');
-      return { kind: 'runs', running: { note: running, isAdopted: false, ended } };
+      const keepAlive = (): void => child.ref();
+      return { kind: 'runs', running: { note: running, isAdopted: false, ended, keepAlive } };
     }
     const waitedMs = clock.monotonic() - since;
     if (waitedMs > START_MS_MAX) {
@@ -326,6 +335,7 @@ function supervise(setting: Setting, first: Running): Child {
 
   const stop = async (): Promise<void> => {
     stopping.abort();
+    current?.keepAlive();
     if (current !== null) await endServer(current.note.pid, logFile(data), STOP_MS_MAX, clock);
     await watching;
     const started = await runningOn(logFile(data)); // One that was just being started again.
