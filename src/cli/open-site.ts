@@ -2,6 +2,7 @@
  * Finds the running site, by configuration or by the note of the embedded server, and connects to
  * it. Apart from `site.ts`, so that what needs no connection loads no client.
  */
+import { systemClock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { OperatorError, textOf } from '../errors.ts';
 import { silentLog } from '../log.ts';
@@ -17,6 +18,11 @@ import type { Site } from './site.ts';
 /** A site that does not answer within this is said to be away, ms. */
 const CONNECT_MS_MAX = 3_000;
 const REQUEST_MS_MAX = 5_000;
+/** A server that has just come back knows of the other servers' nodes a moment later. */
+const NOBODY_TRIES_MAX = 4;
+const NOBODY_WAIT_MS = 400;
+/** The client's code for a subject that nobody listens to. */
+const NO_RESPONDERS = '503';
 
 /** The id under which the effect `keep-held` keeps a held post's mail (src/host/effects.ts). */
 const heldCopyId = (hold: number): string => `h${hold}`;
@@ -101,20 +107,27 @@ async function requestJson(
   timeoutMs: number,
 ): Promise<unknown> {
   const bytes = body === undefined ? '' : JSON.stringify(body);
-  let text: string;
-  try {
-    text = (await nats.nc.request(subject, bytes, { timeout: timeoutMs })).string();
-  } catch (error) {
-    throw new OperatorError(
-      `no node of the site answers (${textOf(error)})`,
-      'NATS runs but no node does: start one with `npm start`, then ask again.',
-      error,
-    );
+  for (let tries = 1; ; tries++) {
+    try {
+      const answer: unknown = (
+        await nats.nc.request(subject, bytes, { timeout: timeoutMs })
+      ).json();
+      const problem = problemOf(answer);
+      if (problem !== null) throw new OperatorError(problem, '');
+      return answer;
+    } catch (error) {
+      if (error instanceof OperatorError) throw error;
+      const isNobody = (error as { code?: unknown }).code === NO_RESPONDERS;
+      if (!isNobody || tries === NOBODY_TRIES_MAX) {
+        throw new OperatorError(
+          `no node of the site answers (${textOf(error)})`,
+          'NATS runs but no node does: start one with `npm start`, then ask again.',
+          error,
+        );
+      }
+    }
+    await systemClock.sleep(NOBODY_WAIT_MS);
   }
-  const answer: unknown = JSON.parse(text);
-  const problem = problemOf(answer);
-  if (problem !== null) throw new OperatorError(problem, '');
-  return answer;
 }
 
 /** The text of an answer `{error: …}`; null for any other answer. */
