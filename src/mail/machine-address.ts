@@ -8,8 +8,8 @@
  *     │  └ 8 of the list's key
  *     └ b: bounces come here (VERP); u: mail here leaves the list
  *
- * The same 37 characters without the `b+` are the token of a web page. What a token is for is part
- * of what its MAC covers, so that one seen in a quoted footer cannot be used where another is
+ * The same 37 characters without the `b+` are the token of a web page. What a token is for
+ * decides which bits of the digest are its MAC, so that one seen in a quoted footer cannot be used where another is
  * needed. `c+` and 26 characters confirm something: they are random, and mean nothing without the
  * list's own row.
  */
@@ -120,31 +120,44 @@ export function verifyMachine(
 /** The key of RFC 2104 §2, xored with the inner and the outer pad: made once a secret. */
 type Pads = { readonly inner: Uint8Array; readonly outer: Uint8Array };
 const padded = new WeakMap<Uint8Array, Pads>();
-const BLOCK_BYTES = 64;
+const BLOCK_BYTES = 128;
 
 function padsOf(secret: Uint8Array): Pads {
   const known = padded.get(secret);
   if (known !== undefined) return known;
   const block = Buffer.alloc(BLOCK_BYTES);
-  block.set(secret.length > BLOCK_BYTES ? hash('sha256', secret, 'buffer') : secret);
+  block.set(secret.length > BLOCK_BYTES ? hash('sha512', secret, 'buffer') : secret);
   const pads = { inner: block.map((byte) => byte ^ 0x36), outer: block.map((byte) => byte ^ 0x5c) };
   padded.set(secret, pads);
   return pads;
 }
 
-/** HMAC-SHA-256, by RFC 2104 itself: `createHmac` costs six times as much, and each copy of a post has three. */
+/** HMAC-SHA-512, by RFC 2104 itself: `createHmac` costs six times as much, and each copy of a post has one. */
 function hmac(secret: Uint8Array, text: string): Buffer {
   const { inner, outer } = padsOf(secret);
-  const first = hash('sha256', Buffer.concat([inner, Buffer.from(text, 'latin1')]), 'buffer');
-  return hash('sha256', Buffer.concat([outer, first]), 'buffer');
+  const first = hash('sha512', Buffer.concat([inner, Buffer.from(text, 'latin1')]), 'buffer');
+  return hash('sha512', Buffer.concat([outer, first]), 'buffer');
 }
 
-/** HMAC-SHA-256 over what it is for and the whole key, its first 80 bits as base32. */
+/** Where in the digest the 80 bits of each kind are: they do not overlap, so none tells of another. */
+const MAC_AT: Readonly<Record<TokenKind, number>> = { b: 0, u: 16, w: 32, f: 48 };
+
+/** The last digest: the tokens of one copy are made one after the other. */
+let last: { readonly text: string; readonly secret: Uint8Array; readonly digest: Buffer } | null =
+  null;
+
+/** Its kind's part of an HMAC over the whole key, the member and the post, as base32. */
 function macOf(kind: TokenKind, { key, member, post }: TokenIds, secret: Uint8Array): string {
-  const digest = hmac(secret, `troupe ${kind} ${key} ${member} ${post}`);
+  const text = `troupe token ${key} ${member} ${post}`;
+  if (last?.text !== text || last.secret !== secret) {
+    last = { text, secret, digest: hmac(secret, text) };
+  }
+  const { digest } = last;
   let mac = '';
   // Five bytes are eight characters: 40 bits, which a double holds exactly.
-  for (let at = 0; at < MAC_BYTES; at += 5) mac += base32Number(digest.readUIntBE(at, 5), 8);
+  for (let at = MAC_AT[kind]; at < MAC_AT[kind] + MAC_BYTES; at += 5) {
+    mac += base32Number(digest.readUIntBE(at, 5), 8);
+  }
   return mac;
 }
 

@@ -9,13 +9,19 @@ import {
   connect as dial,
   type JetStreamClient,
   type JetStreamManager,
+  type Msg,
   type NatsConnection,
 } from 'nats';
 import { OperatorError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { compareVersions, SERVER_VERSION_MIN } from './find-server.mjs';
+import { REQUEST_MS_MAX } from './stored.ts';
+import { openWindow } from './window.ts';
 
 export { SERVER_VERSION_MIN };
+
+/** Requests without an answer at once; more wait. */
+const REQUESTS_MAX = 512;
 
 /** What the server said of itself in INFO. */
 export type ServerFacts = {
@@ -32,6 +38,13 @@ export type Nats = {
   readonly server: ServerFacts;
   readonly log: Log;
   isConnected(): boolean;
+  /**
+   * Runs `write` at the end of this turn of the event loop, after all that asked before: what they publish leaves in one
+   * write to the socket, and the server reads it in one.
+   */
+  soon(write: () => void): void;
+  /** One request and its answer. Throws MailError 451 4.3.0 when the connection is lost or nothing comes in time. */
+  request(subject: string, data: string): Promise<Msg>;
   /** Calls `listener` with each change from here on; returns what ends that. */
   onChange(listener: (connected: boolean) => void): () => void;
   /** Sends what is waiting, then closes; twice is not an error. */
@@ -86,7 +99,8 @@ export async function connect(options: ConnectOptions): Promise<Nats> {
   try {
     if (options.durability !== undefined) gate(factsOf(nc), options.durability);
     const jsm = await jetstreamManager(nc, deadline);
-    return {
+    const { soon, flush } = createSoon();
+    const nats: Omit<Nats, 'request'> = {
       nc,
       jsm,
       js: nc.jetstream(),
@@ -97,8 +111,16 @@ export async function connect(options: ConnectOptions): Promise<Nats> {
         listeners.add(listener);
         return () => listeners.delete(listener);
       },
-      close: () => (nc.isClosed() || nc.isDraining() ? Promise.resolve() : closeSoon(nc)),
+      soon,
+      close: () => {
+        flush(); // An ack may be among them.
+        return nc.isClosed() || nc.isDraining() ? Promise.resolve() : closeSoon(nc);
+      },
     };
+    const requests = openWindow(nats, REQUESTS_MAX, REQUEST_MS_MAX);
+    const request: Nats['request'] = (subject, data) =>
+      requests.send((reply) => nc.publish(subject, data, { reply }));
+    return { ...nats, request };
   } catch (error) {
     await nc.close();
     if (error instanceof OperatorError) throw error;
@@ -108,6 +130,21 @@ export async function connect(options: ConnectOptions): Promise<Nats> {
       error,
     );
   }
+}
+
+/** Writes that wait for the end of this turn of the event loop; `flush` does them now. */
+function createSoon(): { readonly soon: Nats['soon']; readonly flush: () => void } {
+  let waiting: (() => void)[] = [];
+  const flush = (): void => {
+    const writes = waiting;
+    waiting = [];
+    for (const write of writes) write();
+  };
+  const soon = (write: () => void): void => {
+    if (waiting.length === 0) setImmediate(flush);
+    waiting.push(write);
+  };
+  return { soon, flush };
 }
 
 /**

@@ -235,12 +235,16 @@ export const WORKING = new TextEncoder().encode('+WPI');
 
 /** Answers a delivery. On a connection that is gone it does nothing: the message comes again. */
 export function respond(nats: Nats, msg: { readonly reply?: string }, word: Uint8Array): void {
-  if (nats.nc.isClosed() || msg.reply === undefined) return;
-  try {
-    nats.nc.publish(msg.reply, word);
-  } catch (error) {
-    nats.log.debug({ err: error }, 'a delivery could not be answered');
-  }
+  const { reply } = msg;
+  if (reply === undefined) return;
+  nats.soon(() => {
+    if (nats.nc.isClosed()) return;
+    try {
+      nats.nc.publish(reply, word);
+    } catch (error) {
+      nats.log.debug({ err: error }, 'a delivery could not be answered');
+    }
+  });
 }
 
 /**

@@ -48,22 +48,12 @@ const utf8 = new TextDecoder();
  * Throws MailError 451 4.3.0 when there was no answer: whether it was done is then not known.
  */
 export async function apiRequest(nats: Nats, subject: string, body: unknown): Promise<ApiAnswer> {
-  if (!nats.isConnected()) throw away(new Error('not connected'));
-  const request = nats.nc.request(subject, JSON.stringify(body), { timeout: REQUEST_MS_MAX });
+  const reply = await nats.request(subject, JSON.stringify(body));
   try {
-    const reply = await orDisconnected(nats, request);
     return JSON.parse(utf8.decode(reply.data)) as ApiAnswer;
   } catch (error) {
-    throw away(error);
+    throw away(error); // No JetStream there: an empty answer.
   }
-}
-
-/** No answer comes over a connection that was lost, so nobody need wait for one. */
-function orDisconnected<T>(nats: Nats, request: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const forget = nats.onChange(() => reject(new Error('the connection was lost')));
-    request.then(resolve, reject).finally(forget);
-  });
 }
 
 /**

@@ -9,6 +9,9 @@ import { createInbox, type Msg } from 'nats';
 import type { Nats } from './connect.ts';
 import { away } from './stored.ts';
 
+/** What a window needs of a connection. */
+type Connection = Pick<Nats, 'nc' | 'isConnected' | 'onChange' | 'soon'>;
+
 export type Window = {
   /**
    * Waits for room, then calls `write` with the reply subject; resolves with the answer. Rejects
@@ -37,7 +40,7 @@ type Open = {
 type Sent = Open & { readonly deadline: number };
 
 type State = {
-  readonly nats: Nats;
+  readonly nats: Connection;
   readonly inbox: string;
   readonly windowMax: number;
   readonly timeoutMs: number;
@@ -51,10 +54,11 @@ type State = {
   waitingFrom: number;
   tokens: number;
   isClosed: boolean;
+  willSend: boolean;
   sweep: NodeJS.Timeout | null;
 };
 
-export function openWindow(nats: Nats, windowMax: number, timeoutMs: number): Window {
+export function openWindow(nats: Connection, windowMax: number, timeoutMs: number): Window {
   const state: State = {
     nats,
     inbox: `${createInbox()}.`,
@@ -65,6 +69,7 @@ export function openWindow(nats: Nats, windowMax: number, timeoutMs: number): Wi
     waitingFrom: 0,
     tokens: 0,
     isClosed: false,
+    willSend: false,
     sweep: null,
   };
   const subscription = nats.nc.subscribe(`${state.inbox}*`, {
@@ -78,9 +83,10 @@ export function openWindow(nats: Nats, windowMax: number, timeoutMs: number): Wi
       new Promise((resolve, reject) => {
         const open = { write, resolve, reject };
         if (state.isClosed || !nats.isConnected()) reject(away(new Error('not connected')));
-        else if (state.sent.size < windowMax && waitingCount(state) === 0) sendNow(state, open);
-        else if (waitingCount(state) < WAITING_MAX) state.waiting.push(open);
-        else reject(away(new Error('too many wait for the window')));
+        else if (waitingCount(state) < WAITING_MAX) {
+          state.waiting.push(open);
+          sendSoon(state);
+        } else reject(away(new Error('too many wait for the window')));
       }),
     load: () => ({ inFlight: state.sent.size, waiting: waitingCount(state) }),
     close() {
@@ -116,7 +122,17 @@ function take(state: State, msg: Msg): void {
   if (sent === undefined) return; // Too late: whoever asked was told "not known".
   state.sent.delete(token);
   sent.resolve(msg);
-  sendWaiting(state);
+  if (waitingCount(state) > 0) sendSoon(state);
+}
+
+/** With all else that is published in this turn of the event loop. */
+function sendSoon(state: State): void {
+  if (state.willSend) return;
+  state.willSend = true;
+  state.nats.soon(() => {
+    state.willSend = false;
+    sendWaiting(state);
+  });
 }
 
 function sendWaiting(state: State): void {

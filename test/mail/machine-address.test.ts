@@ -36,16 +36,19 @@ test('the local part has 39 characters: kind, key prefix, member, post, MAC', ()
   expect(parseAddress(address)).toBe(address);
 });
 
-test('the MAC is the first 80 bits of HMAC-SHA-256, however long the secret', () => {
+test('the MAC of each kind is 80 bits of its own of one HMAC-SHA-512, however long the secret', () => {
   const secrets = fc.uint8Array({ minLength: 1, maxLength: 200 });
   fc.assert(
     fc.property(secrets, MEMBERS, POSTS, (secret, member, post) => {
-      const text = `troupe u ${KEY} ${member} ${post}`;
-      const digest = createHmac('sha256', secret).update(text).digest();
-      const bits = [...digest.subarray(0, 10)].map((byte) => byte.toString(2).padStart(8, '0'));
-      const fives = bits.join('').match(/.{5}/g) ?? [];
-      const mac = fives.map((five) => BASE32.charAt(Number.parseInt(five, 2))).join('');
-      expect(makeToken('u', { key: KEY, member, post }, secret).slice(-16)).toBe(mac);
+      const text = `troupe token ${KEY} ${member} ${post}`;
+      const digest = createHmac('sha512', secret).update(text).digest();
+      for (const [i, kind] of (['b', 'u', 'w', 'f'] as const).entries()) {
+        const bytes = [...digest.subarray(16 * i, 16 * i + 10)];
+        const bits = bytes.map((byte) => byte.toString(2).padStart(8, '0'));
+        const fives = bits.join('').match(/.{5}/g) ?? [];
+        const mac = fives.map((five) => BASE32.charAt(Number.parseInt(five, 2))).join('');
+        expect(makeToken(kind, { key: KEY, member, post }, secret).slice(-16)).toBe(mac);
+      }
     }),
   );
 });
