@@ -139,6 +139,7 @@ export const schema = z.strictObject({
     .strictObject({
       ackWaitMs: count(1_000, 3_600_000).default(120_000),
       concurrency: count(1, 256).default(8),
+      lifeHours: count(1, 720).default(120),
     })
     .prefault({}),
 });

@@ -93,6 +93,8 @@ export type Config = {
     readonly ackWaitMs: number;
     /** Chunks in hand at once. */
     readonly concurrency: number;
+    /** A recipient is given up on so long after the first try. */
+    readonly lifeHours: number;
   };
 };
 

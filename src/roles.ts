@@ -42,6 +42,7 @@ const AHEAD = 64;
 const RENEW_MS = 8_000;
 const LOST_MS = 25_000;
 const RUNNER_STOP_MS = 10_000;
+const HOUR_MS = 3_600_000;
 /** Of outgoing's ack_wait: renewed after a quarter, given up as lost after five sixths (30 s and 100 s of 120 s). */
 const RENEW_SHARE = 1 / 4;
 const LOST_SHARE = 5 / 6;
@@ -146,7 +147,7 @@ export async function startIncoming(node: Node): Promise<void> {
 
 export async function startOutgoing(node: Node): Promise<void> {
   const { config, site, log, meter, closers, precedence } = node;
-  const { nats, disk, data, results, later, mail, secrets } = site;
+  const { nats, disk, data, results, bounces, later, mail, secrets } = site;
   const route = openRoute(node);
   const env = await openEnv(join(data, 'journal'), { disk, log, outlives: 'process' });
   const { journal, suspects, close } = openJournal(env, systemClock);
@@ -155,10 +156,12 @@ export async function startOutgoing(node: Node): Promise<void> {
     decode: decodeChunk,
     route: () => route,
     results,
+    bounces,
     later,
     journal,
     read: mail.read,
     secrets,
+    lifeMs: config.outgoing.lifeHours * HOUR_MS,
     clock: systemClock,
     log,
     meter,

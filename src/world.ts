@@ -7,7 +7,7 @@
  */
 import type { Address } from './mail/address.ts';
 import type { BounceEvent } from './mail/bounce-event.ts';
-import type { Chunk, ChunkId, Class, Result } from './mail/chunk.ts';
+import type { Chunk, ChunkId, Class, PostOrder, Result } from './mail/chunk.ts';
 import type { Envelope, MailKind, MailRef, RawMail } from './mail/envelope.ts';
 import type { ListKey } from './mail/list-key.ts';
 
@@ -122,6 +122,9 @@ export type Results = {
   /** The last result of exactly this chunk and try, from the leader. */
   last(id: ChunkId): Promise<Result | null>;
   tell(id: ChunkId, result: Result): Promise<void>;
+  /** What is to become of a post, from the leader; `go` where nobody said otherwise. */
+  orderOf(key: ListKey, post: string): Promise<PostOrder>;
+  order(key: ListKey, post: string, order: PostOrder): Promise<void>;
 };
 
 /** Copies that came back; kept 60 days. The same event id of a list within 2 minutes is one. */
@@ -136,6 +139,8 @@ export type Due<C> =
 export type Later<C> = {
   put(id: string, at: number, due: Due<C>): Promise<void>;
   cancel(id: string): Promise<void>;
+  /** Makes due at once all that waits under this prefix of an id, tokens for tokens: `a.b` is one of `a.b.c`, not of `a.bc`. */
+  hasten(prefix: string): Promise<void>;
 };
 
 /** Set aside whole, with where it came from and why. */

@@ -5,6 +5,7 @@
 import type { Address } from './address.ts';
 import type { MailRef } from './envelope.ts';
 import type { ListKey } from './list-key.ts';
+import type { Range } from './ranges.ts';
 
 /** What the outgoing runner sends first: `notice` > `post` > `bulk`; `retry` drains last. */
 export type Class = 'notice' | 'post' | 'bulk' | 'retry';
@@ -39,7 +40,10 @@ export type Recipe = {
 /** One recipient: the member's number (for notices and forwards an index) and address. */
 export type Recipient = readonly [number: number, address: Address];
 
-/** Names a chunk in subjects, dedupe ids and results. `post` is `[a-z0-9]+`; `chunk` is `3` or, split, `3-0`. */
+/**
+ * Names a chunk in subjects, dedupe ids and results. `post` is `[a-z0-9]+`; `chunk` begins with the number of its range of
+ * members: `3`; a part of it, `3-0`; sent again, `3-r57`.
+ */
 export type ChunkId = {
   readonly key: ListKey;
   readonly post: string;
@@ -55,8 +59,12 @@ export type Chunk = ChunkId & {
   readonly mail: MailRef | { readonly inline: string };
   readonly smtputf8: boolean;
   readonly to: readonly Recipient[];
-  /** When the first try was put, ms since the epoch: a recipient is given up on 5 days later. */
+  /** Of `to`, who is not to be tried before this time, ms since the epoch. */
+  readonly waits?: readonly (readonly [number: number, until: number])[];
+  /** When the first try was put, ms since the epoch: how long a recipient is tried counts from here. */
   readonly firstAt: number;
+  /** Since when it waits because its post is paused; that time does not count. */
+  readonly pausedAt?: number;
   readonly trace: string;
 };
 
@@ -64,6 +72,9 @@ export type Chunk = ChunkId & {
 export function chunkName(id: ChunkId): string {
   return `${id.key}.${id.post}.${id.chunk}.${id.try}`;
 }
+
+/** Whether a post is sent on, waits, or goes to nobody any more. What was handed over stays handed over. */
+export type PostOrder = 'go' | 'pause' | 'cancel';
 
 /** A recipient that the MTA refused: SMTP code, enhanced status or '', the reply's text. */
 export type RefusedRecipient = {
@@ -73,17 +84,19 @@ export type RefusedRecipient = {
   readonly reply: string;
 };
 
-/**
- * What became of a chunk's recipients. `accepted` holds inclusive ranges of member numbers, of which only
- * those in the chunk count; so 5,000 recipients are a few bytes.
- */
+/** Refused for now; `next` is when the next try is due, ms since the epoch. */
+export type DeferredRecipient = RefusedRecipient & { readonly next?: number };
+
+/** What one try of a chunk came to; with the other tries, the delivery record (design §4). */
 export type Result = {
   readonly kind: 'part' | 'done';
   readonly at: number;
   readonly route: string;
-  readonly accepted: readonly (readonly [from: number, to: number])[];
+  readonly accepted: readonly Range[];
   /** 4xx: tried again, as the next try in LATER. */
-  readonly deferred: readonly RefusedRecipient[];
+  readonly deferred: readonly DeferredRecipient[];
   /** 5xx, or given up. */
   readonly refused: readonly RefusedRecipient[];
+  /** Who gets it no more because the post was cancelled. */
+  readonly cancelled?: readonly Range[];
 };

@@ -4,7 +4,7 @@
  * Decoding checks the shape that the reader relies on: a rogue client or a newer schema must end in
  * a clear error that parks the message, never in a half-understood one.
  */
-import { type Chunk, CLASSES, type Recipient, type Result } from '../mail/chunk.ts';
+import { type Chunk, CLASSES, type PostOrder, type Recipient } from '../mail/chunk.ts';
 import { parseListKey } from '../mail/list-key.ts';
 import type { Asked, Due } from '../world.ts';
 
@@ -16,7 +16,7 @@ export class BadMessage extends Error {
   override readonly name = 'BadMessage';
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+export type Fields = Readonly<Record<string, unknown>>;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -42,20 +42,15 @@ export function decodeAsked<C>(data: Uint8Array): Asked<C> {
   return askedOf(decode(data));
 }
 
-export function encodeResult(result: Result): Uint8Array {
-  return encode(result);
+export function encodeOrder(order: PostOrder): Uint8Array {
+  return encode({ order });
 }
 
 /** Throws {@link BadMessage}. */
-export function decodeResult(data: Uint8Array): Result {
-  const fields = decode(data);
-  check(fields.kind === 'part' || fields.kind === 'done', 'kind');
-  check(typeof fields.at === 'number', 'at');
-  check(typeof fields.route === 'string', 'route');
-  check(isArrayOf(fields.accepted, isRange), 'accepted');
-  check(isArrayOf(fields.deferred, isRefusal), 'deferred');
-  check(isArrayOf(fields.refused, isRefusal), 'refused');
-  return fields as Result;
+export function decodeOrder(data: Uint8Array): PostOrder {
+  const { order } = decode(data);
+  check(order === 'go' || order === 'pause' || order === 'cancel', 'order');
+  return order;
 }
 
 export function encodeDue<C>(due: Due<C>): Uint8Array {
@@ -72,11 +67,13 @@ export function decodeDue<C>(data: Uint8Array): Due<C> {
   return { to: 'mailbox', key, asked: askedOf(fields.asked) };
 }
 
-function encode(value: object): Uint8Array {
+/** JSON with the schema's number. */
+export function encode(value: object): Uint8Array {
   return encoder.encode(JSON.stringify({ v: SCHEMA, ...value }));
 }
 
-function decode(data: Uint8Array): Fields {
+/** Throws {@link BadMessage} for what is no object of this schema. */
+export function decode(data: Uint8Array): Fields {
   let value: unknown;
   try {
     value = JSON.parse(decoder.decode(data));
@@ -118,6 +115,8 @@ function chunkOf(value: unknown): Chunk {
   check(isObject(recipe) && isRecipe(recipe), 'recipe');
   check(isObject(mail) && (typeof mail.inline === 'string' || isMailRef(mail)), 'mail');
   check(isArrayOf(to, isRecipient), 'to');
+  check(value.waits === undefined || isArrayOf(value.waits, isWait), 'waits');
+  check(value.pausedAt === undefined || isCount(value.pausedAt), 'pausedAt');
   check(typeof value.firstAt === 'number', 'firstAt');
   check(typeof value.trace === 'string', 'trace');
   return value as unknown as Chunk;
@@ -167,32 +166,21 @@ function isRecipient(value: unknown): value is Recipient {
   );
 }
 
-function isRange(value: unknown): boolean {
-  return Array.isArray(value) && value.length === 2 && isCount(value[0]) && isCount(value[1]);
-}
+const isWait = (value: unknown): boolean =>
+  Array.isArray(value) && value.length === 2 && value.every(isCount);
 
-function isRefusal(value: unknown): boolean {
-  return (
-    isObject(value) &&
-    isCount(value.number) &&
-    typeof value.code === 'number' &&
-    typeof value.status === 'string' &&
-    typeof value.reply === 'string'
-  );
-}
-
-function isArrayOf(value: unknown, isOne: (value: unknown) => boolean): boolean {
+export function isArrayOf(value: unknown, isOne: (value: unknown) => boolean): boolean {
   return Array.isArray(value) && value.every(isOne);
 }
 
-function isCount(value: unknown): value is number {
+export function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function isObject(value: unknown): value is Fields {
+export function isObject(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function check(claim: unknown, what: string): asserts claim {
+export function check(claim: unknown, what: string): asserts claim {
   if (!claim) throw new BadMessage(`not ours: ${what}`);
 }

@@ -11,9 +11,10 @@ import type { Later } from '../world.ts';
 import { encodeDue } from './codec.ts';
 import type { Nats } from './connect.ts';
 import type { Publisher } from './publisher.ts';
-import { apiRequest, failure } from './stored.ts';
+import { apiRequest, failure, storedMessage } from './stored.ts';
+import { subjectsIn } from './stored-subjects.ts';
 import type { StreamName } from './streams.ts';
-import { DUE, later } from './subjects.ts';
+import { DUE, later, laterUnder } from './subjects.ts';
 
 const STREAM: StreamName = 'TROUPE_LATER';
 const ID = /^[a-z0-9-]+(\.[a-z0-9-]+)*$/;
@@ -28,6 +29,8 @@ const FULL_FRACTION = 0.9;
  * top.
  */
 const LOOK_MS = 1_000;
+/** A time in the past is due at once. */
+const AT_ONCE = 0;
 
 /** Throws MailError 452 4.3.1 when there is no room, 451 4.3.0 when NATS is away. */
 export function createLater<C>(nats: Nats, publisher: Publisher): Later<C> {
@@ -46,19 +49,29 @@ export function createLater<C>(nats: Nats, publisher: Publisher): Later<C> {
     putSince += bytes;
     return putSince > (await look.room);
   };
+  async function schedule(id: string, at: number, data: Uint8Array): Promise<void> {
+    if (await isFull(data.length)) {
+      throw new MailError(452, '4.3.1', 'Mail system is full', new Error(`${STREAM} is full`));
+    }
+    await publisher.publish(later(id), data, {
+      headers: {
+        'Nats-Schedule': `@at ${new Date(at).toISOString()}`,
+        'Nats-Schedule-Target': `${DUE}.${id}`,
+      },
+    });
+  }
   return {
     async put(id, at, due) {
       checkId(id);
-      const data = encodeDue(due);
-      if (await isFull(data.length)) {
-        throw new MailError(452, '4.3.1', 'Mail system is full', new Error(`${STREAM} is full`));
+      await schedule(id, at, encodeDue(due));
+    },
+    async hasten(prefix) {
+      checkId(prefix);
+      for (const subject of await subjectsIn(nats, STREAM, laterUnder(prefix))) {
+        const found = await storedMessage(nats, STREAM, { last_by_subj: subject });
+        // What fell due meanwhile is gone from here.
+        if (found !== null) await schedule(subject.slice(later('').length), AT_ONCE, found.data);
       }
-      await publisher.publish(later(id), data, {
-        headers: {
-          'Nats-Schedule': `@at ${new Date(at).toISOString()}`,
-          'Nats-Schedule-Target': `${DUE}.${id}`,
-        },
-      });
     },
     async cancel(id) {
       checkId(id);

@@ -3,10 +3,11 @@ import { assert } from '../assert.ts';
 import { encodeBounceEvent } from '../mail/bounce-event.ts';
 import { chunkName } from '../mail/chunk.ts';
 import type { BouncesOut, MailboxOut, OutgoingOut, Parked, Results } from '../world.ts';
-import { decodeResult, encodeAsked, encodeChunk, encodeResult } from './codec.ts';
+import { decodeOrder, encodeAsked, encodeChunk, encodeOrder } from './codec.ts';
 import type { Nats } from './connect.ts';
 import { FROM_SEQ, FROM_SUBJECT, WHY } from './parked.ts';
 import type { Publisher } from './publisher.ts';
+import { decodeResult, encodeResult } from './result-codec.ts';
 import { storedMessage } from './stored.ts';
 import * as subjects from './subjects.ts';
 
@@ -66,6 +67,15 @@ export function resultsOf(nats: Nats, publisher: Publisher): Results {
     },
     async tell(id, result) {
       await publisher.publish(subjects.results(id), encodeResult(result));
+    },
+    async orderOf(key, post) {
+      const found = await storedMessage(nats, 'TROUPE_RESULTS', {
+        last_by_subj: subjects.postOrder(key, post),
+      });
+      return found === null ? 'go' : decodeOrder(found.data);
+    },
+    async order(key, post, order) {
+      await publisher.publish(subjects.postOrder(key, post), encodeOrder(order));
     },
   };
 }

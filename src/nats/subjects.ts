@@ -25,8 +25,14 @@ export const archive = (key: ListKey): string => `troupe.archive.${slotOf(key)}.
 export const bounces = (key: ListKey): string => `troupe.bounces.${slotOf(key)}.${key}`;
 export const bouncesOfSlot = (slot: number): string => `troupe.bounces.${slot}.*`;
 export const later = (id: string): string => `troupe.later.${id}`;
+export const laterUnder = (prefix: string): string => `troupe.later.${prefix}.>`;
 export const outgoing = (cls: Class): string => `troupe.outgoing.${cls}`;
 export const results = (id: ChunkId): string => `troupe.results.${slotOf(id.key)}.${chunkName(id)}`;
+/** All results of a post, or of one of its ranges of members; the order that was given for it is not among them. */
+export const resultsOfPost = (key: ListKey, post: string): string =>
+  `troupe.results.${slotOf(key)}.${key}.${post}.*.*`;
+export const postOrder = (key: ListKey, post: string): string =>
+  `troupe.results.${slotOf(key)}.${key}.${post}.order`;
 export const parked = (where: string): string => `troupe.parked.${where}`;
 export const ask = (key: ListKey): string => `troupe.ask.${slotOf(key)}.${key}`;
 export const askOfSlot = (slot: number): string => `troupe.ask.${slot}.*`;

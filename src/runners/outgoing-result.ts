@@ -1,12 +1,37 @@
 /**
  * What a try of a chunk comes to: the result that is told, and the next try, if any recipient needs
- * one.
+ * one. A next try holds all who still need one; each is tried when its own time has come, so that
+ * whom one provider keeps waiting keeps nobody else waiting.
  */
-import type { Chunk, Recipient, RefusedRecipient, Result } from '../mail/chunk.ts';
+import type {
+  Chunk,
+  DeferredRecipient,
+  Recipient,
+  RefusedRecipient,
+  Result,
+} from '../mail/chunk.ts';
 import { chunkName } from '../mail/chunk.ts';
-import type { Ended, Progress } from './outgoing-send.ts';
-import { isIn, type Range, rangesOf } from './ranges.ts';
-import { dueAt, GIVE_UP_MS } from './retry-schedule.ts';
+import { rangeOf, rangesOf } from '../mail/ranges.ts';
+import type { RecipientReply } from '../world.ts';
+import { type Cause, causeOf, dueAt, isTooManyRecipients } from './retry-schedule.ts';
+
+/** What became of the recipients so far; those in neither were not tried. */
+export type Progress = {
+  /** The MTA's words; '' where they were lost. */
+  readonly accepted: Map<number, string>;
+  /** Who was not accepted, and the MTA's word. */
+  readonly replies: Map<number, RecipientReply>;
+};
+
+/**
+ * How a try ended. `all`: everybody whose time had come has an outcome. `cut`: the hand was taken
+ * away. `route`: there is no connection to be had. `slow`: it took too long. `pause`, `cancel`: the
+ * post is not to be sent on.
+ */
+export type Ended = 'all' | 'cut' | 'route' | 'slow' | 'pause' | 'cancel';
+
+/** Who becomes due so shortly after the first is tried with it. */
+const TOGETHER_MS = 10_000;
 
 /**
  * Who has an outcome before this try begins: a `part` of it, or the try before, or the journal says
@@ -18,11 +43,14 @@ export function progressBefore(
   journaled: readonly number[],
 ): Progress {
   const [part] = told;
-  const accepted: readonly Range[] = told.flatMap((result) => result?.accepted ?? []);
   const noted = new Set(journaled);
-  const progress: Progress = { accepted: new Set(), replies: new Map() };
+  const progress: Progress = { accepted: new Map(), replies: new Map() };
   for (const [number] of chunk.to) {
-    if (noted.has(number) || isIn(accepted, number)) progress.accepted.add(number);
+    if (noted.has(number)) progress.accepted.set(number, '');
+    for (const result of told) {
+      const range = result === null ? null : rangeOf(result.accepted, number);
+      if (range !== null) progress.accepted.set(number, range[2] ?? '');
+    }
   }
   for (const refused of [...(part?.deferred ?? []), ...(part?.refused ?? [])]) {
     if (!progress.accepted.has(refused.number)) progress.replies.set(refused.number, refused);
@@ -35,46 +63,101 @@ export function untried(chunk: Chunk, { accepted, replies }: Progress): readonly
   return chunk.to.filter(([number]) => !accepted.has(number) && !replies.has(number));
 }
 
-/**
- * The result as `progress` has it. Past {@link GIVE_UP_MS} nobody is deferred any more (RFC 3463
- * §3.5: 5.4.7).
- */
-export function resultOf(
-  kind: Result['kind'],
-  chunk: Chunk,
-  progress: Progress,
-  route: string,
-  now: number,
-): Result {
-  const numbers = chunk.to.map(([number]) => number).sort((a, b) => a - b);
-  const isTooOld = now - chunk.firstAt >= GIVE_UP_MS;
-  const deferred: RefusedRecipient[] = [];
-  const refused: RefusedRecipient[] = [];
-  for (const [number, { code, status, reply }] of progress.replies) {
-    if (code >= 500) refused.push({ number, code, status, reply });
-    else if (isTooOld) refused.push({ number, code: 554, status: '5.4.7', reply });
-    else deferred.push({ number, code, status, reply });
-  }
-  // Between the numbers of a first try is nobody; between those of a later one, whoever is done.
-  const accepted = rangesOf(progress.accepted, numbers, chunk.try === 0);
-  return { kind, at: now, route, accepted, deferred, refused };
+/** Of those, whose time has come. */
+export function dueNow(chunk: Chunk, progress: Progress, now: number): readonly Recipient[] {
+  const waits = new Map(chunk.waits);
+  return untried(chunk, progress).filter(([number]) => (waits.get(number) ?? 0) <= now);
+}
+
+/** A chunk that waited because its post was paused is as much younger. */
+export function resumed(chunk: Chunk, now: number): Chunk {
+  if (chunk.pausedAt === undefined) return chunk;
+  const { pausedAt, ...rest } = chunk;
+  return { ...rest, firstAt: chunk.firstAt + Math.max(0, now - pausedAt) };
+}
+
+/** A 5xx, unless it only means that the envelope was too long. */
+const isFinal = (reply: RecipientReply): boolean =>
+  reply.code >= 500 && !isTooManyRecipients(reply);
+
+/** Given up on: RFC 3463 §3.5. */
+const EXPIRED = { code: 554, status: '5.4.7' } as const;
+
+export type Outcome = {
+  readonly result: Result;
+  /** The next try, and when it is due; null when nobody needs one. */
+  readonly next: { readonly chunk: Chunk; readonly at: number } | null;
+};
+
+/** What is told of a try so far, while it is not known when who was refused is tried again. */
+export function partOf(chunk: Chunk, progress: Progress, route: string, at: number): Result {
+  const { result } = outcomeOf(chunk, progress, 'cut', route, { now: at, lifeMs: Infinity });
+  return { ...result, kind: 'part' };
 }
 
 /**
- * The next try, and when; null when nobody needs one. Who was not tried for want of a route is in
- * it too, and sooner.
+ * What the try has come to. `lifeMs`: who was not accepted so long after the first try is given up
+ * on.
  */
-export function nextTryOf(
+export function outcomeOf(
   chunk: Chunk,
-  result: Result,
   progress: Progress,
   ended: Ended,
-): { readonly chunk: Chunk; readonly at: number } | null {
-  const deferred = new Set(result.deferred.map(({ number }) => number));
-  const unsent = new Set(untried(chunk, progress).map(([number]) => number));
-  const to = chunk.to.filter(([number]) => deferred.has(number) || unsent.has(number));
-  if (to.length === 0) return null;
-  const next: Chunk = { ...chunk, class: 'retry', try: chunk.try + 1, to };
-  const cause = ended === 'route' ? 'route' : 'refused';
-  return { chunk: next, at: dueAt(result.at, result.at - chunk.firstAt, cause, chunkName(next)) };
+  route: string,
+  { now, lifeMs }: { readonly now: number; readonly lifeMs: number },
+): Outcome {
+  const endsAt = chunk.firstAt + lifeMs;
+  const isOver = now >= endsAt;
+  const refused: RefusedRecipient[] = [];
+  const deferred: DeferredRecipient[] = [];
+  const due = new Map<number, number>();
+  const at = (cause: Cause): number => {
+    const time = dueAt(now, now - chunk.firstAt, cause, chunkName(chunk));
+    return cause === 'paused' ? time : Math.min(time, endsAt);
+  };
+  for (const [number, { code, status, reply }] of progress.replies) {
+    const said = { number, code, status, reply };
+    if (isFinal(said)) refused.push(said);
+    else if (isOver) refused.push({ ...said, ...EXPIRED });
+    else if (ended === 'cut') deferred.push(said);
+    else {
+      due.set(number, at(causeOf(said)));
+      if (ended !== 'cancel') deferred.push({ ...said, next: due.get(number) ?? now });
+    }
+  }
+  const waits = new Map(chunk.waits);
+  for (const [number] of untried(chunk, progress)) {
+    if (isOver && ended === 'route') refused.push({ number, ...EXPIRED, reply: NO_ROUTE });
+    else if (ended === 'pause') due.set(number, at('paused'));
+    else due.set(number, Math.max(waits.get(number) ?? 0, ended === 'all' ? 0 : at('route')));
+  }
+  const result = { kind: 'done', at: now, route, accepted: rangesOf(progress.accepted) } as const;
+  if (ended === 'cancel') {
+    const cancelled = rangesOf(new Map([...due.keys()].map((number) => [number, ''])));
+    return { result: { ...result, deferred, refused, cancelled }, next: null };
+  }
+  return { result: { ...result, deferred, refused }, next: nextTry(chunk, due, ended, now) };
+}
+
+const NO_ROUTE = 'no route could be reached';
+
+function nextTry(
+  chunk: Chunk,
+  due: ReadonlyMap<number, number>,
+  ended: Ended,
+  now: number,
+): Outcome['next'] {
+  if (due.size === 0) return null;
+  const at = Math.min(...due.values());
+  const { waits: _, pausedAt, ...rest } = chunk;
+  const to = chunk.to.filter(([number]) => due.has(number));
+  const waits = [...due].filter(([, until]) => until > at + TOGETHER_MS);
+  const isPaused = ended === 'pause';
+  const next: Chunk = {
+    ...rest,
+    ...{ class: isPaused ? chunk.class : 'retry', try: chunk.try + 1, to },
+    ...(waits.length > 0 && { waits }),
+    ...(isPaused && { pausedAt: pausedAt ?? now }),
+  };
+  return { chunk: next, at };
 }

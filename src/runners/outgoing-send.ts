@@ -6,7 +6,11 @@ import { MailError } from '../errors.ts';
 import { type Chunk, chunkName, type Recipient } from '../mail/chunk.ts';
 import type { Cooked } from '../mail/cook.ts';
 import { type CopyOf, render, returnPathOf } from '../mail/render.ts';
-import type { Journal, RecipientReply, Route, Transaction } from '../world.ts';
+import type { Clock, Journal, RecipientReply, Route, Transaction } from '../world.ts';
+import { type FairOrder, fairOrder, providerOf } from './fair-order.ts';
+import type { Ended, Progress } from './outgoing-result.ts';
+import type { RecipientLimits } from './recipient-limits.ts';
+import { causeOf, isTooManyRecipients } from './retry-schedule.ts';
 import type { Hand } from './runner.ts';
 
 /**
@@ -14,27 +18,37 @@ import type { Hand } from './runner.ts';
  * the recipients.
  */
 const TRANSACTION_TRIES_MAX = 3;
+/** A connection that took so long to get lost is not tried again in hand: the MTA hangs. */
+const LOST_SLOWLY_MS = 60_000;
+/** A chunk that is not sent after so long goes on as a next try: it keeps others from this hand. */
+export const CHUNK_MS_MAX = 5 * 60_000;
+/**
+ * After so many refusals in a row for their rate, the others at the same provider are not tried: they would be refused as well, and
+ * counted against us. (Greylisting is another thing: there each first try starts a clock.)
+ */
+export const RATE_REFUSALS_MAX = 20;
 /** RFC 3461 §4.4. */
 const ENVID_CHARS_MAX = 100;
-
-/** What became of the recipients so far; those in neither were not tried. */
-export type Progress = {
-  readonly accepted: Set<number>;
-  /** Who was not accepted, and the MTA's word. */
-  readonly replies: Map<number, RecipientReply>;
-};
-
-/**
- * `all`: everybody has an outcome. `cut`: the hand was taken away. `route`: there is no connection
- * to be had.
- */
-export type Ended = 'all' | 'cut' | 'route';
 
 export type SendNeeds = {
   readonly route: Route;
   readonly journal: Pick<Journal, 'accepted'>;
   readonly secret: Uint8Array;
   readonly hand: Hand;
+  readonly clock: Pick<Clock, 'monotonic'>;
+  readonly limits: RecipientLimits;
+  /** Why to stop now; null to go on. */
+  halted(): Promise<'pause' | 'cancel' | null>;
+};
+
+type State = {
+  readonly chunk: Chunk;
+  readonly cooked: Cooked;
+  readonly progress: Progress;
+  readonly needs: SendNeeds;
+  readonly order: FairOrder;
+  /** Refusals in a row for their rate, by provider. */
+  readonly inARow: Map<string, number>;
 };
 
 /**
@@ -47,74 +61,111 @@ export async function sendCopies(
   progress: Progress,
   needs: SendNeeds,
 ): Promise<Ended> {
-  const envelopes = envelopesOf(chunk, to, needs.route.recipientsMax);
-  let next = 0;
+  const { route, hand, clock } = needs;
+  const isShared = chunk.recipe.mode === 'shared';
+  const workers = Math.min(route.connectionsMax, to.length);
+  // A later try is of few, and of those somebody had trouble with: each provider by itself.
+  const order = fairOrder(to, workers, isShared && chunk.try === 0);
+  const state: State = { chunk, cooked, progress, needs, order, inARow: new Map() };
+  const endsAt = clock.monotonic() + CHUNK_MS_MAX;
   let ended: Ended = 'all';
 
   async function work(): Promise<void> {
     while (ended === 'all') {
-      if (needs.hand.state() !== 'ours') {
-        ended = 'cut';
-        return;
-      }
-      const envelope = envelopes[next];
-      if (envelope === undefined) return;
-      next += 1;
+      const halted = await needs.halted();
+      if (hand.state() !== 'ours') ended = 'cut';
+      else if (halted !== null) ended = halted;
+      else if (clock.monotonic() > endsAt) ended = 'slow';
+      if (ended !== 'all') return;
+      const envelope = order.next(isShared ? needs.limits.of(route) : 1);
+      if (envelope === null) return;
+      let again: readonly Recipient[] = [];
       try {
-        await deliver(chunk, envelope, cooked, progress, needs);
+        again = await deliver(envelope.to, state);
       } catch (error) {
         ended = error instanceof MailError ? 'route' : 'cut';
         if (ended === 'cut') throw error;
+      } finally {
+        envelope.done(again);
       }
     }
   }
 
-  const workers = Math.min(needs.route.connectionsMax, envelopes.length);
   const outcomes = await Promise.allSettled(Array.from({ length: workers }, work));
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   return ended;
 }
 
-function envelopesOf(
-  chunk: Chunk,
-  to: readonly Recipient[],
-  recipientsMax: number,
-): readonly (readonly Recipient[])[] {
-  const size = chunk.recipe.mode === 'shared' ? recipientsMax : 1;
-  const envelopes: Recipient[][] = [];
-  for (let at = 0; at < to.length; at += size) envelopes.push(to.slice(at, at + size));
-  return envelopes;
-}
-
 /**
  * One envelope, to the end; again on another connection for those whom nobody said anything about.
+ * Returns whom the MTA found too many: they are to have an envelope of their own.
  */
 async function deliver(
-  chunk: Chunk,
   envelope: readonly Recipient[],
-  cooked: Cooked,
-  progress: Progress,
-  { route, journal, secret }: SendNeeds,
-): Promise<void> {
-  const name = chunkName(chunk);
+  state: State,
+): Promise<readonly Recipient[]> {
+  const { chunk, cooked, needs } = state;
+  const { route, secret, clock, limits } = needs;
   let left = envelope;
-  for (let attempt = 1; left.length > 0; attempt += 1) {
+  for (let attempt = 1; ; attempt += 1) {
     const recipients = left;
-    left = await route.withConnection(async (connection) => {
+    const startedAt = clock.monotonic();
+    const { unheard, tooMany } = await route.withConnection(async (connection) => {
       const replies = await connection.send(transactionOf(chunk, recipients, cooked, secret));
-      const unheard: Recipient[] = [];
-      const accepted: number[] = [];
-      for (const [index, recipient] of recipients.entries()) {
-        const reply = replies[index] ?? NO_REPLY;
-        if (reply.code >= 200 && reply.code < 300) accepted.push(recipient[0]);
-        else if (reply.code === 421 && attempt < TRANSACTION_TRIES_MAX) unheard.push(recipient);
-        else progress.replies.set(recipient[0], reply);
-      }
-      for (const number of accepted) progress.accepted.add(number);
-      // Before the connection goes on: a crash repeats at most one transaction a connection.
-      if (accepted.length > 0) await journal.accepted(name, accepted);
-      return unheard;
+      const isSlow = clock.monotonic() - startedAt > LOST_SLOWLY_MS;
+      return await note(recipients, replies, attempt < TRANSACTION_TRIES_MAX && !isSlow, state);
     });
+    if (tooMany.length > 0) limits.learn(route, recipients.length - tooMany.length);
+    if (unheard.length === 0 || tooMany.length > 0) return [...unheard, ...tooMany];
+    left = unheard;
+  }
+}
+
+/** Notes what was said, in the journal too before the connection goes on: a crash repeats at most one transaction a connection. */
+async function note(
+  recipients: readonly Recipient[],
+  replies: readonly RecipientReply[],
+  mayTryAgain: boolean,
+  state: State,
+): Promise<{ readonly unheard: readonly Recipient[]; readonly tooMany: readonly Recipient[] }> {
+  const { chunk, progress, needs } = state;
+  const unheard: Recipient[] = [];
+  const tooMany: Recipient[] = [];
+  const accepted: number[] = [];
+  // The first alone was not too many: then it is a refusal like any other.
+  const isLimit = (reply: RecipientReply): boolean =>
+    isTooManyRecipients(reply) && !isTooManyRecipients(replies[0] ?? NO_REPLY);
+  for (const [index, recipient] of recipients.entries()) {
+    const reply = replies[index] ?? NO_REPLY;
+    const [number] = recipient;
+    if (reply.code >= 200 && reply.code < 300) {
+      accepted.push(number);
+      progress.accepted.set(number, wordsOf(reply));
+    } else if (isLimit(reply)) tooMany.push(recipient);
+    else if (reply.code === 421 && mayTryAgain) unheard.push(recipient);
+    else progress.replies.set(number, reply);
+    countRate(recipient, reply, state);
+  }
+  if (accepted.length > 0) await needs.journal.accepted(chunkName(chunk), accepted);
+  return { unheard, tooMany };
+}
+
+/** What stands in the record of a copy that was taken, e.g. the id it has in the MTA's queue. */
+const wordsOf = ({ status, reply }: RecipientReply): string =>
+  status === '' ? reply : `${status} ${reply}`;
+
+/** A provider that only refuses, and for our rate, is left alone for the rest of this try. */
+function countRate(recipient: Recipient, reply: RecipientReply, state: State): void {
+  const { inARow, order, progress } = state;
+  const provider = providerOf(recipient);
+  const isRate = reply.code >= 400 && reply.code < 500 && causeOf(reply) === 'rate';
+  const many = isRate ? (inARow.get(provider) ?? 0) + 1 : 0;
+  inARow.set(provider, many);
+  if (many < RATE_REFUSALS_MAX) return;
+  const { code, status } = reply;
+  const said = `not tried, as others there were refused: ${reply.reply}`;
+  for (const [number] of order.drop(provider)) {
+    progress.replies.set(number, { code, status, reply: said });
   }
 }
 

@@ -5,21 +5,24 @@
  *   gives   the route chosen at pull     one transaction a recipient, each with its own return path
  *                                        (mode `shared`: one for up to 100 of them)
  *   tells   troupe.results.<…>.<try>     what became of each recipient
- *   later   troupe.later.<chunk>         who was refused with 4xx, or not tried for want of a
- *                                        route, as the next try
+ *           troupe.bounces.<slot>.<key>  who was refused with 5xx, or is given up on
+ *   later   troupe.later.<chunk>         who was refused with 4xx, or not tried for want of a route
+ *                                        or because the post is paused, as the next try
  *   parks   troupe.parked.outgoing       a chunk that threw, or whose raw mail is gone
  *
  * O1. A chunk may come twice; its last result says what of it is done. It is never done zero times.
  * O2. Whom a result of any try, or the journal, names as accepted is not sent to again.
- * O3. Every recipient of a try ends as accepted, refused, or in the next try, which is in LATER
- *     before the result is told; the result is told before the chunk is acked.
+ * O3. Every recipient of a try ends as accepted, refused, cancelled, or in the next try, which is in
+ *     LATER before the result is told; the result is told before the chunk is acked.
  * O4. After a crash the process that comes back first tells what its journal has, then goes on.
+ * O5. Of a post that is paused or cancelled no further transaction begins, a moment after it was said.
  */
 import { textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { type Chunk, type ChunkId, chunkName, type Result } from '../mail/chunk.ts';
+import { type Chunk, type ChunkId, chunkName, type PostOrder, type Result } from '../mail/chunk.ts';
 import { type Cooked, cook } from '../mail/cook.ts';
 import type {
+  BouncesOut,
   Clock,
   Delivery,
   HeldChunk,
@@ -30,9 +33,18 @@ import type {
   Route,
 } from '../world.ts';
 import { type Cache, createCache } from './cooked-cache.ts';
-import { nextTryOf, progressBefore, resultOf, untried } from './outgoing-result.ts';
-import { type Ended, type Progress, sendCopies } from './outgoing-send.ts';
-import { GIVE_UP_MS } from './retry-schedule.ts';
+import { bouncesOf } from './outgoing-bounce.ts';
+import {
+  dueNow,
+  type Ended,
+  outcomeOf,
+  type Progress,
+  partOf,
+  progressBefore,
+  resumed,
+} from './outgoing-result.ts';
+import { sendCopies } from './outgoing-send.ts';
+import { createRecipientLimits, type RecipientLimits } from './recipient-limits.ts';
 import type { Disposal, Hand } from './runner.ts';
 
 /**
@@ -44,6 +56,8 @@ export const CLASS_WEIGHTS = { notice: 8, post: 4, bulk: 2, retry: 1 } as const;
 export const COOKED_BYTES_MAX = 64 * 1024 * 1024;
 /** Of one chunk, in the log one by one; all of them are in the result. */
 const REFUSED_LOGGED_MAX = 20;
+/** How old what is known of a post's order may be while it is sent, ms. */
+const ORDER_MS_MAX = 2_000;
 
 export type OutgoingNeeds = {
   /** Throws when it is no chunk. */
@@ -51,12 +65,15 @@ export type OutgoingNeeds = {
   /** The route for this chunk, now; null when none works. */
   route(chunk: Chunk): Route | null;
   readonly results: Results;
+  readonly bounces: BouncesOut;
   readonly later: {
     put(id: string, at: number, due: { to: 'outgoing'; chunk: Chunk }): Promise<void>;
   };
   readonly journal: Journal;
   readonly read: MailStore['read'];
   readonly secrets: { newest(): Uint8Array };
+  /** So long after the first try a recipient is given up on. */
+  readonly lifeMs: number;
   readonly clock: Clock;
   readonly log: Log;
   readonly meter: Meter;
@@ -80,6 +97,7 @@ export type Outgoing = {
 type State = {
   readonly needs: OutgoingNeeds;
   readonly cooked: Cache<Cooked | null>;
+  readonly limits: RecipientLimits;
   /** By chunk, whichever try: two tries of one chunk are never sent at once from here. */
   readonly inHand: Map<string, { readonly name: string; readonly delivery: Delivery }>;
 };
@@ -88,6 +106,7 @@ export function createOutgoing(needs: OutgoingNeeds): Outgoing {
   const state: State = {
     needs,
     cooked: createCache(COOKED_BYTES_MAX, (cooked) => cooked?.size ?? 0),
+    limits: createRecipientLimits(needs.clock),
     inHand: new Map(),
   };
   return {
@@ -112,37 +131,37 @@ export function createOutgoing(needs: OutgoingNeeds): Outgoing {
 }
 
 async function disposeOf(
-  chunk: Chunk,
+  given: Chunk,
   delivery: Delivery,
   hand: Hand,
   state: State,
 ): Promise<Disposal> {
   const { needs } = state;
-  const name = chunkName(chunk);
-  const [last, before, after] = await Promise.all([
-    needs.results.last(chunk),
-    resultsBefore(chunk, needs),
-    resultsAfter(chunk, needs),
+  const { clock, results, journal } = needs;
+  const name = chunkName(given);
+  const [last, order, before, after] = await Promise.all([
+    results.last(given),
+    orderOf(given, needs),
+    resultsBefore(given, needs),
+    resultsAfter(given, needs),
   ]);
   if (last?.kind === 'done') {
-    needs.journal.close(name);
+    journal.close(name);
     return { kind: 'done' };
   }
-  const progress = progressBefore(
-    chunk,
-    [last, ...before, ...after],
-    needs.journal.acceptedOf(name),
-  );
+  const chunk = order === 'go' ? resumed(given, clock.now()) : given;
+  const progress = progressBefore(chunk, [last, ...before, ...after], journal.acceptedOf(name));
   const route = needs.route(chunk);
-  const to = untried(chunk, progress);
-  let ended: Ended = route === null ? 'route' : 'all';
-  if (route !== null && to.length > 0) {
+  const to = dueNow(chunk, progress, clock.now());
+  let ended: Ended = order === 'go' ? (route === null ? 'route' : 'all') : order;
+  if (ended === 'all' && route !== null && to.length > 0) {
     const cooked = await cookedOf(chunk, state);
     if (cooked === null) return { kind: 'park', why: 'the raw mail of this post is gone' };
-    needs.journal.open(name, delivery.ackToken ?? '', delivery.data);
+    journal.open(name, delivery.ackToken ?? '', delivery.data);
     const secret = needs.secrets.newest();
+    const halted = haltedBy(chunk, needs);
     try {
-      const sending = { route, journal: needs.journal, secret, hand };
+      const sending = { route, journal, secret, hand, clock, limits: state.limits, halted };
       ended = await sendCopies(chunk, to, cooked, progress, sending);
     } catch (error) {
       // A bug: the chunk is about to be parked, and whoever replays it must know whom to leave out.
@@ -156,6 +175,25 @@ async function disposeOf(
   }
   await finish(chunk, progress, ended, route?.name ?? '', needs);
   return { kind: 'done' };
+}
+
+/** Only posts can be paused: notices and what is forwarded are gone before anybody could. */
+async function orderOf({ key, post, recipe }: Chunk, needs: OutgoingNeeds): Promise<PostOrder> {
+  return recipe.kind === 'post' ? await needs.results.orderOf(key, post) : 'go';
+}
+
+/** Looks at the order again while the chunk is being sent; what cannot be read now stays as it was. */
+function haltedBy(chunk: Chunk, needs: OutgoingNeeds): () => Promise<'pause' | 'cancel' | null> {
+  const { clock } = needs;
+  let order: PostOrder = 'go';
+  let lookedAt = clock.monotonic();
+  return async () => {
+    if (clock.monotonic() - lookedAt > ORDER_MS_MAX) {
+      lookedAt = clock.monotonic();
+      order = await orderOf(chunk, needs).catch(() => order);
+    }
+    return order === 'go' ? null : order;
+  };
 }
 
 /**
@@ -193,7 +231,7 @@ function cookedOf({ key, post, mail, recipe }: Chunk, state: State): Promise<Coo
   });
 }
 
-/** LATER, then the result; the ack is the loop's. */
+/** LATER and BOUNCES, then the result; the ack is the loop's. */
 async function finish(
   chunk: Chunk,
   progress: Progress,
@@ -201,27 +239,19 @@ async function finish(
   route: string,
   needs: OutgoingNeeds,
 ): Promise<void> {
-  const now = needs.clock.now();
-  if (now - chunk.firstAt >= GIVE_UP_MS) giveUp(chunk, progress);
-  const result = resultOf('done', chunk, progress, route, now);
-  const next = nextTryOf(chunk, result, progress, ended);
+  const { clock, lifeMs, later, results, bounces } = needs;
+  const { result, next } = outcomeOf(chunk, progress, ended, route, { now: clock.now(), lifeMs });
   if (next !== null) {
-    await needs.later.put(chunkName(next.chunk), next.at, { to: 'outgoing', chunk: next.chunk });
+    const put = (at: number) =>
+      later.put(chunkName(next.chunk), at, { to: 'outgoing', chunk: next.chunk });
+    await put(next.at);
+    // Who resumes the post brings forward what waits; what came too late for that is seen here.
+    if (ended === 'pause' && (await orderOf(chunk, needs)) !== 'pause') await put(clock.now());
   }
-  await needs.results.tell(chunk, result);
+  for (const event of bouncesOf(chunk, result)) await bounces.put(chunk.key, event);
+  await results.tell(chunk, result);
   needs.journal.close(chunkName(chunk));
-  report(chunk, result, progress, next?.at ?? null, needs);
-}
-
-/** Who could not be tried in all that time is given up on as well. */
-function giveUp(chunk: Chunk, progress: Progress): void {
-  for (const [number] of untried(chunk, progress)) {
-    progress.replies.set(number, {
-      code: 451,
-      status: '4.4.1',
-      reply: 'no route could be reached',
-    });
-  }
+  report(chunk, result, next?.at ?? null, needs);
 }
 
 /**
@@ -237,11 +267,15 @@ async function tellPart(
   const name = chunkName(chunk);
   const last = await needs.results.last(chunk);
   if (last?.kind !== 'done') {
-    const told = progressBefore(chunk, [last], [...progress.accepted]);
+    const told = progressBefore(chunk, [last], []);
+    for (const [number, reply] of progress.accepted) {
+      if (!told.accepted.has(number)) told.accepted.set(number, reply);
+      told.replies.delete(number);
+    }
     for (const [number, reply] of progress.replies) {
       if (!told.accepted.has(number)) told.replies.set(number, reply);
     }
-    await needs.results.tell(chunk, resultOf('part', chunk, told, route, needs.clock.now()));
+    await needs.results.tell(chunk, partOf(chunk, told, route, needs.clock.now()));
   }
   needs.journal.close(name);
 }
@@ -249,7 +283,6 @@ async function tellPart(
 function report(
   chunk: Chunk,
   result: Result,
-  progress: Progress,
   nextAt: number | null,
   { log, meter }: OutgoingNeeds,
 ): void {
@@ -257,7 +290,7 @@ function report(
   const fields = { runner: 'outgoing', trace, list, post, chunk: chunk.chunk, attempt: chunk.try };
   const labels = { route: result.route, class: cls };
   const counts = {
-    accepted: progress.accepted.size,
+    accepted: result.accepted.reduce((sum, [from, to]) => sum + to - from + 1, 0),
     deferred: result.deferred.length,
     refused: result.refused.length,
     maybe: result.deferred.filter(({ code }) => code === 0).length,

@@ -102,9 +102,10 @@ async function archivedPosts(nats: Nats, since: Place): Promise<Set<string>> {
   return posts;
 }
 
-type Result = { readonly accepted: readonly (readonly [from: number, to: number])[] };
+/** A range of one number has one, and what the MTA said may follow. */
+type Result = { readonly accepted: readonly (readonly [from: number, ...(number | string)[]])[] };
 
-/** Whom each post reached, by number; a range in a result may name numbers that nobody has. */
+/** Whom each post reached, by number. */
 async function deliveredTo(
   nats: Nats,
   since: Place,
@@ -116,7 +117,9 @@ async function deliveredTo(
     const name = `${key}.${post}`;
     const numbers = posts.get(name) ?? new Set();
     posts.set(name, numbers);
-    for (const [from, to] of (JSON.parse(text()) as Result).accepted) {
+    if (subject.endsWith('.order')) continue;
+    for (const [from, second] of (JSON.parse(text()) as Result).accepted) {
+      const to = typeof second === 'number' ? second : from;
       for (let i = Math.max(1, from); i <= Math.min(to, members); i++) numbers.add(i);
     }
   }

@@ -90,6 +90,19 @@ export function laterContract(name: string, make: () => Promise<LaterUnderTest>)
       expect(await nextWord()).toBe('kept');
     });
 
+    test('what waits under a prefix can be made due at once, and nothing else', async () => {
+      const far = Date.now() + 3_600_000;
+      for (const id of ['list.7.0.1', 'list.7.1.1', 'list.70.0.1', 'list.7']) {
+        await it.later.put(id, far, timer(id));
+      }
+      await it.later.hasten('list.7');
+      await it.later.hasten('list.8');
+      expect([await nextWord(), await nextWord()].sort()).toEqual(['list.7.0.1', 'list.7.1.1']);
+      await it.later.put('list.70.0.1', Date.now(), timer('the other'));
+      expect(await nextWord()).toBe('the other');
+      await it.later.cancel('list.7');
+    });
+
     test.each(['', '.', 'a.', '.a', 'a..b', 'a b', 'a*', '>', 'A', 'a\r\nb', 'ä'])(
       'an id that is no token of a subject is a bug: %j',
       async (id) => {

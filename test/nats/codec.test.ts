@@ -5,12 +5,11 @@ import {
   decodeAsked,
   decodeChunk,
   decodeDue,
-  decodeResult,
   encodeAsked,
   encodeChunk,
   encodeDue,
-  encodeResult,
 } from '../../src/nats/codec.ts';
+import { decodeResult, encodeResult } from '../../src/nats/result-codec.ts';
 import type { Due } from '../../src/world.ts';
 import { aChunk, aResult } from '../support/chunk.ts';
 

@@ -12,7 +12,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { silentLog } from '../../src/log.ts';
 import type { Chunk } from '../../src/mail/chunk.ts';
-import { isIn } from '../../src/runners/ranges.ts';
+import { isIn } from '../../src/mail/ranges.ts';
 import { createPool, type Pool } from '../../src/smtp/pool.ts';
 import { createSmtp } from '../../src/smtp/send.ts';
 import { type JournalStore, openJournal } from '../../src/store/journal.ts';

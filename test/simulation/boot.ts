@@ -15,6 +15,7 @@ import { decodeMail } from '../../src/nats/mail-store.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from '../../src/runners/incoming.ts';
 import { dispose as disposeLater } from '../../src/runners/later.ts';
 import { CLASS_WEIGHTS, createOutgoing } from '../../src/runners/outgoing.ts';
+import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import { type RunnerOptions, type Running, runRunner } from '../../src/runners/runner.ts';
 import { createThrottle } from '../../src/runners/throttle.ts';
 import { createPool } from '../../src/smtp/pool.ts';
@@ -216,6 +217,7 @@ async function startOutgoing(
   });
   const outgoing = createOutgoing({
     ...{ decode: decodeChunk, route: () => pool, results, later: world.later, journal },
+    ...{ bounces: links.linkBounces(life, bus), lifeMs: LIFE_MS },
     ...{ read: world.mail.read, secrets: { newest: () => SECRET }, clock: life.clock, log, meter },
   });
   const adopt = (token: string, data: Uint8Array): Delivery => {

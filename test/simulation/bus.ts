@@ -4,7 +4,15 @@
  */
 import type { Command } from '../../actors/protocol.ts';
 import { LEASE_FORGOTTEN_MS } from '../../src/host/lease.ts';
-import { type Chunk, CLASSES, type Class, chunkName, type Result } from '../../src/mail/chunk.ts';
+import type { BounceEvent } from '../../src/mail/bounce-event.ts';
+import {
+  type Chunk,
+  CLASSES,
+  type Class,
+  chunkName,
+  type PostOrder,
+  type Result,
+} from '../../src/mail/chunk.ts';
 import { MAIL_KINDS, type MailKind } from '../../src/mail/envelope.ts';
 import { type ListKey, SLOTS } from '../../src/mail/list-key.ts';
 import type { AskReply, AskRequest } from '../../src/nats/ask.ts';
@@ -100,6 +108,8 @@ export function createBus(timeline: Timeline, chance: Chance, events: BusEvents)
     grown: grown.heard,
     later: createFakeLater<Command>(clock, due),
     results: new Map<string, Result>(),
+    orders: new Map<string, PostOrder>(),
+    bounces: new Map<string, BounceEvent>(),
     directory: createWatchedKv(timeline, null),
     nodes: createWatchedKv(timeline, LEASE_FORGOTTEN_MS),
     slots: createWatchedKv(timeline, null),

@@ -6,6 +6,7 @@ import { encodeAsked, encodeChunk } from '../../src/nats/codec.ts';
 import { BATCH_FROM } from '../../src/nats/outlets.ts';
 import * as subjects from '../../src/nats/subjects.ts';
 import type {
+  BouncesOut,
   Delivery,
   Kv,
   Later,
@@ -163,8 +164,12 @@ export function linkOutgoing(life: Life, bus: Bus): OutgoingOut {
   };
 }
 
-export function linkResults(life: Life, { results }: Bus): Results {
+export function linkResults(life: Life, { results, orders }: Bus): Results {
   return {
+    orderOf: (key, post) =>
+      life.call(`order of ${key}.${post}`, () => orders.get(`${key}.${post}`) ?? 'go'),
+    order: (key, post, order) =>
+      life.call(`${order} ${key}.${post}`, () => void orders.set(`${key}.${post}`, order)),
     last: (id) => life.call(`result of ${chunkName(id)}`, () => results.get(chunkName(id)) ?? null),
     tell: (id, result) =>
       life.call(
@@ -178,6 +183,14 @@ export function linkLater(life: Life, { later }: Bus): Later<Command> {
   return {
     put: (id, at, due) => life.call(`later ${id}`, () => later.put(id, at, due)),
     cancel: (id) => life.call(`cancel ${id}`, () => later.cancel(id)),
+    hasten: (prefix) => life.call(`hasten ${prefix}`, () => later.hasten(prefix)),
+  };
+}
+
+export function linkBounces(life: Life, { bounces }: Bus): BouncesOut {
+  return {
+    put: (key, event) =>
+      life.call(`bounce ${event.id}`, () => void bounces.set(`${key}.${event.id}`, event)),
   };
 }
 

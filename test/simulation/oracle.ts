@@ -4,10 +4,10 @@
 import type { Answer } from '../../actors/protocol.ts';
 import { type Chunk, chunkName, type Result } from '../../src/mail/chunk.ts';
 import type { ListKey } from '../../src/mail/list-key.ts';
+import { isIn } from '../../src/mail/ranges.ts';
 import type { AskReply } from '../../src/nats/ask.ts';
 import { decodeAsked, decodeChunk } from '../../src/nats/codec.ts';
 import { partsOf } from '../../src/nats/subjects.ts';
-import { isIn } from '../../src/runners/ranges.ts';
 import type { Delivery } from '../../src/world.ts';
 import type { Witness } from './boot.ts';
 import type { Bus } from './bus.ts';

@@ -1,10 +1,12 @@
 /** The outgoing runner with a world in memory around it, over a route of the test's choice. */
 import { silentLog } from '../../src/log.ts';
 import type { Address } from '../../src/mail/address.ts';
-import { type Chunk, chunkName, type Result } from '../../src/mail/chunk.ts';
+import type { Bounce } from '../../src/mail/bounce-event.ts';
+import { type Chunk, chunkName, type PostOrder, type Result } from '../../src/mail/chunk.ts';
 import { listKeyOf } from '../../src/mail/list-key.ts';
 import { decodeChunk, encodeChunk } from '../../src/nats/codec.ts';
 import { createOutgoing, type Outgoing } from '../../src/runners/outgoing.ts';
+import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import type { Disposal, Hand } from '../../src/runners/runner.ts';
 import type { Clock, Delivery, Journal, Route } from '../../src/world.ts';
 
@@ -56,6 +58,9 @@ export type OutgoingStory = {
   /** Every result, in order. */
   readonly told: Told[];
   readonly later: Map<string, Waiting>;
+  readonly bounces: Bounce[];
+  /** What is said of all posts now. */
+  readonly order: { now: PostOrder };
   readonly reads: { count: number };
   /** While set, the step throws it: `tell`, `last`, `later`, `read`. */
   readonly failing: Map<string, Error>;
@@ -73,6 +78,8 @@ export function outgoingStory(needs: {
   const told = needs.before?.told ?? [];
   const later = needs.before?.later ?? new Map<string, Waiting>();
   const failing = new Map<string, Error>();
+  const bounces: Bounce[] = [];
+  const order: { now: PostOrder } = { now: 'go' };
   const reads = { count: 0 };
   const lastOf = (name: string): Result | null =>
     told.findLast((one) => one.name === name)?.result ?? null;
@@ -93,6 +100,17 @@ export function outgoingStory(needs: {
         await step('tell');
         told.push({ name: chunkName(id), result });
       },
+      async orderOf() {
+        await step('order');
+        return order.now;
+      },
+      async order() {},
+    },
+    bounces: {
+      async put(_, event) {
+        await step('bounce');
+        if (event.type === 'bounce') bounces.push(event);
+      },
     },
     later: {
       async put(id, at, { chunk }) {
@@ -107,12 +125,13 @@ export function outgoingStory(needs: {
       return needs.raw === undefined ? RAW : needs.raw;
     },
     secrets: { newest: () => SECRET },
+    lifeMs: LIFE_MS,
     clock: needs.clock,
     log: silentLog,
     meter: { count: () => undefined, observe: () => undefined },
   });
   return {
-    ...{ outgoing, told, later, reads, failing },
+    ...{ outgoing, told, later, bounces, order, reads, failing },
     result: (chunk) => lastOf(chunkName(chunk)),
     dispose: (chunk, hand = OURS, ackToken = 'token') =>
       outgoing.dispose(deliveryOf(encodeChunk(chunk), ackToken), hand),

@@ -19,17 +19,23 @@ export function createFakeLater<C>(clock: Clock, due: FakeQueue): FakeLater<C> {
     waiting.get(id)?.ended.abort();
     waiting.delete(id);
   };
+  const put = (id: string, at: number, what: Due<C>): void => {
+    cancel(id);
+    const ended = new AbortController();
+    waiting.set(id, { at, due: what, ended });
+    void clock.sleep(Math.max(0, at - clock.now()), ended.signal).then(() => {
+      if (ended.signal.aborted) return;
+      waiting.delete(id);
+      due.put(`${DUE}.${id}`, encodeDue(what));
+    });
+  };
   return {
     waiting,
     async put(id, at, what) {
-      cancel(id);
-      const ended = new AbortController();
-      waiting.set(id, { at, due: what, ended });
-      void clock.sleep(Math.max(0, at - clock.now()), ended.signal).then(() => {
-        if (ended.signal.aborted) return;
-        waiting.delete(id);
-        due.put(`${DUE}.${id}`, encodeDue(what));
-      });
+      put(id, at, what);
+    },
+    async hasten(prefix) {
+      for (const [id, one] of [...waiting]) if (id.startsWith(`${prefix}.`)) put(id, 0, one.due);
     },
     async cancel(id) {
       cancel(id);
