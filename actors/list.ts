@@ -24,6 +24,7 @@ import {
 } from './list/membership.ts';
 import { decideApprove, decideDiscard, decideReject } from './list/moderation.ts';
 import { decideOwnerMail, decidePost, decideTellModerators, HELD_MAX } from './list/posting.ts';
+import { decideOrder, decideResend } from './list/sending.ts';
 import { changesOnly, checkSettings, DEFAULT_SETTINGS } from './list/settings.ts';
 import { EMPTY, LIST_VERSION, type ListRow } from './list/state.ts';
 import { type Mode, mayManage, type State, type View } from './list/view.ts';
@@ -75,6 +76,10 @@ export function decide(view: View, command: Command): readonly Fact[] | Refusal 
       return decideReject(view, command.hold, command.comment, command.by);
     case 'discard':
       return decideDiscard(view, command.hold, command.by);
+    case 'order-post':
+      return decideOrder(view, command.post, command.order, command.by);
+    case 'resend':
+      return decideResend(view, command.post, command.to, command.by);
     case 'tell-moderators':
       return decideTellModerators(view, command.due ?? view.at);
     default:
@@ -85,15 +90,15 @@ export function decide(view: View, command: Command): readonly Fact[] | Refusal 
 const isMail = (command: Command): boolean =>
   command.type === 'post' || command.type === 'owner-mail';
 
-/** A retired list still answers its mail, lets members go, and lets moderators clear what is held. */
+/** A retired list still answers its mail, lets members go, lets moderators clear what is held, and its last posts be stopped. */
 function isAllowedWhenRetired(command: Command): boolean {
-  return (
-    isMail(command) ||
-    ['retire', 'remove-member', 'approve', 'reject', 'discard', 'tell-moderators'].includes(
-      command.type,
-    )
-  );
+  return isMail(command) || ALLOWED_WHEN_RETIRED.includes(command.type);
 }
+
+const ALLOWED_WHEN_RETIRED: readonly Command['type'][] = [
+  ...(['retire', 'remove-member', 'approve', 'reject', 'discard'] as const),
+  ...(['order-post', 'tell-moderators'] as const),
+];
 
 function decideCreate(
   view: View,
@@ -155,6 +160,8 @@ export function answerOf(command: Command | null, facts: readonly Fact[]): Answe
         return { type: 'held', hold: fact.hold };
       case 'post-discarded':
         return { type: 'discarded', reasons: fact.reasons };
+      case 'post-resent':
+        return { type: 'resent', members: fact.to.length };
     }
   }
   if (command?.type === 'add-members')
@@ -247,6 +254,12 @@ function effectsOf(state: State, mode: Mode, fact: Happened): readonly Effect[] 
     }
     case 'moderators-notice-set':
       return [{ type: 'set-timer', due: fact.due }];
+    case 'post-ordered':
+      return [{ type: 'order-post', number: fact.number, order: fact.order }];
+    case 'post-resent': {
+      const { number, again, to } = fact;
+      return [{ type: 'deliver-again', number, again, to, settings: state.settings }];
+    }
     case 'owner-mail-forwarded':
       return [{ type: 'forward', mail: fact.mail, to: fact.to }];
     default:
@@ -303,6 +316,8 @@ const working = (mode: Mode) => ({
   'moderators-notice-set': { actions: taken(mode) },
   'owner-mail-forwarded': { actions: taken(mode) },
   'owner-mail-discarded': { actions: taken(mode) },
+  'post-ordered': { actions: taken(mode) },
+  'post-resent': { actions: taken(mode) },
 });
 
 /** Law: which fact may follow which, what it changes, and what it causes. Flat; driven by facts only. */
@@ -338,6 +353,7 @@ export const machine = chart.createMachine({
         'hold-discarded': { actions: taken('retired') },
         'moderators-told': { actions: taken('retired') },
         'owner-mail-discarded': { actions: taken('retired') },
+        'post-ordered': { actions: taken('retired') },
       },
     },
   },

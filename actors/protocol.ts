@@ -5,6 +5,7 @@
 import type { Address } from '../src/mail/address.ts';
 import type { Class, Mode } from '../src/mail/chunk.ts';
 import type { MailRef, ReversePath } from '../src/mail/envelope.ts';
+import type { PostCommand, PostEffect, PostFact, PostQuestion } from './protocol-posts.ts';
 
 // ── What commands and facts are made of ───────────────────────────────────
 
@@ -102,6 +103,7 @@ export type Command =
   | { readonly type: 'approve'; readonly hold: HoldId; readonly by: By }
   | { readonly type: 'reject'; readonly hold: HoldId; readonly comment: string; readonly by: By }
   | { readonly type: 'discard'; readonly hold: HoldId; readonly by: By }
+  | PostCommand
   /**
    * A timer: tell the moderators of the holds that came since the last notice. `due` is the time it was set for: it has come by
    * the clock that fired it, even if the list's is behind.
@@ -110,6 +112,8 @@ export type Command =
 
 /** The most members one `add-members` may carry; a bulk command becomes one fact (design §3). */
 export const ADD_MEMBERS_MAX = 1_000;
+/** The most members one `resend` may name. */
+export const RESEND_MAX = 10_000;
 
 // ── Facts: past tense, kept for ever, never refused. Shapes only grow. ─────
 
@@ -184,6 +188,7 @@ export type Fact =
       readonly by: By;
     }
   | { readonly type: 'hold-discarded'; readonly hold: HoldId; readonly by: By }
+  | PostFact
   /** A notice of `holds` held posts goes to moderators (or owners, where there are none). */
   | { readonly type: 'moderators-told'; readonly holds: number; readonly to: readonly Address[] }
   /** The next notice is due at this time. */
@@ -210,7 +215,8 @@ export type Answer =
   | { readonly type: 'member-removed'; readonly number: number; readonly address: Address }
   | { readonly type: 'accepted'; readonly post: number }
   | { readonly type: 'held'; readonly hold: HoldId }
-  | { readonly type: 'discarded'; readonly reasons: readonly Reason[] };
+  | { readonly type: 'discarded'; readonly reasons: readonly Reason[] }
+  | { readonly type: 'resent'; readonly members: number };
 
 /** Why a command was refused. `code` is for programs, `text` for people. */
 export type Refusal = {
@@ -222,6 +228,7 @@ export type Refusal = {
     | 'not-allowed'
     | 'not-a-member'
     | 'no-such-hold'
+    | 'no-such-post'
     | 'already-decided'
     | 'bad-setting'
     | 'too-many'
@@ -241,7 +248,8 @@ export type Question =
       readonly limit: number;
     }
   | { readonly ask: 'holds'; readonly after: HoldId; readonly limit: number }
-  | { readonly ask: 'hold'; readonly hold: HoldId };
+  | { readonly ask: 'hold'; readonly hold: HoldId }
+  | PostQuestion;
 
 export type ListView = {
   readonly address: Address;
@@ -357,4 +365,5 @@ export type Effect =
       readonly comment: string;
     }
   | { readonly type: 'set-timer'; readonly due: number }
+  | PostEffect
   | { readonly type: 'forward'; readonly mail: PostSummary; readonly to: readonly Address[] };

@@ -3,8 +3,10 @@ import { systemClock } from './clock.ts';
 import { LEASE_FORGOTTEN_MS } from './host/lease.ts';
 import { type ListKey, SLOTS, slotOf } from './mail/list-key.ts';
 import { createAsker } from './nats/ask.ts';
+import type { DeliverySource } from './nats/delivery-view.ts';
 import { requestFrom, serveControl, serveInspect } from './nats/inspect.ts';
 import { inspectSlotAt } from './nats/subjects.ts';
+import { deliveryOf, inspectDelivery } from './ops/delivery.ts';
 import { type HealthFacts, healthOf } from './ops/health.ts';
 import {
   type InspectNeeds,
@@ -42,6 +44,21 @@ export function factsOf(node: Node): HealthFacts {
   };
 }
 
+/** What became of posts, asked of their lists' owners and read in the record. */
+export function deliveryIn({ config, site, mirror }: Node): DeliverySource {
+  const { nats, directory, asker } = site;
+  return deliveryOf({
+    node: config.node,
+    now: systemClock.now,
+    keyOf: async (list) => (mirror.find(list) ?? (await directory.find(list)))?.key ?? null,
+    asker,
+    nats,
+  });
+}
+
+/** Who may use the account of NATS may ask anything (README). */
+const BY_NATS = { kind: 'operator', name: 'inspect' } as const;
+
 /** Starts answering `troupe.inspect.>` and taking `troupe.node.<id>`. */
 export async function startInspection(node: Node): Promise<void> {
   const { config, site, mirror, parts, startedAt, closers, membership } = node;
@@ -64,6 +81,7 @@ export async function startInspection(node: Node): Promise<void> {
   };
   const stamp = () => ({ node: config.node, asOf: systemClock.now() });
   const asker = createAsker(nats, { timeoutMs: OWNER_MS_MAX, tries: 1 });
+  const delivery = deliveryIn(node);
   const service = await serveInspect(nats, {
     nodeId: config.node,
     list: async (address, level) => {
@@ -73,6 +91,7 @@ export async function startInspection(node: Node): Promise<void> {
       const place = places.slot(slotOf(entry.key));
       return inspectList(address, entry.key, listReplyOf(reply), place, needs);
     },
+    delivery: (list, request) => inspectDelivery(delivery, needs, list, request, BY_NATS),
     node: () => inspectNode(needs),
     nodes: () => ({ ...stamp(), nodes: places.nodes() }),
     slot: async (slot) => inspectSlot(places.slot(slot), await ofOwner(node, places, slot), needs),

@@ -13,7 +13,7 @@ import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
 import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
 import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
 import { type AskHandler, serveAsks } from './nats/serve-asks.ts';
-import { factsOf } from './operators.ts';
+import { deliveryIn, factsOf } from './operators.ts';
 import { healthOf } from './ops/health.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incoming.ts';
 import { dispose as disposeLater } from './runners/later.ts';
@@ -59,7 +59,7 @@ export async function startHostRole({
   url,
   precedence,
 }: Node): Promise<void> {
-  const { nats, disk, data, ledger, later, outgoing, mail, parked } = site;
+  const { nats, disk, data, ledger, later, outgoing, results, mail, parked } = site;
   const rows = await openRows(join(data, 'state'), { disk, log });
   closers.push(() => rows.close());
   const world = {
@@ -71,6 +71,7 @@ export async function startHostRole({
     mailbox: (slot: number) => mailboxQueue(nats, slot),
     later,
     outgoing,
+    results,
     mail,
     parked,
     publishDirectory: site.directory.publish,
@@ -279,6 +280,7 @@ export async function startWebRole(node: Node): Promise<void> {
       asker: site.asker,
       meter,
       outbox: outboxOf(node),
+      delivery: deliveryIn(node),
       preview: previewText,
       hosts: [new URL(config.http.url).hostname],
       health: () => healthOf(factsOf(node), systemClock.now()),

@@ -1,5 +1,6 @@
 /** What `decide` may read: the list's rows as they stand within this turn. Nothing else; nothing waits. */
 import type { Address } from '../../src/mail/address.ts';
+import type { PostOrder } from '../../src/mail/chunk.ts';
 import type { By, HeldPost, HoldId, Role, Settings } from '../protocol.ts';
 
 /** A list's mode, as an operator would name it; `new` is before `list-created`. */
@@ -35,6 +36,14 @@ export type Standing = {
 /** What was decided about a hold, kept for a week so that deciding twice is no error. */
 export type Verdict = 'approved' | 'rejected' | 'discarded';
 
+/** A post that was accepted: who it went to, and what was said about it since. */
+export type SentPost = {
+  readonly counter: number;
+  readonly order: PostOrder;
+  /** How often it was sent again to some. */
+  readonly resends: number;
+};
+
 export type View = {
   /** The time of the turn, ms since the epoch; never before an earlier turn's. */
   readonly at: number;
@@ -46,6 +55,7 @@ export type View = {
   roles(role: Role): readonly Address[];
   hold(id: HoldId): HeldPost | null;
   verdict(id: HoldId): Verdict | null;
+  post(number: number): SentPost | null;
 };
 
 /** Operators and owners manage a list; a person's right is looked up here, never trusted from outside. */

@@ -17,6 +17,7 @@ export type Failure = {
 const NEXT_STEPS: Partial<Record<Refusal['code'], string>> = {
   'no-such-list': 'See `troupe list ls`.',
   'no-such-hold': 'See `troupe hold ls LIST`.',
+  'no-such-post': 'See `troupe post ls LIST`.',
   'not-a-member': 'See `troupe member ls LIST`.',
 };
 

@@ -8,7 +8,7 @@ import { answerOf, step, takes } from '../../actors/list.ts';
 import type { Fact } from '../../actors/protocol.ts';
 import { assert } from '../assert.ts';
 import { addressKey } from '../mail/address.ts';
-import type { Done, Draft } from '../store/list-rows.ts';
+import type { Done, Draft, PostRow } from '../store/list-rows.ts';
 import type { Entry, LedgerRecord } from './record.ts';
 
 const DAY_MS = 86_400_000;
@@ -122,10 +122,15 @@ function writeRows(draft: Draft, n: number, fact: Fact): void {
       return;
     }
     case 'post-accepted': {
-      const { number, counter, width, post } = fact;
-      draft.put(['post', number], { id: post.id, at: draft.at, counter, width });
+      draft.put(['post', fact.number], postRowOf(draft, fact));
       return;
     }
+    case 'post-ordered':
+      draft.put(['post', fact.number], { ...draft.postRow(fact.number), order: fact.order });
+      return;
+    case 'post-resent':
+      draft.put(['post', fact.number], { ...draft.postRow(fact.number), resends: fact.again });
+      return;
     case 'post-held': {
       const { hold, post, reasons } = fact;
       draft.put(['hold', hold], { hold, post, reasons, heldAt: draft.at });
@@ -143,6 +148,14 @@ function writeRows(draft: Draft, n: number, fact: Fact): void {
     default:
       return;
   }
+}
+
+function postRowOf(draft: Draft, fact: Extract<Fact, { type: 'post-accepted' }>): PostRow {
+  const { counter, width, hold, post } = fact;
+  const { id, subject, mail, smtputf8, trace } = post;
+  const messageId = post.messageIdIsOurs ? post.messageId : '';
+  const to = { counter, width, live: draft.state().live };
+  return { id, at: draft.at, ...to, subject, hold, mail, messageId, smtputf8, trace };
 }
 
 function decided(draft: Draft, n: number, hold: number, verdict: Verdict): void {

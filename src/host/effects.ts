@@ -12,7 +12,7 @@ import { robotAddress } from '../mail/list-headers.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { heldNotice, rejectionNotice } from '../mail/notice.ts';
 import { openDraft } from '../store/list-rows.ts';
-import { fanOut, plainRecipe } from './fanout.ts';
+import { chunksAgain, fanOut, plainRecipe } from './fanout.ts';
 import type { Perform } from './outbox.ts';
 import type { HostWorld } from './world.ts';
 
@@ -73,6 +73,19 @@ async function perform(
       // Each due time has its own: an old effect done again must not replace the timer of a new one.
       const id = `${key}.moderators.${effect.due}`;
       return world.later.put(id, effect.due, { to: 'mailbox', key, asked });
+    }
+    case 'order-post': {
+      const post = String(effect.number);
+      await world.results.order(key, post, effect.order);
+      // What waits is to see it now: it goes on, or is told of as cancelled.
+      return effect.order === 'pause' ? undefined : world.later.hasten(`${key}.${post}`);
+    }
+    case 'deliver-again': {
+      const post = openDraft(world.rows, key, 0).postRow(effect.number);
+      assert(post !== null, 'a post that is sent again was accepted once');
+      const copy = await world.mail.find('archive', key, `a${effect.number}`);
+      const mail = copy ?? (await sourceOf(world, key, post.hold, post.mail));
+      return world.outgoing.put(chunksAgain(world, key, list, mail, post, effect));
     }
     case 'forward': {
       const { mail, to } = effect;

@@ -4,12 +4,12 @@
  * A chunk is a range of numbers, not a count of members, so doing it again gives the same chunks with the same ids,
  * whoever has left meanwhile (design §3). Lists take turns: a large one never holds up a small one.
  */
-import type { Effect } from '../../actors/protocol.ts';
+import type { Effect, Settings } from '../../actors/protocol.ts';
 import type { Address } from '../mail/address.ts';
 import type { Chunk, Recipe, Recipient } from '../mail/chunk.ts';
 import type { MailRef } from '../mail/envelope.ts';
 import type { ListKey } from '../mail/list-key.ts';
-import type { MemberRow } from '../store/list-rows.ts';
+import { type MemberRow, openDraft, type PostRow } from '../store/list-rows.ts';
 import type { Rows } from '../world.ts';
 import type { HostWorld } from './world.ts';
 
@@ -42,9 +42,13 @@ export async function fanOut(
   progress: (chunks: number) => void,
 ): Promise<void> {
   const total = chunksOf(deliver);
-  const recipe = recipeOf(world.web(), address, deliver);
+  const { number, settings, post } = deliver;
+  const messageId = post.messageIdIsOurs ? post.messageId : '';
+  const added = { messageId, received: post.received };
+  const recipe = recipeOf(world.web(), address, number, settings, added);
   let size = from === 0 ? FIRST_BATCH_CHUNKS : BATCH_CHUNKS;
   for (let start = from; start < total; ) {
+    if (isCancelled(world.rows, key, deliver.number)) return progress(total);
     const end = Math.min(start + size, total);
     const chunks: Chunk[] = [];
     for (let i = start; i < end; i++) {
@@ -57,6 +61,38 @@ export async function fanOut(
     start = end;
     size = BATCH_CHUNKS;
   }
+}
+
+const isCancelled = (rows: Rows, key: ListKey, post: number): boolean =>
+  openDraft(rows, key, 0).post(post)?.order === 'cancel';
+
+/**
+ * A post once more, to some who are still members: as its list is now, in chunks of the same ranges under names of their own, so
+ * that the record of a range is found by its number.
+ */
+export function chunksAgain(
+  world: Pick<HostWorld, 'rows' | 'clock' | 'web'>,
+  key: ListKey,
+  list: Address,
+  mail: MailRef,
+  post: PostRow,
+  { number, again, to, settings }: Extract<Effect, { type: 'deliver-again' }>,
+): readonly Chunk[] {
+  const draft = openDraft(world.rows, key, 0);
+  const messageId = post.messageId;
+  const recipe = recipeOf(world.web(), list, number, settings, { messageId });
+  const { smtputf8, trace } = post;
+  const about = { key, post: String(number), try: 0, class: 'post', recipe, mail } as const;
+  const byRange = Map.groupBy(to, (member) => Math.floor(member / post.width));
+  return [...byRange].flatMap(([range, members]): Chunk[] => {
+    const recipients = members.flatMap((member): Recipient[] => {
+      const address = draft.member(member);
+      return address === null ? [] : [[member, address]];
+    });
+    if (recipients.length === 0) return [];
+    const chunk = `${range}-r${again}`;
+    return [{ ...about, chunk, smtputf8, to: recipients, firstAt: world.clock.now(), trace }];
+  });
 }
 
 /** The live members whose numbers are in the range that begins at `from`. */
@@ -91,13 +127,16 @@ function chunkOf(
   return [{ ...id, class: deliver.class, recipe, mail, smtputf8, to, firstAt: now, trace }];
 }
 
-/** The list's settings as they were when the post was accepted. */
-function recipeOf(web: string, list: Address, { post, number, settings }: Deliver): Recipe {
-  const { mode, displayName, description, subjectPrefix, footer } = settings;
-  const messageId = post.messageIdIsOurs ? post.messageId : '';
+/** How a post is cooked under these settings. `added`: what was not in the mail, and what our trace says. */
+function recipeOf(
+  web: string,
+  list: Address,
+  postNumber: number,
+  { mode, displayName, description, subjectPrefix, footer }: Settings,
+  added: Pick<Recipe, 'messageId' | 'received'>,
+): Recipe {
   const texts = { displayName, description, subjectPrefix, footer };
-  const { received } = post;
-  return { kind: 'post', mode, list, ...texts, web, messageId, received, postNumber: number };
+  return { kind: 'post', mode, list, ...texts, web, ...added, postNumber };
 }
 
 /** A recipe for mail that is not cooked: notices of our own, and what goes on to owners. */

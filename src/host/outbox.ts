@@ -169,8 +169,8 @@ function pending(world: HostWorld, key: ListKey, done: Done, limit: number): Pen
 }
 
 /**
- * The first effects that may be done in any order. What the directory says and large fan-outs go alone; so does dropping a held
- * mail, which done before the keeping of it would leave it kept.
+ * The first effects that may be done in any order. What the directory says, large fan-outs and what is said about a post go alone;
+ * so does dropping a held mail, which done before the keeping of it would leave it kept.
  */
 function nextGroup(rows: readonly Pending[]): readonly Pending[] {
   const alone = rows.findIndex(({ effect }) => isAlone(effect));
@@ -178,7 +178,9 @@ function nextGroup(rows: readonly Pending[]): readonly Pending[] {
   return alone === -1 ? rows : rows.slice(0, alone);
 }
 
+const ALONE: readonly Effect['type'][] = ['publish-directory', 'drop-held', 'order-post'];
+
 function isAlone(effect: Effect): boolean {
-  if (effect.type === 'publish-directory' || effect.type === 'drop-held') return true;
+  if (ALONE.includes(effect.type)) return true;
   return effect.type === 'deliver' && chunksOf(effect) > 1;
 }

@@ -13,6 +13,7 @@ import { unreachable } from '../assert.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { type MemberRow, openDraft } from '../store/list-rows.ts';
 import type { Rows } from '../world.ts';
+import { aboutPosts, type PostsAnswer } from './post-questions.ts';
 
 /** The most rows that one page holds. */
 export const PAGE_MAX = 1_000;
@@ -37,6 +38,7 @@ export type QuestionAnswer =
   | RosterPage
   | HoldsPage
   | HeldPost
+  | PostsAnswer
   | Refusal;
 
 export function answer(
@@ -68,6 +70,9 @@ export function answer(
           text: `there is no hold ${question.hold}`,
         }
       );
+    case 'posts':
+    case 'post':
+      return aboutPosts(rows, key, question);
     default:
       return unreachable(question);
   }

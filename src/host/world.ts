@@ -14,6 +14,7 @@ import type {
   OutgoingOut,
   Parked,
   Queue,
+  Results,
   Rows,
 } from '../world.ts';
 
@@ -40,6 +41,7 @@ export type HostWorld = {
   ) => { close(): Promise<void> };
   readonly later: Later<Command>;
   readonly outgoing: OutgoingOut;
+  readonly results: Pick<Results, 'order'>;
   readonly mail: MailStore;
   readonly parked: Parked;
   readonly publishDirectory: PublishDirectory;

@@ -17,6 +17,7 @@ import type {
   Refusal,
   RosterPage,
 } from '../../actors/protocol.ts';
+import type { PostFacts, PostsPage } from '../../actors/protocol-posts.ts';
 import { textOf } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { Asked } from '../world.ts';
@@ -54,7 +55,11 @@ export type AnswerTo<Q extends Question> = Q extends { ask: 'list' }
       ? RosterPage
       : Q extends { ask: 'holds' }
         ? HoldsPage
-        : HeldPost | null;
+        : Q extends { ask: 'posts' }
+          ? PostsPage
+          : Q extends { ask: 'post' }
+            ? PostFacts
+            : HeldPost | null;
 
 /** Never throws: what went wrong is in the reply. */
 export type Asker = {

@@ -13,6 +13,7 @@ import { SLOTS } from '../mail/list-key.ts';
 import type { CapturedMail } from '../world.ts';
 import type { AskError } from './ask.ts';
 import type { Nats } from './connect.ts';
+import { type DeliveryRequest, parseDeliveryRequest } from './delivery-view.ts';
 import {
   answerOutbox,
   type OutboxMail,
@@ -47,6 +48,8 @@ export type Inspection = {
    */
   readonly nodeId: string;
   list(address: Address, level: InspectLevel): unknown;
+  /** What became of a post of the list. */
+  delivery(list: Address, request: DeliveryRequest): unknown;
   node(): unknown;
   /** All nodes, as this one sees them. */
   nodes(): unknown;
@@ -83,6 +86,9 @@ export async function serveInspect(
   };
   endpoint('list', `${INSPECT}.list.>`, (text, body) =>
     inspection.list(addressOf(text), levelOf(body)),
+  );
+  endpoint('delivery', `${INSPECT}.delivery.>`, (text, body) =>
+    inspection.delivery(addressOf(text), parseDeliveryRequest(bodyOf(body))),
   );
   endpoint('slot', `${INSPECT}.slot.>`, (text) => inspection.slot(slotNumberOf(text)));
   endpoint('slots', INSPECT_SLOTS, () => inspection.slots());

@@ -18,8 +18,10 @@ import {
 
 /** Less than a stored message may have: when 5,000 recipients are each told a story, the stories are cut short. */
 export const RESULT_BYTES_MAX = 512 * 1024;
+/** Numbers that a range may hold: more than a chunk has. */
+const RANGE_MAX = 100_000;
 /** To so many characters a reply, one after the other. */
-const CUTS: readonly number[] = [100, 40, 0];
+const CUTS: readonly number[] = [100, 40, 15, 0];
 
 /** A range as it is written: `[number]`, `[number, rest]`, `[from, to]` or `[from, to, rest]`. */
 type Written = readonly (number | string)[];
@@ -74,6 +76,7 @@ function rangesIn(value: unknown, what: string, common: string): readonly Range[
     const rest = isCount(second) ? third : second;
     check(one.length <= 3 && (rest === undefined || typeof rest === 'string'), what);
     check(isCount(second) || one.length <= 2, what);
+    check(from <= to && to - from < RANGE_MAX, what);
     return rest === undefined ? [from, to] : [from, to, `${common}${rest}`];
   });
 }

@@ -8,6 +8,7 @@ import {
   ADD_MEMBERS_MAX,
   type Command,
   type Question,
+  RESEND_MAX,
   type Reason,
 } from '../../actors/protocol.ts';
 import { domainOf, parseAddress, parseListAddress } from '../mail/address.ts';
@@ -106,6 +107,7 @@ const post = z.strictObject({
   trace: line,
 });
 
+const postOrder = z.enum(['go', 'pause', 'cancel']);
 const role = z.enum(['owner', 'moderator']);
 const newMember = z.strictObject({ address, name: line });
 const who = z.union([z.strictObject({ address }), z.strictObject({ number: count })]);
@@ -135,10 +137,18 @@ const command = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('approve'), hold: count, by }),
   z.strictObject({ type: z.literal('reject'), hold: count, comment: text, by }),
   z.strictObject({ type: z.literal('discard'), hold: count, by }),
+  z.strictObject({ type: z.literal('order-post'), post: count, order: postOrder, by }),
+  z.strictObject({
+    type: z.literal('resend'),
+    post: count,
+    to: z.array(count).max(RESEND_MAX),
+    by,
+  }),
   z.strictObject({ type: z.literal('tell-moderators'), due: count.exactOptional() }),
 ]);
 
 const limit = z.number().int().min(1).max(PAGE_LENGTH_MAX);
+const numbers = z.array(count).max(PAGE_LENGTH_MAX);
 const question = z.discriminatedUnion('ask', [
   z.strictObject({ ask: z.literal('list') }),
   z.strictObject({
@@ -153,6 +163,14 @@ const question = z.discriminatedUnion('ask', [
   }),
   z.strictObject({ ask: z.literal('holds'), after: count, limit }),
   z.strictObject({ ask: z.literal('hold'), hold: count }),
+  z.strictObject({ ask: z.literal('posts'), before: count, limit, by }),
+  z.strictObject({
+    ask: z.literal('post'),
+    post: count,
+    by,
+    recipient: address.exactOptional(),
+    numbers: numbers.exactOptional(),
+  }),
 ]);
 
 const request = z.union([

@@ -16,9 +16,11 @@
  */
 
 import { EMPTY, type ListRow, NEW_LIST } from '../../actors/list/state.ts';
-import type { Mode, Standing, State, Verdict, View } from '../../actors/list/view.ts';
+import type { Mode, SentPost, Standing, State, Verdict, View } from '../../actors/list/view.ts';
 import type { Answer, HeldPost, Role } from '../../actors/protocol.ts';
 import { type Address, addressKey } from '../mail/address.ts';
+import type { PostOrder } from '../mail/chunk.ts';
+import type { MailRef } from '../mail/envelope.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { Row, RowKey, Rows } from '../world.ts';
 import { compareKeys } from './key-order.ts';
@@ -59,6 +61,19 @@ export type PostRow = {
   readonly at: number;
   readonly counter: number;
   readonly width: number;
+  /** Members then. */
+  readonly live: number;
+  readonly subject: string;
+  /** Absent: nobody said anything about it. */
+  readonly order?: PostOrder;
+  /** How often it was sent again to some; absent: never. */
+  readonly resends?: number;
+  /** What sending it again needs. `messageId` only where the mail had none. */
+  readonly hold: number | null;
+  readonly mail: MailRef;
+  readonly messageId: string;
+  readonly smtputf8: boolean;
+  readonly trace: string;
 };
 export type RolesRow = Readonly<Record<Role, readonly Address[]>>;
 /** What a command was answered when it was first asked. */
@@ -73,6 +88,9 @@ export type Draft = View & {
   list(): ListRow;
   seen(commandId: string): Seen | null;
   memberRow(number: number): MemberRow | null;
+  /** Of a member who left, for 60 days. */
+  leftRow(number: number): MemberRow | null;
+  postRow(number: number): PostRow | null;
   rolesRow(): RolesRow;
   put(tail: Tail, value: unknown): void;
   remove(tail: Tail): void;
@@ -108,6 +126,13 @@ export function openDraft(rows: Rows, key: ListKey, at: number): Draft {
   const rolesRow = (): RolesRow => (get(['roles']) as RolesRow | undefined) ?? NO_ROLES;
   const memberRow = (number: number): MemberRow | null =>
     (get(['member', number]) as MemberRow | undefined) ?? null;
+  const postRow = (number: number): PostRow | null =>
+    (get(['post', number]) as PostRow | undefined) ?? null;
+  const sentPost = (number: number): SentPost | null => {
+    const row = postRow(number);
+    if (row === null) return null;
+    return { counter: row.counter, order: row.order ?? 'go', resends: row.resends ?? 0 };
+  };
   const standing = (of: Address): Standing => {
     const equal = addressKey(of);
     const roles = rolesRow();
@@ -126,6 +151,9 @@ export function openDraft(rows: Rows, key: ListKey, at: number): Draft {
     standing,
     member: (number) => memberRow(number)?.address ?? null,
     memberRow,
+    leftRow: (number) => (get(['left', number]) as MemberRow | undefined) ?? null,
+    postRow,
+    post: sentPost,
     roles: (role) => rolesRow()[role],
     rolesRow,
     hold: (id) => (get(['hold', id]) as HeldPost | undefined) ?? null,

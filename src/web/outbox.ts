@@ -39,7 +39,7 @@ export function addOutbox(app: Hono, { outbox, preview, hosts }: OutboxNeeds): v
     );
     return;
   }
-  const guard = forThisMachine(hosts);
+  const guard = forThisMachine(hosts, 'troupe outbox');
   app.get('/outbox', guard, async (c) => {
     const before = Number(c.req.query('before') ?? Number.NaN);
     const found = await orAway(outbox.page(parseOutboxRequest({ before }) as object));
@@ -66,12 +66,12 @@ async function orAway<T>(asked: Promise<T>): Promise<T | 'away'> {
   });
 }
 
-/** Refuses other machines, what a proxy passes on for them, and names that are not ours. */
-function forThisMachine(hosts: readonly string[]): MiddlewareHandler {
+/** Refuses other machines, what a proxy passes on for them, and names that are not ours; `elsewhere`: the verb that shows it. */
+export function forThisMachine(hosts: readonly string[], elsewhere: string): MiddlewareHandler {
   return async (c, next) => {
     const isForwarded = ['forwarded', 'x-forwarded-for'].some((name) => c.req.header(name));
     if (!isLoopback(peerOf(c)) || isForwarded || !isOwnName(c.req.header('host') ?? '', hosts)) {
-      return await problem(c, 403, 'The outbox is shown on its own machine only: troupe outbox');
+      return await problem(c, 403, `This is shown on its own machine only: ${elsewhere}`);
     }
     return await next();
   };

@@ -12,6 +12,7 @@ import { Hono } from 'hono';
 import { html } from 'hono/html';
 import { OperatorError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { addDelivery, type DeliveryNeeds } from './delivery.ts';
 import { addOutbox, type OutboxNeeds } from './outbox.ts';
 import { page, SAFE_HEADERS } from './page.ts';
 import { problem, wantsHtml } from './problem.ts';
@@ -38,7 +39,8 @@ type Health = {
 };
 
 export type WebNeeds = UnsubscribeNeeds &
-  OutboxNeeds & {
+  OutboxNeeds &
+  DeliveryNeeds & {
     health(): Health;
     readonly metrics: { page(): Promise<string>; readonly contentType: string };
     readonly log: Log;
@@ -115,6 +117,7 @@ export function createApp(needs: WebNeeds): Hono {
   app.notFound((c) => problem(c, 404, 'There is no such page.'));
   addUnsubscribe(app, needs);
   addOutbox(app, needs);
+  addDelivery(app, needs);
   addStatus(app, needs);
   return app;
 }

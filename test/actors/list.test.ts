@@ -34,6 +34,8 @@ const WORKING = [
   'moderators-notice-set',
   'owner-mail-forwarded',
   'owner-mail-discarded',
+  'post-ordered',
+  'post-resent',
 ] as const;
 
 /** What may happen in which mode: the law, written down once more by hand. */
@@ -48,12 +50,15 @@ const LAW: Readonly<Record<Mode, readonly Fact['type'][]>> = {
     'hold-discarded',
     'moderators-told',
     'owner-mail-discarded',
+    'post-ordered',
   ],
 };
 
 /** Every type of fact there is; one that is missing here does not compile. */
 const ALL: Readonly<Record<Fact['type'], true>> = {
   'list-created': true,
+  'post-ordered': true,
+  'post-resent': true,
   'settings-changed': true,
   'emergency-declared': true,
   'emergency-lifted': true,

@@ -102,7 +102,11 @@ describe('what is not ours is named', () => {
 
   test.each([
     ['kind', { kind: 'all' }],
-    ['accepted', { accepted: [[1]] }],
+    ['accepted', { accepted: [[]] }],
+    ['accepted', { accepted: [[1, 2, 3]] }],
+    ['accepted', { accepted: [['a', 2]] }],
+    ['accepted', { accepted: [[1, 'a', 'b']] }],
+    ['common', { common: 7 }],
     ['deferred', { deferred: [{ number: 1 }] }],
     ['refused', { refused: 'all' }],
   ])('a result’s %s: %j', (field, changes) => {

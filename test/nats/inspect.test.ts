@@ -35,6 +35,7 @@ function inspectionOf(nodeId: string) {
       if (address.startsWith('bug@')) throw new TypeError('secret of /var/lib');
       return level === 'fast' ? { address } : { address, level };
     },
+    delivery: (list: string, request: object) => ({ list, ...request }),
     node: () => ({ node: nodeId }),
     nodes: () => ({ nodes: [{ node: nodeId }] }),
     slot: (slot: number) => ({ slot }),
@@ -55,6 +56,25 @@ describe('inspection', () => {
     expect(await inspect('list.dev.team@lists.example.org')).toEqual({
       address: 'dev.team@lists.example.org',
     });
+  });
+
+  test('what became of a post is asked of its list, in JSON', async () => {
+    const ask = async (body: string): Promise<unknown> => {
+      const subject = 'troupe.inspect.delivery.dev@lists.example.org';
+      return (await caller.nc.request(subject, body, { timeout: 5_000 })).json();
+    };
+    const list = 'dev@lists.example.org';
+    expect(await ask('{"post":7}')).toEqual({ list, post: 7 });
+    expect(await ask('{"post":7,"recipient":"A@B.example"}')).toEqual({
+      ...{ list, post: 7, recipient: 'A@b.example' },
+    });
+    expect(await ask('{"post":7,"failed":{"after":3,"limit":9999}}')).toEqual({
+      ...{ list, post: 7, failed: { after: 3, limit: 500 } },
+    });
+    for (const wrong of ['', '{"post":"7"}', '{"post":-1}', '{"post":1,"failed":{"limit":0}}']) {
+      expect(await ask(wrong)).toMatchObject({ error: { code: 501 } });
+    }
+    expect(await ask('{"post":1,"recipient":"nobody"}')).toMatchObject({ error: { code: 501 } });
   });
 
   test('one of many nodes answers, and only one', async () => {
@@ -103,6 +123,7 @@ describe('inspection', () => {
     expect(info.metadata.node).toMatch(/^n[12]$/);
     expect(info.endpoints.map(({ subject }) => subject)).toEqual([
       'troupe.inspect.list.>',
+      'troupe.inspect.delivery.>',
       'troupe.inspect.slot.>',
       'troupe.inspect.slots',
       'troupe.inspect.route.>',

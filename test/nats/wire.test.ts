@@ -46,6 +46,8 @@ const COMMANDS: { readonly [T in Command['type']]: Extract<Command, { type: T }>
   approve: { type: 'approve', hold: 1, by },
   reject: { type: 'reject', hold: 1, comment: 'off topic', by },
   discard: { type: 'discard', hold: 1, by },
+  'order-post': { type: 'order-post', post: 7, order: 'pause', by },
+  resend: { type: 'resend', post: 7, to: [1, 5], by },
   'tell-moderators': { type: 'tell-moderators' },
 };
 
@@ -55,6 +57,8 @@ const QUESTIONS: { readonly [A in Question['ask']]: Extract<Question, { ask: A }
   roster: { ask: 'roster', role: 'member', after: -1, limit: 100 },
   holds: { ask: 'holds', after: 0, limit: 1 },
   hold: { ask: 'hold', hold: 3 },
+  posts: { ask: 'posts', before: 8, limit: 20, by },
+  post: { ask: 'post', post: 7, by, recipient: address, numbers: [1, 2] },
 };
 
 const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));

@@ -147,6 +147,7 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
     serveAsks: links.linkAsks(life, bus),
     later: links.linkLater(life, bus),
     outgoing: links.linkOutgoing(life, bus),
+    results: links.linkResults(life, bus),
     mail: links.linkMail(life, bus),
     parked: links.linkParked(life, bus),
     publishDirectory: directory.publish,

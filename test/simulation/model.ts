@@ -226,6 +226,8 @@ export function isAnswerTo(answer: Answer, facts: readonly Fact[]): boolean {
       return facts.some((fact) => fact.type === 'post-held' && fact.hold === answer.hold);
     case 'discarded':
       return has('post-discarded');
+    case 'resent':
+      return has('post-resent');
     case 'done':
       return facts.length > 0;
   }

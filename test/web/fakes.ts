@@ -3,6 +3,7 @@
  * the list.
  */
 import type { Answer, Command, Question } from '../../actors/protocol.ts';
+import { MailError, OperatorError } from '../../src/errors.ts';
 import { silentLog } from '../../src/log.ts';
 import { parseAddress } from '../../src/mail/address.ts';
 import { type ListKey, listKeyOf } from '../../src/mail/list-key.ts';
@@ -52,6 +53,11 @@ export function fakeWeb(captured: readonly Captured[] | null = []): FakeWeb {
     addressOf: (key) => (key === KEY ? LIST : null),
     hosts: ['lists.example.org'],
     outbox: captured === null ? null : ownOutbox(mailsOf(captured)),
+    delivery: async (list, request, by) => {
+      if (fake.failure !== null) throw new MailError(451, '4.3.2', 'no node runs this list now');
+      if (list !== LIST) throw new OperatorError(`there is no list ${list}`, '');
+      return { list, ...request, by } as never;
+    },
     preview: async (raw) => Buffer.from(raw).toString('utf8').split('\r\n\r\n')[1] ?? '',
     health: () => ({ status: 'ok', isReady: true, node: 'n1', problems: [] }),
     metrics: { page: async () => 'troupe_up 1\n', contentType: 'text/plain; version=0.0.4' },

@@ -3,7 +3,7 @@ import type { Command } from '../../../actors/protocol.ts';
 import { joinSite, type Membership } from '../../../src/host/membership.ts';
 import type { HostWorld } from '../../../src/host/world.ts';
 import { silentLog } from '../../../src/log.ts';
-import type { Chunk } from '../../../src/mail/chunk.ts';
+import type { Chunk, PostOrder } from '../../../src/mail/chunk.ts';
 import type { ListKey } from '../../../src/mail/list-key.ts';
 import { SLOTS } from '../../../src/mail/list-key.ts';
 import { encodeAsked } from '../../../src/nats/codec.ts';
@@ -25,6 +25,8 @@ export type FakeHostWorld = HostWorld & {
   readonly mail: FakeMailStore;
   /** Every chunk that was put, repeats too. */
   readonly put: Chunk[];
+  /** What was said about posts, by `key.post`. */
+  readonly orders: Map<string, PostOrder>;
   /** Thrown by outgoing while set. */
   outgoingError: Error | null;
   readonly directory: Map<string, string>;
@@ -59,6 +61,7 @@ export function fakeHostWorld(
     if (queue === undefined) throw new Error(`no slot ${slot}`);
     return queue;
   };
+  const orders = before?.orders ?? new Map<string, PostOrder>();
   const world: FakeHostWorld = {
     node,
     web: () => 'http://lists.example',
@@ -73,6 +76,12 @@ export function fakeHostWorld(
         put.push(...chunks);
       },
     },
+    results: {
+      order: async (key, post, order) => {
+        orders.set(`${key}.${post}`, order);
+      },
+    },
+    orders,
     mail: before?.mail ?? createFakeMailStore(),
     parked: {
       put: async (_where, _delivery, why) => {

@@ -1,0 +1,67 @@
+/**
+ * Reads the delivery record of a post: its results in RESULTS. The subject of a result names list, post, chunk and try, and a
+ * chunk's name begins with the number of its range of members: so one recipient's results are found without reading any other's.
+ */
+import { inOrder, type Told } from '../mail/fate.ts';
+import type { ListKey } from '../mail/list-key.ts';
+import type { Nats } from './connect.ts';
+import { decodeResult } from './result-codec.ts';
+import { storedMessage } from './stored.ts';
+import { subjectsIn } from './stored-subjects.ts';
+import { resultsOfPost } from './subjects.ts';
+
+/** Reads under way at once. */
+const READS_AT_ONCE = 32;
+
+/** The results of a range of members, in order. Throws MailError 451 when NATS is away. */
+export async function resultsOfRange(
+  nats: Nats,
+  key: ListKey,
+  post: number,
+  range: number,
+): Promise<readonly Told[]> {
+  const names = (await namesOf(nats, key, post)).filter((name) => rangeIn(name) === range);
+  return inOrder(await readAll(nats, names));
+}
+
+/** The results of a post, range by range, each in order: no more than one range's are held at once. */
+export async function* resultsByRange(
+  nats: Nats,
+  key: ListKey,
+  post: number,
+): AsyncGenerator<readonly Told[]> {
+  const byRange = Map.groupBy(await namesOf(nats, key, post), rangeIn);
+  const ranges = [...byRange.keys()].sort((a, b) => a - b);
+  for (let from = 0; from < ranges.length; from += READS_AT_ONCE) {
+    const some = ranges.slice(from, from + READS_AT_ONCE);
+    const read = some.map(async (range) => inOrder(await readAll(nats, byRange.get(range) ?? [])));
+    yield* await Promise.all(read);
+  }
+}
+
+type Name = { readonly subject: string; readonly chunk: string; readonly try: number };
+
+const rangeIn = ({ chunk }: Name): number => Number(chunk.split('-')[0]);
+
+async function namesOf(nats: Nats, key: ListKey, post: number): Promise<readonly Name[]> {
+  const filter = resultsOfPost(key, String(post));
+  return (await subjectsIn(nats, 'TROUPE_RESULTS', filter)).map((subject) => {
+    const [attempt = '', chunk = ''] = subject.split('.').reverse();
+    return { subject, chunk, try: Number(attempt) };
+  });
+}
+
+/** The last result on each subject: a `part` is followed by what the try came to. */
+async function readAll(nats: Nats, names: readonly Name[]): Promise<readonly Told[]> {
+  const told: Told[] = [];
+  for (let from = 0; from < names.length; from += READS_AT_ONCE) {
+    const some = names.slice(from, from + READS_AT_ONCE);
+    const read = some.map(async ({ subject, chunk, try: attempt }): Promise<Told[]> => {
+      const found = await storedMessage(nats, 'TROUPE_RESULTS', { last_by_subj: subject });
+      // Gone meanwhile: it is 30 days old, or the stream is full.
+      return found === null ? [] : [{ chunk, try: attempt, result: decodeResult(found.data) }];
+    });
+    told.push(...(await Promise.all(read)).flat());
+  }
+  return told;
+}

@@ -1,0 +1,166 @@
+/**
+ * "Who got it?": what the list's owner knows of a post, and who may ask, put together with the record of what became of its mail.
+ */
+import type { By } from '../../actors/protocol.ts';
+import type { PostFacts, PostView } from '../../actors/protocol-posts.ts';
+import { MailError, OperatorError } from '../errors.ts';
+import type { Address } from '../mail/address.ts';
+import { type Fate, type FateState, standOf, stands, storyOf } from '../mail/fate.ts';
+import type { ListKey } from '../mail/list-key.ts';
+import type { Asker } from '../nats/ask.ts';
+import type { Nats } from '../nats/connect.ts';
+import { resultsByRange, resultsOfRange } from '../nats/delivery-record.ts';
+import type {
+  DeliveryAnswer,
+  DeliveryFailures,
+  DeliveryReport,
+  DeliverySource,
+  DeliveryStory,
+} from '../nats/delivery-view.ts';
+import { type Problematic, problem } from './inspect.ts';
+
+/** Reasons that a report names. */
+const REASONS_MAX = 20;
+
+export type DeliveryNeeds = {
+  readonly node: string;
+  now(): number;
+  keyOf(list: Address): Promise<ListKey | null>;
+  readonly asker: Asker;
+  readonly nats: Nats;
+};
+
+type Known = { readonly list: Address; readonly key: ListKey; readonly facts: PostFacts };
+
+/** Throws OperatorError where the list says no, MailError where it or NATS cannot be asked. */
+export function deliveryOf(needs: DeliveryNeeds): DeliverySource {
+  return async (list, request, by) => {
+    const key = await needs.keyOf(list);
+    if (key === null) throw new OperatorError(`there is no list ${list}`, '');
+    const { post, recipient } = request;
+    const facts = await ask(needs, key, { post, by, ...(recipient && { recipient }) });
+    const known = { list, key, facts };
+    if (recipient !== undefined) return await story(known, recipient, needs);
+    return request.failed === undefined
+      ? await report(known, needs)
+      : await failures(known, request.failed, by, needs);
+  };
+}
+
+/** For who reads JSON: what the list refused is an answer too. */
+export async function inspectDelivery(
+  source: DeliverySource,
+  needs: Pick<DeliveryNeeds, 'node' | 'now'>,
+  ...asked: Parameters<DeliverySource>
+): Promise<(DeliveryAnswer & { readonly node: string; readonly asOf: number }) | Problematic> {
+  try {
+    return { node: needs.node, asOf: needs.now(), ...(await source(...asked)) };
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    return problem(needs, 'refused', error.message);
+  }
+}
+
+type PostAsked = {
+  readonly post: number;
+  readonly by: By;
+  readonly recipient?: Address;
+  readonly numbers?: readonly number[];
+};
+
+async function ask({ asker }: DeliveryNeeds, key: ListKey, asked: PostAsked): Promise<PostFacts> {
+  const reply = await asker.question(key, { ask: 'post', ...asked });
+  if (reply.ok) return reply.answer;
+  if ('refusal' in reply) throw new OperatorError(reply.refusal.text, '', reply.refusal);
+  throw new MailError(451, '4.3.2', reply.error.text);
+}
+
+function viewOf({ number, at, subject, recipients, order }: PostFacts): PostView {
+  return { number, at, subject, recipients, order };
+}
+
+async function story(
+  { list, key, facts }: Known,
+  recipient: Address,
+  { nats }: DeliveryNeeds,
+): Promise<DeliveryStory> {
+  const fates: Fate[] = [];
+  for (const number of facts.recipient) {
+    const range = Math.floor(number / facts.width);
+    fates.push(...storyOf(await resultsOfRange(nats, key, facts.number, range), number));
+  }
+  const queued = facts.recipient.length > 0 ? 'queued' : null;
+  const state = standOf(fates)?.state ?? queued;
+  return { ...viewOf(facts), list, recipient, state, story: fates };
+}
+
+async function report(
+  { list, key, facts }: Known,
+  { nats }: DeliveryNeeds,
+): Promise<DeliveryReport> {
+  const counts: Record<FateState, number> = { handed: 0, deferred: 0, refused: 0, cancelled: 0 };
+  const routes: Record<string, number> = {};
+  const reasons = new Map<string, { readonly fate: Fate; recipients: number }>();
+  const handedAt: number[] = [];
+  let nextAt: number | null = null;
+  for await (const told of resultsByRange(nats, key, facts.number)) {
+    for (const fate of stands(told).values()) {
+      const { state, code, status, next } = fate;
+      counts[state] += 1;
+      if (next !== null) nextAt = Math.min(nextAt ?? next, next);
+      if (state === 'handed') routes[fate.route] = (routes[fate.route] ?? 0) + 1;
+      else if (state !== 'cancelled') {
+        const name = `${state} ${code} ${status}`;
+        const reason = reasons.get(name) ?? { fate, recipients: 0 };
+        reasons.set(name, { ...reason, recipients: reason.recipients + 1 });
+      }
+    }
+    for (const { result } of told) if (result.accepted.length > 0) handedAt.push(result.at);
+  }
+  const known = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  handedAt.sort((a, b) => a - b);
+  return {
+    ...viewOf(facts),
+    list,
+    counts: { ...counts, queued: Math.max(0, facts.recipients - known) },
+    routes,
+    firstAt: handedAt.at(0) ?? null,
+    lastAt: handedAt.at(-1) ?? null,
+    nextAt,
+    reasons: [...reasons.values()]
+      .sort((a, b) => b.recipients - a.recipients)
+      .slice(0, REASONS_MAX)
+      .map(({ fate: { state, code, status, reply }, recipients }) => {
+        return { state, code, status, recipients, reply };
+      }),
+  };
+}
+
+async function failures(
+  { list, key, facts }: Known,
+  page: { readonly after: number; readonly limit: number },
+  by: By,
+  needs: DeliveryNeeds,
+): Promise<DeliveryFailures> {
+  const found: (readonly [number, Fate])[] = [];
+  // Ranges come in the order of their numbers, so a page is whole once it is full.
+  for await (const told of resultsByRange(needs.nats, key, facts.number)) {
+    const refused = [...stands(told)].filter(
+      ([number, { state }]) => state === 'refused' && number > page.after,
+    );
+    found.push(...refused.sort(([a], [b]) => a - b));
+    if (found.length > page.limit) break;
+  }
+  const shown = found.slice(0, page.limit);
+  const numbers = shown.map(([number]) => number);
+  const { members } = await ask(needs, key, { post: facts.number, by, numbers });
+  const addresses = new Map(members);
+  return {
+    ...viewOf(facts),
+    list,
+    failures: shown.map(([number, { at, route, code, status, reply }]) => {
+      return { number, address: addresses.get(number) ?? null, at, route, code, status, reply };
+    }),
+    next: found.length > page.limit ? (numbers.at(-1) ?? null) : null,
+  };
+}
