@@ -185,13 +185,15 @@ async function orderOf({ key, post, recipe }: Chunk, needs: OutgoingNeeds): Prom
 /** Looks at the order again while the chunk is being sent; what cannot be read now stays as it was. */
 function haltedBy(chunk: Chunk, needs: OutgoingNeeds): () => Promise<'pause' | 'cancel' | null> {
   const { clock } = needs;
-  let order: PostOrder = 'go';
+  let looked: Promise<PostOrder> = Promise.resolve('go');
   let lookedAt = clock.monotonic();
   return async () => {
     if (clock.monotonic() - lookedAt > ORDER_MS_MAX) {
       lookedAt = clock.monotonic();
-      order = await orderOf(chunk, needs).catch(() => order);
+      const before = looked;
+      looked = orderOf(chunk, needs).catch(() => before);
     }
+    const order = await looked;
     return order === 'go' ? null : order;
   };
 }

@@ -16,6 +16,8 @@ export type Step = {
   readonly connection: number;
   /** Of this command over all connections, counted from 1. */
   readonly nth: number;
+  /** That this transaction has so far. */
+  readonly recipients: number;
 };
 
 /**
@@ -41,6 +43,8 @@ export type SinkOptions = {
   readonly rule?: (step: Step) => Answer;
   /** Default: PIPELINING, 8BITMIME, SMTPUTF8, DSN. */
   readonly extensions?: readonly string[];
+  /** Each reply comes a byte at a time. */
+  readonly drips?: boolean;
   readonly isLmtp?: boolean;
   readonly port?: number;
 };
@@ -53,6 +57,8 @@ export type Sink = {
   recipients(): string[];
   connections(): number;
   openConnections(): number;
+  /** Ends every connection there is, without a word. */
+  dropAll(): void;
   /** Changes what it says from now on. */
   setRule(rule: (step: Step) => Answer): void;
   waitFor(mails: number): Promise<void>;
@@ -65,6 +71,7 @@ type State = {
   rule: (step: Step) => Answer;
   readonly extensions: readonly string[];
   readonly isLmtp: boolean;
+  readonly drips: boolean;
   readonly counts: Map<string, number>;
   readonly mails: SinkMail[];
   readonly waiting: { mails: number; resolve: () => void }[];
@@ -78,6 +85,7 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
     rule: options.rule ?? (() => null),
     extensions: options.extensions ?? EXTENSIONS,
     isLmtp: options.isLmtp ?? false,
+    drips: options.drips ?? false,
     counts: new Map(),
     mails: [],
     waiting: [],
@@ -93,6 +101,9 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
     recipients: () => state.mails.flatMap((mail) => mail.recipients),
     connections: () => state.connections,
     openConnections: () => state.sockets.size,
+    dropAll() {
+      for (const socket of state.sockets) socket.destroy();
+    },
     setRule(rule) {
       state.rule = rule;
     },
@@ -147,13 +158,17 @@ function serve(socket: Socket, state: State): void {
   const ask = (command: Step['command'], argument: string): Answer => {
     const nth = (state.counts.get(command) ?? 0) + 1;
     state.counts.set(command, nth);
-    return state.rule({ command, argument, sender: envelope.sender ?? '', connection, nth });
+    const recipients = envelope.recipients.length;
+    const sender = envelope.sender ?? '';
+    return state.rule({ command, argument, sender, connection, nth, recipients });
   };
   /** True if the step went well. */
   const say = (answer: Answer, usual: string): boolean => {
     if (answer === 'hang') isDeaf = true;
     else if (answer === 'drop' || answer === 'accept-and-drop') socket.destroy();
+    else if (state.drips) drip(socket, `${answer ?? usual}\r\n`);
     else socket.write(`${answer ?? usual}\r\n`);
+    if (answer?.startsWith('421') && !isDeaf) socket.end(); // RFC 5321 §3.8.
     return !isDeaf && !socket.destroyed && /^[23]/.test(answer ?? usual);
   };
   const onCommand = (line: string): void => {
@@ -240,6 +255,22 @@ function serve(socket: Socket, state: State): void {
   socket.on('close', () => state.sockets.delete(socket));
   say(ask('connect', ''), '220 sink.example ESMTP');
 }
+
+/** A turn of the loop between two bytes; replies to commands that came together follow one another. */
+function drip(socket: Socket, reply: string): void {
+  const before = dripping.get(socket) ?? Promise.resolve();
+  const bytes = async (): Promise<void> => {
+    await before;
+    for (const byte of reply) {
+      if (socket.writableEnded || socket.destroyed) return;
+      socket.write(byte);
+      await new Promise(setImmediate);
+    }
+  };
+  dripping.set(socket, bytes());
+}
+
+const dripping = new WeakMap<Socket, Promise<void>>();
 
 function replyLines(lines: string, extension: string): string {
   return lines === '' ? `250 ${extension}` : `250-${extension}\r\n${lines}`;
