@@ -45,6 +45,8 @@ export type SinkOptions = {
   readonly extensions?: readonly string[];
   /** Each reply comes a byte at a time. */
   readonly drips?: boolean;
+  /** Of commands that come together it hears the first. */
+  readonly hearsOne?: boolean;
   readonly isLmtp?: boolean;
   readonly port?: number;
 };
@@ -72,6 +74,7 @@ type State = {
   readonly extensions: readonly string[];
   readonly isLmtp: boolean;
   readonly drips: boolean;
+  readonly hearsOne: boolean;
   readonly counts: Map<string, number>;
   readonly mails: SinkMail[];
   readonly waiting: { mails: number; resolve: () => void }[];
@@ -86,6 +89,7 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
     extensions: options.extensions ?? EXTENSIONS,
     isLmtp: options.isLmtp ?? false,
     drips: options.drips ?? false,
+    hearsOne: options.hearsOne ?? false,
     counts: new Map(),
     mails: [],
     waiting: [],
@@ -241,7 +245,7 @@ function serve(socket: Socket, state: State): void {
         onMessage(message);
       } else {
         const line = received.toString('utf8', 0, end);
-        received = received.subarray(end + 2);
+        received = received.subarray(state.hearsOne ? received.length : end + 2);
         onCommand(line);
       }
     }
