@@ -48,10 +48,11 @@ export type BenchList = { readonly address: Address; readonly key: ListKey };
 export async function openSite(
   scene: Scene,
   route: { readonly sink: Sink; readonly connections: number } | null,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<BenchSite> {
   const routes =
     route === null ? [] : [{ name: 'sink', url: route.sink.url, connections: route.connections }];
-  const site = await startTestSite({ routes, env: { TROUPE_NATS_STORAGE: STORAGE } });
+  const site = await startTestSite({ routes, env: { TROUPE_NATS_STORAGE: STORAGE, ...env } });
   scene.closing(site.close);
   let nats = await connectTo(site);
   scene.closing(() => nats.close());
