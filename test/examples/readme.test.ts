@@ -58,6 +58,9 @@ test('every command of the README does what it says, in order', async () => {
   expect(printed.get('npx troupe list show dev@lists.localhost')).toMatch(
     /\[dev\][\s\S]*closed|closed[\s\S]*\[dev\]/,
   );
+  expect(printed.get('npx troupe delivery show hello@lists.localhost 1')).toMatch(
+    /^handed over\s+3$/m,
+  );
   expect(printed.get('npx troupe member ls dev@lists.localhost')).toContain('grace@example.com');
 }, 120_000);
 
