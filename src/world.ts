@@ -246,8 +246,12 @@ export type RecipientReply = {
 
 /** A kept-open connection to an MTA. One transaction at a time. */
 export type SmtpConnection = {
-  /** One reply a recipient, in order. Never throws: a lost connection is a reply with code 421 (before the dot) or 0 (after it). */
-  send(transaction: Transaction): Promise<readonly RecipientReply[]>;
+  /**
+   * One reply a recipient, in order. Never throws: a lost connection is a reply with code 421 (before the dot) or 0 (after it).
+   * `following` is what will be sent next over this connection, if that is known: it saves a round trip. If it is not sent next
+   * after all, the connection is not open any more.
+   */
+  send(transaction: Transaction, following?: Transaction): Promise<readonly RecipientReply[]>;
   readonly isOpen: boolean;
   close(): void;
 };

@@ -1,6 +1,7 @@
 /**
  * Transactions over a kept-open connection to an MTA that announced PIPELINING (RFC 2920): sender, recipients and DATA leave
- * in one write and the message in the next, so a transaction is two round trips, and the message is not copied.
+ * in one write and the message in the next, not copied. Where it is known what follows, its envelope leaves with the message
+ * before it (RFC 2920 §3.1 lets a message begin a group), so a transaction is one round trip and one write.
  *
  * nodemailer connects, greets, does TLS and logs in; then its socket is read here. It still watches over time and the
  * connection's end. A message is sent with CRLF ends and dots doubled (RFC 5321 §4.5.2, §2.3.8), whatever it came with.
@@ -17,6 +18,7 @@ import {
   type Offers,
   QUIT_MS_MAX,
   refusedOutright,
+  suits,
   TOO_LARGE,
 } from './transact.ts';
 
@@ -38,6 +40,9 @@ export function socketOf(connection: SMTPConnection): Socket | null {
   return socket;
 }
 
+/** The envelope that has been sent, of a transaction whose turn it will be. */
+type Begun = { readonly transaction: Transaction; readonly said: Promise<readonly string[]> };
+
 /** Takes over a connection whose EHLO was just answered, and its socket; as `keptOpen` otherwise. */
 export function pipelined(
   connection: SMTPConnection,
@@ -49,18 +54,23 @@ export function pipelined(
   let sent = 0;
   /** A refused envelope leaves the MTA in a transaction that the next MAIL would be nested in. */
   let mustReset = false;
+  let ahead: Begun | null = null;
 
-  async function transact(transaction: Transaction): Promise<readonly RecipientReply[]> {
+  async function transact(
+    transaction: Transaction,
+    following?: Transaction,
+  ): Promise<readonly RecipientReply[]> {
+    const begun = ahead?.transaction === transaction ? ahead : null;
+    if (ahead !== null && begun === null) connection.close();
+    ahead = null;
     const message = wireForm(transaction.message);
-    if (offers.size !== null && offers.size > 0 && message.byteLength > offers.size)
-      return all(transaction, TOO_LARGE);
+    const commands = envelopeOf(transaction, message.byteLength, offers);
+    const outright = outrightReply(commands, message, offers);
+    if (outright !== null) return all(transaction, outright);
+    if (wire.isBroken() && begun === null) return all(transaction, LOST_BEFORE_DATA);
     const reset = mustReset ? ['RSET'] : [];
-    const commands = [...reset, ...envelopeOf(transaction, message.byteLength, offers)];
-    if (!commands.every(isOneLine)) return all(transaction, NOT_AN_ADDRESS);
-    if (wire.isBroken()) return all(transaction, LOST_BEFORE_DATA);
-    sent += 1;
-    const said = await wire.ask(Buffer.from(`${commands.join('\r\n')}\r\n`), commands.length);
-    const isWhole = said.length === commands.length;
+    const said = await (begun?.said ?? askEnvelope([...reset, ...commands]));
+    const isWhole = said.length === reset.length + commands.length;
     const [mail, ...answers] = said.slice(reset.length);
     if (mustReset && isRefusal(said[0])) {
       connection.close(); // What it says now is about the transaction before.
@@ -73,8 +83,14 @@ export function pipelined(
       return all(transaction, parseReply(mail));
     }
     const refused = transaction.recipients.map((_, i) => isRefusal(answers[i]));
-    const outcome = isWhole ? await finish(refused, answers, message) : LOST_BEFORE_DATA;
+    const outcome = isWhole ? await finish(refused, answers, message, following) : LOST_BEFORE_DATA;
     return refused.map((isRefused, i) => (isRefused ? parseReply(answers[i] ?? '') : outcome));
+  }
+
+  async function askEnvelope(commands: readonly string[]): Promise<readonly string[]> {
+    sent += 1;
+    const [said] = wire.ask([bytesOf(commands)], [commands.length]);
+    return (await said) ?? [];
   }
 
   /** The word on all whom the MTA did not refuse one by one. */
@@ -82,6 +98,7 @@ export function pipelined(
     refused: readonly boolean[],
     answers: readonly string[],
     message: Uint8Array,
+    following: Transaction | undefined,
   ): Promise<RecipientReply> {
     const data = answers[refused.length] ?? '';
     if (!refused.includes(false) || isRefusal(data)) {
@@ -93,25 +110,56 @@ export function pipelined(
       connection.close();
       return LOST_BEFORE_DATA;
     }
-    const [word] = await wire.ask(message, 1, endOf(message));
-    return word === undefined ? LOST_IN_DATA : parseReply(word);
+    const next = following === undefined ? null : commandsAhead(following);
+    const ended = [message, endOf(message)];
+    const [word, said] =
+      next === null ? wire.ask(ended, [1]) : wire.ask([...ended, bytesOf(next)], [1, next.length]);
+    if (following !== undefined && said !== undefined) {
+      sent += 1;
+      ahead = { transaction: following, said };
+    }
+    const [reply] = (await word) ?? [];
+    return reply === undefined ? LOST_IN_DATA : parseReply(reply);
+  }
+
+  /** The envelope that may leave together with the message before it; null if it must wait. */
+  function commandsAhead(following: Transaction): readonly string[] | null {
+    if (sent >= transactionsMax || !suits(following, offers)) return null;
+    const message = wireForm(following.message);
+    const commands = envelopeOf(following, message.byteLength, offers);
+    return outrightReply(commands, message, offers) === null ? commands : null;
   }
 
   /** DATA was taken although there is nobody to send to: an empty message ends it (RFC 2920 §3.1). */
   async function leaveData(answer: string | undefined): Promise<void> {
-    if (answer?.startsWith('3') === true) await wire.ask(END_AFTER_LINE, 1);
+    if (answer?.startsWith('3') === true) await wire.ask([END_AFTER_LINE], [1])[0];
   }
 
   return {
-    async send(transaction) {
-      return (await refusedOutright(transaction, offers, transact)) ?? transact(transaction);
+    async send(transaction, following) {
+      const some = (part: Transaction) => transact(part);
+      return (await refusedOutright(transaction, offers, some)) ?? transact(transaction, following);
     },
     get isOpen() {
-      return !wire.isBroken() && sent < transactionsMax;
+      // One that was begun and given up cannot be taken back: its DATA was asked for.
+      return !wire.isBroken() && ahead === null && sent < transactionsMax;
     },
-    close: wire.close,
+    close: () => (ahead === null ? wire.close() : connection.close()),
   };
 }
+
+/** What is answered without asking the MTA; null if it is to be asked. */
+function outrightReply(
+  commands: readonly string[],
+  message: Uint8Array,
+  { size }: Offers,
+): RecipientReply | null {
+  if (size !== null && size > 0 && message.byteLength > size) return TOO_LARGE;
+  return commands.every(isOneLine) ? null : NOT_AN_ADDRESS;
+}
+
+const bytesOf = (commands: readonly string[]): Uint8Array =>
+  Buffer.from(`${commands.join('\r\n')}\r\n`);
 
 const NOT_AN_ADDRESS: RecipientReply = { code: 553, status: '5.1.3', reply: 'not an address' };
 /** What would be a command of its own is never sent; the parser at the door lets no such address in. */
@@ -123,27 +171,41 @@ const isRefusal = (reply: string | undefined): boolean =>
 // ── The wire ──────────────────────────────────────────────────────────────
 
 type Wire = {
-  /** Writes, and resolves with so many replies; with fewer when the connection is lost before. */
-  ask(bytes: Uint8Array, replies: number, end?: Uint8Array): Promise<readonly string[]>;
+  /**
+   * Writes all parts at once; resolves, for each of `counts`, with so many replies, in order; with fewer when the connection is
+   * lost before.
+   */
+  ask(parts: readonly Uint8Array[], counts: readonly number[]): readonly Promise<Said>[];
   isBroken(): boolean;
   close(): void;
+};
+type Said = readonly string[];
+type Waiting = {
+  readonly count: number;
+  readonly replies: string[];
+  readonly resolve: (said: Said) => void;
 };
 
 function createWire(connection: SMTPConnection, socket: Socket): Wire {
   let isBroken = false;
   let text = '';
-  let wanted = 0;
-  let replies: string[] = [];
-  let answer: ((replies: readonly string[]) => void) | null = null;
+  let waiting: Waiting[] = [];
 
-  function settle(): void {
-    const waiting = answer;
-    answer = null;
-    waiting?.(replies);
-  }
   function lost(): void {
     isBroken = true;
-    settle();
+    const all = waiting;
+    waiting = [];
+    for (const { replies, resolve } of all) resolve(replies);
+  }
+  function heard(reply: string): void {
+    const [first] = waiting;
+    // Nobody asked: it says goodbye, or it is out of step.
+    if (first === undefined || reply.startsWith('421')) isBroken = true; // RFC 5321 §3.8.
+    if (first === undefined) return;
+    first.replies.push(reply);
+    if (first.replies.length < first.count) return;
+    waiting.shift();
+    first.resolve(first.replies);
   }
   /** Lines of one reply are joined by LF (RFC 5321 §4.2.1). */
   function take(): void {
@@ -156,38 +218,35 @@ function createWire(connection: SMTPConnection, socket: Socket): Wire {
       from = end + 1;
       if (text[text.lastIndexOf('\n', end - 1) + 4] === '-') continue;
       const reply = text.slice(0, end).replaceAll('\r', '');
-      replies.push(reply);
-      if (reply.startsWith('421')) isBroken = true; // It is about to close (RFC 5321 §3.8).
       text = text.slice(from);
       from = 0;
+      heard(reply);
     }
   }
   socket.on('data', (bytes: Buffer) => {
     text += bytes.toString('latin1');
     take();
-    if (replies.length < wanted) return;
-    // Nobody asked: it says goodbye, or it is out of step.
-    if (answer === null || replies.length > wanted) isBroken = true;
-    settle();
   });
   connection.on('error', lost);
   connection.on('end', lost);
   return {
-    ask: (bytes, count, end) =>
-      new Promise((resolve) => {
-        wanted = count;
-        replies = [];
-        answer = resolve;
-        if (isBroken) return settle();
-        if (end !== undefined) socket.cork();
-        socket.write(bytes);
-        if (end === undefined) return;
-        socket.write(end);
-        socket.uncork();
-      }),
+    ask(parts, counts) {
+      const asked = counts.map(
+        (count) =>
+          new Promise<Said>((resolve) => {
+            if (isBroken) resolve([]);
+            else waiting.push({ count, replies: [], resolve });
+          }),
+      );
+      if (isBroken) return asked;
+      if (parts.length > 1) socket.cork();
+      for (const part of parts) socket.write(part);
+      if (parts.length > 1) socket.uncork();
+      return asked;
+    },
     isBroken: () => isBroken || connection.destroyed,
     close() {
-      if (isBroken || answer !== null) return connection.close();
+      if (isBroken || waiting.length > 0) return connection.close();
       isBroken = true;
       connection.quit();
       setTimeout(() => connection.close(), QUIT_MS_MAX).unref();

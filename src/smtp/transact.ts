@@ -92,6 +92,12 @@ export function keptOpen(
   };
 }
 
+/** Whether the MTA has each extension that this transaction needs. */
+export const suits = ({ smtputf8, eightBit, recipients }: Transaction, offers: Offers): boolean =>
+  (!smtputf8 || offers.smtputf8) &&
+  (!eightBit || offers.eightBit) &&
+  (offers.smtputf8 || recipients.every(isAscii));
+
 /**
  * What is answered without asking, or asking for some only, because the MTA lacks an extension; null where it lacks none
  * that this transaction needs.
@@ -101,9 +107,9 @@ export async function refusedOutright(
   offers: Offers,
   transact: (some: Transaction) => Promise<readonly RecipientReply[]>,
 ): Promise<readonly RecipientReply[] | null> {
+  if (suits(transaction, offers)) return null;
   if (transaction.smtputf8 && !offers.smtputf8) return all(transaction, NO_SMTPUTF8);
   if (transaction.eightBit && !offers.eightBit) return all(transaction, NO_8BIT);
-  if (offers.smtputf8 || transaction.recipients.every(isAscii)) return null;
   const recipients = transaction.recipients.filter(isAscii);
   const replies = recipients.length > 0 ? await transact({ ...transaction, recipients }) : [];
   const next = replies[Symbol.iterator]();
