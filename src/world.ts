@@ -248,8 +248,8 @@ export type RecipientReply = {
 export type SmtpConnection = {
   /**
    * One reply a recipient, in order. Never throws: a lost connection is a reply with code 421 (before the dot) or 0 (after it).
-   * `following` is what will be sent next over this connection, if that is known: it saves a round trip. If it is not sent next
-   * after all, the connection is not open any more.
+   * `following` is what will be sent next over this connection, if that is known: it saves a round trip. Who does not send it
+   * next after all must close the connection.
    */
   send(transaction: Transaction, following?: Transaction): Promise<readonly RecipientReply[]>;
   readonly isOpen: boolean;

@@ -11,6 +11,8 @@ export type FairOrder = {
    * with those who are to have another one at once.
    */
   next(max: number): Envelope | null;
+  /** True while `next` has nobody. */
+  isEmpty(): boolean;
   /** Nobody of this provider is tried any more; returns who they are. */
   drop(domain: string): readonly Recipient[];
 };
@@ -76,6 +78,7 @@ export function fairOrder(to: readonly Recipient[], workers: number, mayMix: boo
         },
       };
     },
+    isEmpty: () => choose() === null,
     drop: (domain) => lanes.get(domain)?.left.splice(0).reverse() ?? [],
   };
 }

@@ -6,8 +6,15 @@ import { MailError } from '../errors.ts';
 import { type Chunk, chunkName, type Recipient } from '../mail/chunk.ts';
 import type { Cooked } from '../mail/cook.ts';
 import { type CopyOf, render, returnPathOf } from '../mail/render.ts';
-import type { Clock, Journal, RecipientReply, Route, Transaction } from '../world.ts';
-import { type FairOrder, fairOrder, providerOf } from './fair-order.ts';
+import type {
+  Clock,
+  Journal,
+  RecipientReply,
+  Route,
+  SmtpConnection,
+  Transaction,
+} from '../world.ts';
+import { type Envelope, type FairOrder, fairOrder, providerOf } from './fair-order.ts';
 import type { Ended, Progress } from './outgoing-result.ts';
 import type { RecipientLimits } from './recipient-limits.ts';
 import { causeOf, isTooManyRecipients } from './retry-schedule.ts';
@@ -22,6 +29,8 @@ const TRANSACTION_TRIES_MAX = 3;
 const LOST_SLOWLY_MS = 60_000;
 /** A chunk that is not sent after so long goes on as a next try: it keeps others from this hand. */
 export const CHUNK_MS_MAX = 5 * 60_000;
+/** A connection is kept for so long before others have their turn. */
+const RUN_MS_MAX = 100;
 /**
  * After so many refusals in a row for their rate, the others at the same provider are not tried: they would be refused as well, and
  * counted against us. (Greylisting is another thing: there each first try starts a clock.)
@@ -49,6 +58,8 @@ type State = {
   readonly order: FairOrder;
   /** Refusals in a row for their rate, by provider. */
   readonly inARow: Map<string, number>;
+  /** How often a connection was lost before anything was said, by recipient. */
+  readonly lost: Map<number, number>;
 };
 
 /**
@@ -62,31 +73,32 @@ export async function sendCopies(
   needs: SendNeeds,
 ): Promise<Ended> {
   const { route, hand, clock } = needs;
-  const isShared = chunk.recipe.mode === 'shared';
   const workers = Math.min(route.connectionsMax, to.length);
   // A later try is of few, and of those somebody had trouble with: each provider by itself.
-  const order = fairOrder(to, workers, isShared && chunk.try === 0);
-  const state: State = { chunk, cooked, progress, needs, order, inARow: new Map() };
+  const mayMix = chunk.recipe.mode === 'shared' && chunk.try === 0;
+  const order = fairOrder(to, workers, mayMix);
+  const state: State = {
+    ...{ chunk, cooked, progress, needs, order },
+    ...{ inARow: new Map(), lost: new Map() },
+  };
   const endsAt = clock.monotonic() + CHUNK_MS_MAX;
   let ended: Ended = 'all';
 
+  async function mayGoOn(): Promise<boolean> {
+    const halted = await needs.halted();
+    if (hand.state() !== 'ours') ended = 'cut';
+    else if (halted !== null) ended = halted;
+    else if (clock.monotonic() > endsAt) ended = 'slow';
+    return ended === 'all';
+  }
+
   async function work(): Promise<void> {
-    while (ended === 'all') {
-      const halted = await needs.halted();
-      if (hand.state() !== 'ours') ended = 'cut';
-      else if (halted !== null) ended = halted;
-      else if (clock.monotonic() > endsAt) ended = 'slow';
-      if (ended !== 'all') return;
-      const envelope = order.next(isShared ? needs.limits.of(route) : 1);
-      if (envelope === null) return;
-      let again: readonly Recipient[] = [];
+    while ((await mayGoOn()) && !order.isEmpty()) {
       try {
-        again = await deliver(envelope.to, state);
+        await route.withConnection((connection) => sendRun(connection, state, mayGoOn));
       } catch (error) {
         ended = error instanceof MailError ? 'route' : 'cut';
         if (ended === 'cut') throw error;
-      } finally {
-        envelope.done(again);
       }
     }
   }
@@ -96,28 +108,43 @@ export async function sendCopies(
   return ended;
 }
 
+type Taken = { readonly envelope: Envelope; readonly transaction: Transaction };
+
+/** The next envelope of the chunk with its mail; null when nobody is left. */
+function take({ chunk, cooked, needs, order }: State): Taken | null {
+  const { limits, route, secret } = needs;
+  const envelope = order.next(chunk.recipe.mode === 'shared' ? limits.of(route) : 1);
+  if (envelope === null) return null;
+  return { envelope, transaction: transactionOf(chunk, envelope.to, cooked, secret) };
+}
+
 /**
- * One envelope, to the end; again on another connection for those whom nobody said anything about.
- * Returns whom the MTA found too many: they are to have an envelope of their own.
+ * One envelope after another over one connection, for a while: each is begun with the message before it. Whom nobody said
+ * anything about comes again, on another connection; whom the MTA found too many, in an envelope of their own.
  */
-async function deliver(
-  envelope: readonly Recipient[],
+async function sendRun(
+  connection: SmtpConnection,
   state: State,
-): Promise<readonly Recipient[]> {
-  const { chunk, cooked, needs } = state;
-  const { route, secret, clock, limits } = needs;
-  let left = envelope;
-  for (let attempt = 1; ; attempt += 1) {
-    const recipients = left;
+  mayGoOn: () => Promise<boolean>,
+): Promise<void> {
+  const { clock, limits, route } = state.needs;
+  const runEndsAt = clock.monotonic() + RUN_MS_MAX;
+  let taken = take(state);
+  while (taken !== null) {
+    const { envelope, transaction } = taken;
+    const following = clock.monotonic() < runEndsAt ? take(state) : null;
     const startedAt = clock.monotonic();
-    const { unheard, tooMany } = await route.withConnection(async (connection) => {
-      const replies = await connection.send(transactionOf(chunk, recipients, cooked, secret));
-      const isSlow = clock.monotonic() - startedAt > LOST_SLOWLY_MS;
-      return await note(recipients, replies, attempt < TRANSACTION_TRIES_MAX && !isSlow, state);
-    });
-    if (tooMany.length > 0) limits.learn(route, recipients.length - tooMany.length);
-    if (unheard.length === 0 || tooMany.length > 0) return [...unheard, ...tooMany];
-    left = unheard;
+    const replies = await connection.send(transaction, following?.transaction);
+    const isSlow = clock.monotonic() - startedAt > LOST_SLOWLY_MS;
+    const { unheard, tooMany } = await note(envelope.to, replies, !isSlow, state);
+    if (tooMany.length > 0) limits.learn(route, envelope.to.length - tooMany.length);
+    taken = connection.isOpen && (await mayGoOn()) ? following : null;
+    if (following !== null && taken === null) {
+      following.envelope.done(following.envelope.to);
+      connection.close(); // What was begun cannot be taken back.
+    }
+    // After those that were not tried, so that whom a connection was lost under is the first on the next.
+    envelope.done([...unheard, ...tooMany]);
   }
 }
 
@@ -142,12 +169,20 @@ async function note(
       accepted.push(number);
       progress.accepted.set(number, wordsOf(reply));
     } else if (isLimit(reply)) tooMany.push(recipient);
-    else if (reply.code === 421 && mayTryAgain) unheard.push(recipient);
+    else if (reply.code === 421 && mayTryAgain && triesOf(number, state) < TRANSACTION_TRIES_MAX)
+      unheard.push(recipient);
     else progress.replies.set(number, reply);
     countRate(recipient, reply, state);
   }
   if (accepted.length > 0) await needs.journal.accepted(chunkName(chunk), accepted);
   return { unheard, tooMany };
+}
+
+/** How often a connection was lost under a recipient, this time counted. */
+function triesOf(number: number, { lost }: State): number {
+  const tries = (lost.get(number) ?? 0) + 1;
+  lost.set(number, tries);
+  return tries;
 }
 
 /** What stands in the record of a copy that was taken, e.g. the id it has in the MTA's queue. */

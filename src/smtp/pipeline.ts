@@ -141,8 +141,7 @@ export function pipelined(
       return (await refusedOutright(transaction, offers, some)) ?? transact(transaction, following);
     },
     get isOpen() {
-      // One that was begun and given up cannot be taken back: its DATA was asked for.
-      return !wire.isBroken() && ahead === null && sent < transactionsMax;
+      return !wire.isBroken() && (ahead !== null || sent < transactionsMax);
     },
     close: () => (ahead === null ? wire.close() : connection.close()),
   };

@@ -57,11 +57,19 @@ test('without PIPELINING what follows waits for its turn', async () => {
   expect(sink.recipients()).toEqual(['a@x.example', 'b@x.example']);
 });
 
-test('one that was begun and is not sent leaves no message behind, and the connection is over', async () => {
+test('where another is sent than was begun, nothing is mixed up: the connection is over', async () => {
   const { sink, connection } = await connectTo(() => null);
   await connection.send(A, B);
-  expect(connection.isOpen).toBe(false);
   expect(codesOf(await connection.send(C))).toEqual([421]);
+  await until('the end', () => (sink.openConnections() === 0 ? true : null));
+  expect(sink.recipients()).toEqual(['a@x.example']);
+});
+
+test('a connection that is closed with one begun leaves no message behind', async () => {
+  const { sink, connection } = await connectTo(() => null);
+  await connection.send(A, B);
+  connection.close();
+  expect(connection.isOpen).toBe(false);
   await until('the end', () => (sink.openConnections() === 0 ? true : null));
   expect(sink.recipients()).toEqual(['a@x.example']);
 });
