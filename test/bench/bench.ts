@@ -32,6 +32,8 @@ export type Bench = {
   /** The peer's figure where one is known, as peers.md has it. */
   readonly peer: string;
   readonly flags: Readonly<Record<string, Flag>>;
+  /** How often it is measured unless `--runs` says so. */
+  readonly runs?: number;
   /** Flags that stand in the last line, after the name. */
   readonly says: readonly string[];
   readonly columns: readonly Column[];

@@ -81,7 +81,7 @@ export const memberOf = (i: number): Address => addressOf(`m${i}@members.example
 
 /** Makes a list with members 1 … `members`. */
 export async function makeList(
-  { nats, asker }: BenchSite,
+  { nats, asker }: Pick<BenchSite, 'nats' | 'asker'>,
   name: string,
   settings: Partial<Settings>,
   members: number,
