@@ -17,6 +17,8 @@ export type Column = {
   readonly of: 'median' | 'sum';
   /** In the last line too, or only in the table. */
   readonly where: 'json' | 'table';
+  /** Left out where this flag is 0. */
+  readonly onlyWith?: string;
   /** What design §13 asks for. */
   readonly bar?: { readonly atLeast: number } | { readonly atMost: number };
 };

@@ -37,7 +37,8 @@ export async function startSteadyLoad(cluster: StruckCluster): Promise<SteadyLoa
   const { directory, servers, nodes, sink, lists } = cluster;
   const journalFile = join(directory, 'journal');
   const journal = openJournalFile(journalFile);
-  const made = new Map<string, { readonly at: number; readonly list: string }>();
+  /** The list of each post, by the post's marker, in the order of their making. */
+  const made = new Map<string, string>();
   const ports = new Map<string, number>();
   const tap = createTap();
   let isOver = false;
@@ -45,7 +46,7 @@ export async function startSteadyLoad(cluster: StruckCluster): Promise<SteadyLoa
 
   const post = ({ address }: StruckList): void => {
     const marker = `p${made.size}`;
-    made.set(marker, { at: Date.now(), list: address });
+    made.set(marker, address);
     tap.let([makePost(marker, address, memberOf(1), BYTES)]);
   };
   const back = async (name: string): Promise<void> => {
@@ -77,16 +78,17 @@ export async function startSteadyLoad(cluster: StruckCluster): Promise<SteadyLoa
     back,
     avoid: (name) => void ports.delete(name),
     async strike(at, struck) {
+      const before = new Set(made.keys());
       for (const list of struck) post(list);
       const cameAt = new Map<string, number>();
       let read = sink.lines().length;
       const look = (): Map<string, number> | null => {
         const lines = sink.lines();
         for (; read < lines.length; read++) {
-          const line = lines[read];
-          const of = made.get(line?.marker ?? '');
-          if (line === undefined || of === undefined || of.at <= at) continue;
-          if (!cameAt.has(of.list)) cameAt.set(of.list, line.at);
+          const { marker, at: sinkAt } = lines[read] ?? { marker: '', at: 0 };
+          const list = made.get(marker);
+          if (list === undefined || before.has(marker) || cameAt.has(list)) continue;
+          cameAt.set(list, sinkAt);
         }
         return struck.every(({ address }) => cameAt.has(address)) ? cameAt : null;
       };

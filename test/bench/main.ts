@@ -52,7 +52,11 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-async function run(bench: Bench, { flags, runs, isJson }: Asked, scene: Scene): Promise<number> {
+async function run(named: Bench, { flags, runs, isJson }: Asked, scene: Scene): Promise<number> {
+  const columns = named.columns.filter(
+    ({ onlyWith }) => onlyWith === undefined || flags.number(onlyWith) > 0,
+  );
+  const bench = { ...named, columns };
   const table = tableOf(bench);
   const show = (line: string): void => (isJson ? console.error(line) : console.log(line));
   show(`${bench.name}: ${bench.what}`);

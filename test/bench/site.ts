@@ -16,10 +16,10 @@ import type { Sink } from './tools.ts';
 
 /** Room for all that a bench stores; only what is written is taken. */
 const STORAGE = '16GiB';
-const BY: By = { kind: 'operator', name: 'bench' };
+export const BY: By = { kind: 'operator', name: 'bench' };
 const MEMBERS_A_COMMAND = 1_000;
 const COMMANDS_IN_FLIGHT = 8;
-const LIST_BYTES_MAX = 10 * 1024 * 1024;
+export const LIST_BYTES_MAX = 10 * 1024 * 1024;
 
 export type BenchSite = {
   readonly site: TestSite;
@@ -48,10 +48,11 @@ export type BenchList = { readonly address: Address; readonly key: ListKey };
 export async function openSite(
   scene: Scene,
   route: { readonly sink: Sink; readonly connections: number } | null,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<BenchSite> {
   const routes =
     route === null ? [] : [{ name: 'sink', url: route.sink.url, connections: route.connections }];
-  const site = await startTestSite({ routes, env: { TROUPE_NATS_STORAGE: STORAGE } });
+  const site = await startTestSite({ routes, env: { TROUPE_NATS_STORAGE: STORAGE, ...env } });
   scene.closing(site.close);
   let nats = await connectTo(site);
   scene.closing(() => nats.close());
