@@ -139,6 +139,7 @@ export const schema = z.strictObject({
     .strictObject({
       ackWaitMs: count(1_000, 3_600_000).default(120_000),
       concurrency: count(1, 256).default(8),
+      retryMsMax: count(1_000, 86_400_000).default(4_000_000),
     })
     .prefault({}),
 });

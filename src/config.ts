@@ -93,6 +93,8 @@ export type Config = {
     readonly ackWaitMs: number;
     /** Chunks in hand at once. */
     readonly concurrency: number;
+    /** Whom an MTA refused for now waits no longer than this for the next try. */
+    readonly retryMsMax: number;
   };
 };
 

@@ -69,6 +69,7 @@ export function nextTryOf(
   result: Result,
   progress: Progress,
   ended: Ended,
+  maxMs?: number,
 ): { readonly chunk: Chunk; readonly at: number } | null {
   const deferred = new Set(result.deferred.map(({ number }) => number));
   const unsent = new Set(untried(chunk, progress).map(([number]) => number));
@@ -76,5 +77,6 @@ export function nextTryOf(
   if (to.length === 0) return null;
   const next: Chunk = { ...chunk, class: 'retry', try: chunk.try + 1, to };
   const cause = ended === 'route' ? 'route' : 'refused';
-  return { chunk: next, at: dueAt(result.at, result.at - chunk.firstAt, cause, chunkName(next)) };
+  const at = dueAt(result.at, result.at - chunk.firstAt, cause, chunkName(next), maxMs);
+  return { chunk: next, at };
 }

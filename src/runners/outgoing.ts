@@ -60,6 +60,8 @@ export type OutgoingNeeds = {
   readonly clock: Clock;
   readonly log: Log;
   readonly meter: Meter;
+  /** No next try waits longer; the schedule's own limit if it is not said. */
+  readonly retryMsMax?: number;
 };
 
 /** Makes the delivery of an earlier process ours again: its bytes, and where its ack goes. */
@@ -204,7 +206,7 @@ async function finish(
   const now = needs.clock.now();
   if (now - chunk.firstAt >= GIVE_UP_MS) giveUp(chunk, progress);
   const result = resultOf('done', chunk, progress, route, now);
-  const next = nextTryOf(chunk, result, progress, ended);
+  const next = nextTryOf(chunk, result, progress, ended, needs.retryMsMax);
   if (next !== null) {
     await needs.later.put(chunkName(next.chunk), next.at, { to: 'outgoing', chunk: next.chunk });
   }

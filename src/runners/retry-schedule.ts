@@ -25,13 +25,20 @@ export type Cause = 'refused' | 'route';
 
 /**
  * When the try called `name` is due, ms since the epoch; `ageMs` is the time since the first try.
+ * Whatever the cause, it waits no longer than `maxMs`, give or take the jitter.
  */
-export function dueAt(now: number, ageMs: number, cause: Cause, name: string): number {
+export function dueAt(
+  now: number,
+  ageMs: number,
+  cause: Cause,
+  name: string,
+  maxMs = REFUSED_DELAY_MS_MAX,
+): number {
   const [min, max] =
     cause === 'refused'
       ? [REFUSED_DELAY_MS_MIN, REFUSED_DELAY_MS_MAX]
       : [ROUTE_DELAY_MS_MIN, ROUTE_DELAY_MS_MAX];
-  const delayMs = Math.min(Math.max(ageMs, min), max);
+  const delayMs = Math.min(Math.max(ageMs, min), max, maxMs);
   return Math.round(now + delayMs * (1 + JITTER * (2 * fractionOf(name) - 1)));
 }
 
