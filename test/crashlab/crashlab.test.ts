@@ -13,7 +13,7 @@ import { findNatsServer } from '../support/nats.ts';
 import { NODE } from '../support/site.ts';
 import { canBottle } from './bottle.ts';
 import { explain } from './explain.ts';
-import type { Fault } from './nemesis.ts';
+import type { Fault } from './faults.ts';
 import type { Figures } from './summary.ts';
 
 const KILLS = Number(process.env.TROUPE_KILLS ?? 12);
@@ -66,6 +66,11 @@ test('a duplicate is explained by a kill of what sent it, and of nothing else', 
   expect(explain([near], []).unexplained).toEqual([near]);
   const elsewhere = twice(1, 99_900, 102_000, 'm2.example.org');
   expect(explain([elsewhere], [FAULT]).unexplained).toEqual([elsewhere]);
+});
+
+test('a connection that was dropped after the dot explains one more copy', () => {
+  const dropped = { ...twice(1, 99_900, 102_000), isFirstUnanswered: true };
+  expect(explain([dropped], []).unexplained).toEqual([]);
 });
 
 test('one kill explains no more than was in flight and the chunks that were in hand', () => {
