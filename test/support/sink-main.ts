@@ -2,14 +2,14 @@
  * An MTA as a process of its own, so that it outlives every kill of the others. Each mail that it
  * takes is a line in a log that is on the disk before its 250; lines that wait are synced together.
  *
- *   node sink-main.ts LOG PORT [--header] [--listen=ADDRESS] [--moods=SEED]
+ *   node sink-main.ts LOG PORT [--header] [--listen=ADDRESS] [--moods=SEED|names]
  *
  * prints its port on stdout and runs until it is ended
  */
 import { createHash } from 'node:crypto';
 import { fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
-import { GOOD_MOOD, moodsOf } from './sink-moods.ts';
+import { GOOD_MOOD, type Moods, moodsByName, moodsOf } from './sink-moods.ts';
 import type { SinkLine } from './sink-process.ts';
 
 const [, , logFile = '', wantedPort = '0', ...flags] = process.argv;
@@ -18,8 +18,12 @@ const keepsHeader = flags.includes('--header');
 const flagOf = (name: string): string | undefined =>
   flags.find((flag) => flag.startsWith(`--${name}=`))?.slice(name.length + 3);
 const address = flagOf('listen') ?? '127.0.0.1';
-const seed = flagOf('moods');
-const moods = seed === undefined ? GOOD_MOOD : moodsOf(Number(seed));
+const moods = moodsAs(flagOf('moods'));
+
+function moodsAs(wanted: string | undefined): Moods {
+  if (wanted === undefined) return GOOD_MOOD;
+  return wanted === 'names' ? moodsByName() : moodsOf(Number(wanted));
+}
 
 // ── The log ───────────────────────────────────────────────────────────────
 
@@ -93,7 +97,7 @@ function onCommand(socket: Socket, session: Session, line: string): void {
     Object.assign(session, { sender: address, recipients: [] });
     socket.write('250 2.1.0 ok\r\n');
   } else if (verb === 'RCPT') {
-    const refusal = moods.toRecipient();
+    const refusal = moods.toRecipient(session.sender, address);
     if (refusal === null) session.recipients.push(address);
     socket.write(refusal ?? '250 2.1.5 ok\r\n');
   } else if (verb === 'DATA' && session.recipients.length > 0) {
@@ -110,8 +114,8 @@ function onCommand(socket: Socket, session: Session, line: string): void {
 
 function onMessage(socket: Socket, session: Session, stuffed: Buffer): void {
   const line = lineOf(session, unstuffed(stuffed));
+  const mood = moods.toMessage(session.sender, session.recipients);
   Object.assign(session, { sender: '', recipients: [], inData: false });
-  const mood = moods.toMessage();
   if (mood === 'take') {
     write(line, () => {
       if (!socket.destroyed) socket.write('250 2.0.0 taken\r\n');

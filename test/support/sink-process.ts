@@ -52,8 +52,8 @@ export async function startSinkProcess(
   options: {
     readonly keepHeader?: boolean;
     readonly address?: string;
-    /** A seed: now and then it refuses for now or for good, or drops after the dot. */
-    readonly moods?: number;
+    /** See `sink-moods.ts`. */
+    readonly moods?: number | 'names';
   } = {},
 ): Promise<SinkProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'troupe-sink-'));
