@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Account, settle } from '../support/accountant.ts';
 import { type JournalLine, openJournalFile } from '../support/journal.ts';
-import { growing } from '../support/sink-process.ts';
+import { growing, type SinkProcess } from '../support/sink-process.ts';
 import { createTap, makePost, sendLoad } from '../support/smtp-load.ts';
 import { dumpStream } from '../support/streams-dump.ts';
 import { until } from '../support/until.ts';
@@ -34,86 +34,113 @@ export type SteadyLoad = {
 };
 
 export async function startSteadyLoad(cluster: StruckCluster): Promise<SteadyLoad> {
-  const { directory, servers, nodes, sink, lists } = cluster;
+  const { directory, sink, lists } = cluster;
   const journalFile = join(directory, 'journal');
   const journal = openJournalFile(journalFile);
-  /** The list of each post, by the post's marker, in the order of their making. */
+  const edges = await openEdges(cluster);
+  /** The list of each post, by the post's marker. */
   const made = new Map<string, string>();
-  const ports = new Map<string, number>();
   const tap = createTap();
-  let isOver = false;
-  let turn = 0;
-
+  const ending = new AbortController();
   const post = ({ address }: StruckList): void => {
     const marker = `p${made.size}`;
     made.set(marker, address);
     tap.let([makePost(marker, address, memberOf(1), BYTES)]);
   };
-  const back = async (name: string): Promise<void> => {
-    const port = await nodes.find((node) => node.name === name)?.smtpPort();
-    if (typeof port === 'number') ports.set(name, port);
-  };
-  const port = (): number => {
-    const open = [...ports.values()];
-    turn += 1;
-    const [next] = open.slice(turn % open.length);
-    if (next === undefined) throw new Error('no edge is up');
-    return next;
-  };
-  async function pour(): Promise<void> {
-    for (let i = 0; !isOver; i++) {
-      const list = lists[i % lists.length];
-      if (list !== undefined) post(list);
-      await pause(1_000 / POSTS_A_SECOND);
-    }
-  }
-
-  for (const { name } of nodes) await back(name);
-  const load = sendLoad({
-    ...{ posts: tap.posts, connections: CONNECTIONS, port, journal, postMsMax: POST_MS_MAX },
-  });
+  const { port, avoid, back } = edges;
+  const options = { connections: CONNECTIONS, port, journal, postMsMax: POST_MS_MAX };
+  const load = sendLoad({ posts: tap.posts, ...options });
   load.catch(() => undefined); // Told where it is awaited.
-  const pouring = pour();
+  const pouring = pour(lists, post, ending.signal);
   return {
+    avoid,
     back,
-    avoid: (name) => void ports.delete(name),
     async strike(at, struck) {
       const before = new Set(made.keys());
       for (const list of struck) post(list);
-      const cameAt = new Map<string, number>();
-      let read = sink.lines().length;
-      const look = (): Map<string, number> | null => {
-        const lines = sink.lines();
-        for (; read < lines.length; read++) {
-          const { marker, at: sinkAt } = lines[read] ?? { marker: '', at: 0 };
-          const list = made.get(marker);
-          if (list === undefined || before.has(marker) || cameAt.has(list)) continue;
-          cameAt.set(list, sinkAt);
-        }
-        return struck.every(({ address }) => cameAt.has(address)) ? cameAt : null;
-      };
-      await until('a later post to each list', look, COPY_MS_MAX);
+      const later = (marker: string) => (before.has(marker) ? undefined : made.get(marker));
+      const cameAt = await firstCopies(sink, struck, later);
       return struck.map(({ address }) => (cameAt.get(address) ?? Number.NaN) - at);
     },
     async end() {
-      isOver = true;
+      ending.abort();
       await pouring;
       tap.end();
       await load;
       journal.close();
-      const books = async () =>
-        settle({
-          journal: growing<JournalLine>(journalFile)(),
-          sink: sink.lines(),
-          ledger: await dumpStream(servers, 'TROUPE_LEDGER'),
-          archive: await dumpStream(servers, 'TROUPE_ARCHIVE'),
-          kills: [],
-        });
-      const whole = async () => {
-        const account = await books();
-        return account.lost.length === 0 ? account : null;
-      };
-      return await until('nothing is missing', whole, WHOLE_MS_MAX).catch(books);
+      return await accountOf(cluster, journalFile);
     },
   };
+}
+
+/** The edges that take mail, each in turn. */
+async function openEdges({ nodes }: StruckCluster) {
+  const ports = new Map<string, number>();
+  let turn = 0;
+  const back = async (name: string): Promise<void> => {
+    const port = await nodes.find((node) => node.name === name)?.smtpPort();
+    if (typeof port === 'number') ports.set(name, port);
+  };
+  for (const { name } of nodes) await back(name);
+  return {
+    back,
+    avoid: (name: string) => void ports.delete(name),
+    port(): number {
+      const open = [...ports.values()];
+      turn += 1;
+      const next = open[turn % open.length];
+      if (next === undefined) throw new Error('no edge is up');
+      return next;
+    },
+  };
+}
+
+async function pour(
+  lists: readonly StruckList[],
+  post: (list: StruckList) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let i = 0; !signal.aborted; i++) {
+    const list = lists[i % lists.length];
+    if (list !== undefined) post(list);
+    await pause(1_000 / POSTS_A_SECOND);
+  }
+}
+
+/** When the first copy of such a post came to the sink, by list, for each of them; `listOf` knows the posts that count. */
+async function firstCopies(
+  sink: SinkProcess,
+  struck: readonly StruckList[],
+  listOf: (marker: string) => string | undefined,
+): Promise<ReadonlyMap<string, number>> {
+  const cameAt = new Map<string, number>();
+  let read = sink.lines().length;
+  const look = (): Map<string, number> | null => {
+    const lines = sink.lines();
+    for (; read < lines.length; read++) {
+      const { marker, at } = lines[read] ?? { marker: '', at: 0 };
+      const list = listOf(marker);
+      if (list !== undefined && !cameAt.has(list)) cameAt.set(list, at);
+    }
+    return struck.every(({ address }) => cameAt.has(address)) ? cameAt : null;
+  };
+  return await until('a later post to each list', look, COPY_MS_MAX);
+}
+
+/** Settles the books again and again, until nothing is missing or it has taken too long. */
+async function accountOf(cluster: StruckCluster, journalFile: string): Promise<Account> {
+  const { servers, sink } = cluster;
+  const settled = async () =>
+    settle({
+      journal: growing<JournalLine>(journalFile)(),
+      sink: sink.lines(),
+      ledger: await dumpStream(servers, 'TROUPE_LEDGER'),
+      archive: await dumpStream(servers, 'TROUPE_ARCHIVE'),
+      kills: [],
+    });
+  const whole = async () => {
+    const account = await settled();
+    return account.lost.length === 0 ? account : null;
+  };
+  return await until('nothing is missing', whole, WHOLE_MS_MAX).catch(settled);
 }

@@ -46,6 +46,8 @@ export type Machine = {
   hasPower(): boolean;
   /** Starts a process, unless there is no power: the boot does it then. */
   start(part: Part): void;
+  /** Resumes what is paused and starts what is down. */
+  revive(): void;
   /**
    * Whatever was not synced is gone, and every process; nothing is said after the cut that is not on
    * the disk.
@@ -118,11 +120,17 @@ export function createMachine(
   const isReady = (part: Part): boolean =>
     parts[part].isUp() && (part === 'nats' || readyPid(dataOf(here, part)) === parts[part].pid());
   const power = createPower(here.disk, parts);
+  const start = (part: Part): void => {
+    if (power.hasPower()) parts[part].start();
+  };
   const { address, disk, clock } = here;
   return {
-    ...{ number, address, disk, clock, parts, ...power },
-    start: (part) => {
-      if (power.hasPower()) parts[part].start();
+    ...{ number, address, disk, clock, parts, start, ...power },
+    revive() {
+      for (const part of PARTS) {
+        parts[part].resume();
+        start(part);
+      }
     },
     isReady: () => power.hasPower() && PARTS.every(isReady),
   };

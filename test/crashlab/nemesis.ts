@@ -5,7 +5,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Chance } from './chance.ts';
 import { DEEDS, type FailOver, type Fault, type FaultKind, type Stage } from './faults.ts';
-import { PARTS } from './machine.ts';
 
 /** Of each kind so many for a hundred kills. */
 const SHARES: Readonly<Record<Exclude<FaultKind, 'kill'>, number>> = {
@@ -68,8 +67,8 @@ export function createNemesis(needs: NemesisNeeds): Nemesis {
     async run(kills) {
       for (const kind of deckOf(kills, skipped, chance)) {
         await wait(chance.whole(...GAP_MS));
-        const after = await DEEDS[kind](stage);
-        const over = after();
+        const end = await DEEDS[kind](stage);
+        const over = end();
         underWay.add(over);
         void over.finally(() => underWay.delete(over));
       }
@@ -77,12 +76,7 @@ export function createNemesis(needs: NemesisNeeds): Nemesis {
     async heal() {
       healing.abort();
       await Promise.all(underWay);
-      for (const machine of cluster.machines) {
-        for (const part of PARTS) {
-          machine.parts[part].resume();
-          machine.start(part);
-        }
-      }
+      for (const machine of cluster.machines) machine.revive();
       await cluster.untilReady();
     },
   };
