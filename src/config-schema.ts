@@ -140,6 +140,7 @@ export const schema = z.strictObject({
       ackWaitMs: count(1_000, 3_600_000).default(120_000),
       concurrency: count(1, 256).default(8),
       lifeHours: count(1, 720).default(120),
+      retryMsMax: count(1_000, 86_400_000).default(21_600_000),
     })
     .prefault({}),
 });

@@ -95,6 +95,8 @@ export type Config = {
     readonly concurrency: number;
     /** A recipient is given up on so long after the first try. */
     readonly lifeHours: number;
+    /** Whom an MTA refused for now waits no longer than this for the next try. */
+    readonly retryMsMax: number;
   };
 };
 

@@ -153,6 +153,7 @@ export async function startOutgoing(node: Node): Promise<void> {
   const env = await openEnv(join(data, 'journal'), { disk, log, outlives: 'process' });
   const { journal, suspects, close } = openJournal(env, systemClock);
   closers.push(close);
+  const { ackWaitMs, concurrency, retryMsMax } = config.outgoing;
   const outgoing = createOutgoing({
     decode: decodeChunk,
     route: () => route,
@@ -166,8 +167,8 @@ export async function startOutgoing(node: Node): Promise<void> {
     clock: systemClock,
     log,
     meter,
+    retryMsMax,
   });
-  const { ackWaitMs, concurrency } = config.outgoing;
   const queues = outgoingQueues(nats);
   const runner = runRunner({
     ...runnerOf(node),

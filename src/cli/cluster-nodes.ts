@@ -32,17 +32,20 @@ export type LocalNode = {
 
 type Note = { readonly pid: number; readonly smtpPort: number; readonly httpPort: number };
 
-/** Writes the node's configuration and ends whoever a lost parent left running on it. */
+/** Writes the node's configuration, with `more` keys in it, and ends whoever a lost parent left running on it. */
 export async function openLocalNode(
   directory: string,
   name: string,
   cluster: LocalCluster,
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<LocalNode> {
   const data = join(directory, name);
   const config = join(directory, `${name}.yaml`);
   const log = join(directory, `${name}.log`);
   await mkdir(data, { recursive: true, mode: 0o700 });
-  await writeFile(config, stringify(settings(name, data, cluster)), { mode: 0o600 });
+  await writeFile(config, stringify({ ...settings(name, data, cluster), ...more }), {
+    mode: 0o600,
+  });
   await endOrphan(data, config);
   let child: ChildProcess | null = null;
   const pid = (): number | null => (child === null || isGone(child) ? null : (child.pid ?? null));

@@ -91,6 +91,31 @@ export async function isWhole(world: Folding, slot: number, key: ListKey): Promi
   return last.seq > head.seq; // What is missing is folded before anything is appended, and must fit.
 }
 
+/** A scan of several slots reads anew what some of them have folded: records within so many sequences. */
+const READ_ANEW_MAX = 1_000;
+
+/**
+ * The records of these slots that are not folded, and a few that are, up to the last there is when asked; in order for each slot.
+ * A quiet slot was folded far back: it is read apart, so that busy ones need not be read from there.
+ */
+async function* unfolded(
+  { ledger }: Folding,
+  slots: readonly OwnedSlot[],
+): AsyncGenerator<readonly [OwnedSlot, StoredRecord & { slot: number; key: ListKey }], void, void> {
+  const inOrder = [...slots].sort((a, b) => a.reached() - b.reached());
+  while (inOrder.length > 0) {
+    const after = inOrder[0]?.reached() ?? 0;
+    const further = inOrder.findIndex((slot) => slot.reached() > after + READ_ANEW_MAX);
+    const together = inOrder.splice(0, further < 0 ? inOrder.length : further);
+    const bySlot = new Map(together.map((slot) => [slot.slot, slot]));
+    for await (const stored of ledger.scan([...bySlot.keys()], after)) {
+      const slot = bySlot.get(stored.slot);
+      assert(slot !== undefined, 'a record of a slot that was not asked for');
+      yield [slot, stored];
+    }
+  }
+}
+
 /** How often recovery says how far it is. */
 const PROGRESS_EVERY = 1_000;
 
@@ -105,14 +130,10 @@ export async function recover(
   setAside: (key: ListKey, error: BrokenChainError) => void,
   progress: (done: number, seq: number) => void,
 ): Promise<number> {
-  const bySlot = new Map(slots.map((slot) => [slot.slot, slot]));
   await checkNotShorter(world, slots);
-  const after = Math.min(...slots.map((slot) => slot.reached()));
   const skipped = new Set<ListKey>();
   let many = 0;
-  for await (const stored of world.ledger.scan([...bySlot.keys()], after)) {
-    const slot = bySlot.get(stored.slot);
-    assert(slot !== undefined, 'a record of a slot that was not asked for');
+  for await (const [slot, stored] of unfolded(world, slots)) {
     try {
       const folded = skipped.has(stored.key) ? null : foldRecord(world, stored.key, stored);
       slot.folded(stored.seq);

@@ -62,7 +62,6 @@ async function follow(
   signal: AbortSignal,
 ): Promise<void> {
   for await (const delivery of queue.take(AHEAD, signal)) {
-    if (signal.aborted) return;
     const parts = partsOf(delivery.subject);
     const asked = read(delivery);
     if (parts === null || parts.topic === 'owner' || typeof asked === 'string') {
@@ -70,7 +69,10 @@ async function follow(
       continue;
     }
     const key = parts.topic;
-    if (!(await hasRoom(key, needs, signal))) {
+    const isRoom = await hasRoom(key, needs, signal);
+    // The slot's next owner must not have to wait for ack_wait.
+    if (signal.aborted) return delivery.giveBack();
+    if (!isRoom) {
       await putOff(needs.world, key, asked, delivery);
       continue;
     }

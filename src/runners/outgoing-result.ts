@@ -89,22 +89,27 @@ export type Outcome = {
   readonly next: { readonly chunk: Chunk; readonly at: number } | null;
 };
 
+type Limits = {
+  readonly now: number;
+  /** Who was not accepted so long after the first try is given up on. */
+  readonly lifeMs: number;
+  /** No next try waits longer; absent: as its cause says. */
+  readonly retryMsMax?: number;
+};
+
 /** What is told of a try so far, while it is not known when who was refused is tried again. */
 export function partOf(chunk: Chunk, progress: Progress, route: string, at: number): Result {
   const { result } = outcomeOf(chunk, progress, 'cut', route, { now: at, lifeMs: Infinity });
   return { ...result, kind: 'part' };
 }
 
-/**
- * What the try has come to. `lifeMs`: who was not accepted so long after the first try is given up
- * on.
- */
+/** What the try has come to. */
 export function outcomeOf(
   chunk: Chunk,
   progress: Progress,
   ended: Ended,
   route: string,
-  { now, lifeMs }: { readonly now: number; readonly lifeMs: number },
+  { now, lifeMs, retryMsMax }: Limits,
 ): Outcome {
   const endsAt = chunk.firstAt + lifeMs;
   const isOver = now >= endsAt;
@@ -112,7 +117,7 @@ export function outcomeOf(
   const deferred: DeferredRecipient[] = [];
   const due = new Map<number, number>();
   const at = (cause: Cause): number => {
-    const time = dueAt(now, now - chunk.firstAt, cause, chunkName(chunk));
+    const time = dueAt(now, now - chunk.firstAt, cause, chunkName(chunk), retryMsMax);
     return cause === 'paused' ? time : Math.min(time, endsAt);
   };
   for (const [number, { code, status, reply }] of progress.replies) {

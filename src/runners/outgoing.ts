@@ -77,6 +77,8 @@ export type OutgoingNeeds = {
   readonly clock: Clock;
   readonly log: Log;
   readonly meter: Meter;
+  /** No next try waits longer; the schedule's own limit if it is not said. */
+  readonly retryMsMax?: number;
 };
 
 /** Makes the delivery of an earlier process ours again: its bytes, and where its ack goes. */
@@ -241,8 +243,9 @@ async function finish(
   route: string,
   needs: OutgoingNeeds,
 ): Promise<void> {
-  const { clock, lifeMs, later, results, bounces } = needs;
-  const { result, next } = outcomeOf(chunk, progress, ended, route, { now: clock.now(), lifeMs });
+  const { clock, lifeMs, retryMsMax, later, results, bounces } = needs;
+  const limits = { now: clock.now(), lifeMs, ...(retryMsMax !== undefined && { retryMsMax }) };
+  const { result, next } = outcomeOf(chunk, progress, ended, route, limits);
   if (next !== null) {
     const put = (at: number) =>
       later.put(chunkName(next.chunk), at, { to: 'outgoing', chunk: next.chunk });

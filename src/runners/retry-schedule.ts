@@ -39,10 +39,17 @@ const JITTER = 0.1;
 
 /**
  * When the try called `name` is due, ms since the epoch; `ageMs` is the time since the first try.
+ * It waits no longer than `maxMs`, give or take the jitter; unless its post is paused.
  */
-export function dueAt(now: number, ageMs: number, cause: Cause, name: string): number {
+export function dueAt(
+  now: number,
+  ageMs: number,
+  cause: Cause,
+  name: string,
+  maxMs = Number.POSITIVE_INFINITY,
+): number {
   const [min, max] = DELAYS[cause];
-  const delayMs = Math.min(Math.max(ageMs, min), max);
+  const delayMs = Math.min(Math.max(ageMs, min), max, cause === 'paused' ? max : maxMs);
   return Math.round(now + delayMs * (1 + JITTER * (2 * fractionOf(name) - 1)));
 }
 

@@ -17,6 +17,8 @@ export type Column = {
   readonly of: 'median' | 'sum';
   /** In the last line too, or only in the table. */
   readonly where: 'json' | 'table';
+  /** Left out where this flag is 0. */
+  readonly onlyWith?: string;
   /** What design §13 asks for. */
   readonly bar?: { readonly atLeast: number } | { readonly atMost: number };
 };
@@ -32,6 +34,8 @@ export type Bench = {
   /** The peer's figure where one is known, as peers.md has it. */
   readonly peer: string;
   readonly flags: Readonly<Record<string, Flag>>;
+  /** How often it is measured unless `--runs` says so. */
+  readonly runs?: number;
   /** Flags that stand in the last line, after the name. */
   readonly says: readonly string[];
   readonly columns: readonly Column[];

@@ -8,7 +8,11 @@ export class UsageError extends Error {
 }
 
 const RUNS_MAX = 100;
-const RUNS: Flag = { what: 'runs, of which the median is told', default: 3 };
+const RUNS_DEFAULT = 3;
+const runsOf = (bench: Bench | null): Flag => ({
+  what: 'runs, of which the median is told',
+  default: bench?.runs ?? RUNS_DEFAULT,
+});
 
 export type Asked = {
   readonly bench: Bench | null;
@@ -22,7 +26,7 @@ export function readArguments(args: readonly string[], benches: readonly Bench[]
   // Two passes: which flags there are depends on the name, which may stand behind them.
   const name = args.find((word) => benches.some((bench) => bench.name === word)) ?? null;
   const bench = benches.find((one) => one.name === name) ?? null;
-  const known: Readonly<Record<string, Flag>> = { ...bench?.flags, runs: RUNS };
+  const known: Readonly<Record<string, Flag>> = { ...bench?.flags, runs: runsOf(bench) };
   const { values, positionals } = parsed(args, known);
   const stray = positionals.find((word) => word !== name);
   if (stray !== undefined) throw new UsageError(`there is no bench called ${stray}`);
@@ -83,6 +87,6 @@ export function usage(benches: readonly Bench[]): string {
     '',
     ...lines,
     '',
-    `Each is measured --runs times (${RUNS.default}); the last line is the median as JSON.`,
+    `Each is measured --runs times (${RUNS_DEFAULT}, failover once); the last line is the median as JSON.`,
   ].join('\n');
 }

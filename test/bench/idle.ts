@@ -1,6 +1,6 @@
 /**
  * Memory at rest: the resident set of every process of a site, some time after it was started as operators start it, the
- * launcher included.
+ * launcher included; and where lists are asked for, what each one adds to the node's heap once it sleeps.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { newPlace } from '../support/site.ts';
 import { until } from '../support/until.ts';
 import { aside, type Bench, figure } from './bench.ts';
+import { weighLists } from './idle-lists.ts';
 import { cpuMsOf, family, rssMbOf } from './processes.ts';
 import type { Scene } from './scene.ts';
 
@@ -27,10 +28,12 @@ export const idle: Bench = {
   name: 'idle',
   what: 'resident memory of all processes of a site, 10 s after its start by `troupe serve`',
   peer: 'Mailman 3 core: 1,249–1,361 MiB in 16 processes',
-  flags: {},
+  flags: { lists: { what: 'lists that sleep; what each adds to the heap is weighed', default: 0 } },
   says: [],
   columns: [
     figure('rssMb', 0, { atMost: 250 }),
+    { ...figure('lists', 0), onlyWith: 'lists' },
+    { ...figure('heapPerListBytes', 0, { atMost: 1_024 }), onlyWith: 'lists' },
     aside('launcherMb'),
     aside('nodeMb'),
     aside('natsMb'),
@@ -38,7 +41,9 @@ export const idle: Bench = {
     aside('cpuPercent', 1),
   ],
   tools: [],
-  async open(_, scene) {
+  async open(flags, scene) {
+    const lists = flags.number('lists');
+    const heapPerListBytes = lists > 0 ? await weighLists(lists, scene) : 0;
     return async () => {
       const { pids, stop } = await start(scene);
       const [launcher, node, nats] = pids;
@@ -48,6 +53,8 @@ export const idle: Bench = {
       const before = all(cpuMsOf);
       await pause(REST_MS / 2);
       const figures = {
+        lists,
+        heapPerListBytes,
         rssMb: all(rssMbOf),
         launcherMb: rssMbOf(launcher),
         nodeMb: rssMbOf(node),

@@ -5,6 +5,7 @@
 import { accept } from './accept.ts';
 import type { Bench, Figures } from './bench.ts';
 import { delivery } from './delivery.ts';
+import { failover } from './failover.ts';
 import { fanout } from './fanout.ts';
 import { summary, tableOf } from './figures.ts';
 import { type Asked, readArguments, UsageError, usage } from './flags.ts';
@@ -25,6 +26,7 @@ const BENCHES: readonly Bench[] = [
   idle,
   growth,
   delivery,
+  failover,
 ];
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -52,7 +54,11 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-async function run(bench: Bench, { flags, runs, isJson }: Asked, scene: Scene): Promise<number> {
+async function run(named: Bench, { flags, runs, isJson }: Asked, scene: Scene): Promise<number> {
+  const columns = named.columns.filter(
+    ({ onlyWith }) => onlyWith === undefined || flags.number(onlyWith) > 0,
+  );
+  const bench = { ...named, columns };
   const table = tableOf(bench);
   const show = (line: string): void => (isJson ? console.error(line) : console.log(line));
   show(`${bench.name}: ${bench.what}`);

@@ -16,10 +16,10 @@ import type { Sink } from './tools.ts';
 
 /** Room for all that a bench stores; only what is written is taken. */
 const STORAGE = '16GiB';
-const BY: By = { kind: 'operator', name: 'bench' };
+export const BY: By = { kind: 'operator', name: 'bench' };
 const MEMBERS_A_COMMAND = 1_000;
 const COMMANDS_IN_FLIGHT = 8;
-const LIST_BYTES_MAX = 10 * 1024 * 1024;
+export const LIST_BYTES_MAX = 10 * 1024 * 1024;
 
 export type BenchSite = {
   readonly site: TestSite;
@@ -82,7 +82,7 @@ export const memberOf = (i: number): Address => addressOf(`m${i}@members.example
 
 /** Makes a list with members 1 … `members`. */
 export async function makeList(
-  { nats, asker }: BenchSite,
+  { nats, asker }: Pick<BenchSite, 'nats' | 'asker'>,
   name: string,
   settings: Partial<Settings>,
   members: number,

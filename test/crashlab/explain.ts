@@ -1,6 +1,8 @@
 /**
  * Which duplicates a fault explains, and how many one fault may.
  *
+ *   dropped      the sink took the first copy and closed the connection without a word (RFC 1047):
+ *                the sender cannot know. One more copy for each.
  *   in flight    the outgoing process of the first copy died within 2 s of it: the MTA had said
  *                250, the journal not yet. At most its connections for each such fault.
  *   open chunk   the outgoing process of the first copy was out of reach, itself or by its NATS,
@@ -8,8 +10,8 @@
  *                in hand, for each such fault and process.
  */
 import type { Duplicate } from '../support/accountant.ts';
+import type { Fault } from './faults.ts';
 import { ACK_WAIT_MS, CONCURRENCY, CONNECTIONS } from './machine.ts';
-import type { Fault } from './nemesis.ts';
 
 /** A transaction was in flight at a fault if its copy reached the sink within this of it. */
 const NEAR_MS = 2_000;
@@ -35,12 +37,18 @@ export function explain(duplicates: readonly Duplicate[], faults: readonly Fault
   const causes = new Map<string, number>();
   const inOrder = [...duplicates].sort((a, b) => a.firstAt - b.firstAt);
   for (const duplicate of inOrder) {
-    const cause = inFlight(duplicate, faults, budgets) ?? openChunk(duplicate, faults, budgets);
+    const cause =
+      dropped(duplicate) ??
+      inFlight(duplicate, faults, budgets) ??
+      openChunk(duplicate, faults, budgets);
     if (cause === null) unexplained.push(duplicate);
     else causes.set(cause, (causes.get(cause) ?? 0) + 1);
   }
   return { unexplained, causes };
 }
+
+const dropped = ({ isFirstUnanswered }: Duplicate): string | null =>
+  isFirstUnanswered === true ? 'dropped after the dot' : null;
 
 function inFlight(
   { firstBy = '', firstAt }: Duplicate,

@@ -9,9 +9,10 @@ import type { Loaded } from '../support/smtp-load.ts';
 import { dumpStream } from '../support/streams-dump.ts';
 import { chanceOf } from './chance.ts';
 import { createLists, startCluster } from './cluster.ts';
+import type { FailOver, Fault, FaultKind } from './faults.ts';
 import { startLoad } from './load.ts';
 import { PARTS } from './machine.ts';
-import { createNemesis, type FailOver, type Fault, type FaultKind } from './nemesis.ts';
+import { createNemesis } from './nemesis.ts';
 import { createNetwork } from './network.ts';
 
 const LISTS = 10;
@@ -46,7 +47,7 @@ export async function runLab(needs: {
     say(`${((performance.now() - began) / 1_000).toFixed(1)} ${text}`);
   const chance = chanceOf(seed);
   const network = createNetwork();
-  const sink = await startSinkProcess({ address: network.hub });
+  const sink = await startSinkProcess({ address: network.hub, moods: seed });
   const cluster = await startCluster(network, sink, directory);
   try {
     tell('the cluster is ready');

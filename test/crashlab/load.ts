@@ -71,9 +71,15 @@ export function startLoad(needs: {
       until(
         'a later post comes to the MTA',
         () => {
-          const came = sink.lines().find(({ marker, at: sinkAt }) => {
+          const came = sink.lines().find(({ marker, at: sinkAt, answer = 0 }) => {
             const post = made.get(marker);
-            return sinkAt >= at && post !== undefined && post.at > at && slots.has(post.slot);
+            return (
+              answer < 400 &&
+              sinkAt >= at &&
+              post !== undefined &&
+              post.at > at &&
+              slots.has(post.slot)
+            );
           });
           return came?.at ?? null;
         },

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { findNatsServer } from '../support/nats.ts';
 import { DOMAIN, NODE } from '../support/site.ts';
+import { createMachineClock, type MachineClock } from './clock.ts';
 import { createDisk, type Disk } from './disk.ts';
 import { MACHINES, type MachineNumber, type Network } from './network.ts';
 import { createProcess, type Process } from './process.ts';
@@ -23,6 +24,8 @@ export const CONNECTIONS = 4;
 /** Chunks that one outgoing process has in hand at once: what its loss may repeat. */
 export const CONCURRENCY = 4;
 export const ACK_WAIT_MS = 10_000;
+/** Whom the sink refused for now is tried again while the run lasts. */
+const RETRY_MS_MAX = 5_000;
 
 /** Stores that are not synced, and where each notes in which boot it was opened. */
 const UNSYNCED = ['host/state', 'outgoing/journal'] as const;
@@ -37,11 +40,14 @@ export type Machine = {
   readonly number: MachineNumber;
   readonly address: string;
   readonly disk: Disk;
+  readonly clock: MachineClock;
   readonly parts: Readonly<Record<Part, Process>>;
   /** False from a power cut to the boot after it. */
   hasPower(): boolean;
   /** Starts a process, unless there is no power: the boot does it then. */
   start(part: Part): void;
+  /** Resumes what is paused and starts what is down. */
+  revive(): void;
   /**
    * Whatever was not synced is gone, and every process; nothing is said after the cut that is not on
    * the disk.
@@ -82,6 +88,7 @@ export function environment(network: Network, sinkUrl: string): Readonly<Record<
     TROUPE_ROUTES: JSON.stringify([route]),
     TROUPE_OUTGOING_ACK_WAIT_MS: String(ACK_WAIT_MS),
     TROUPE_OUTGOING_CONCURRENCY: String(CONCURRENCY),
+    TROUPE_OUTGOING_RETRY_MS_MAX: String(RETRY_MS_MAX),
     TROUPE_LOG_LEVEL: process.env.CRASHLAB_LOG_LEVEL ?? 'info',
   };
 }
@@ -94,13 +101,58 @@ export function createMachine(
   env: Readonly<Record<string, string>>,
 ): Machine {
   const name = `m${number}`;
-  const address = network.address(number);
-  const disk = createDisk(directory, name);
-  const config = join(directory, `${name}.conf`);
-  writeFileSync(config, natsConfig(network, address));
-  const nats = createProcess(
+  const here: Here = {
+    name,
+    directory,
+    address: network.address(number),
+    on: network.on(number),
+    disk: createDisk(directory, name),
+    clock: createMachineClock(directory, name),
+    env,
+  };
+  writeFileSync(join(directory, `${name}.conf`), natsConfig(network, here.address));
+  const parts = {
+    nats: createServer(here),
+    edge: createNode('edge', here),
+    host: createNode('host', here),
+    outgoing: createNode('outgoing', here),
+  };
+  const isReady = (part: Part): boolean =>
+    parts[part].isUp() && (part === 'nats' || readyPid(dataOf(here, part)) === parts[part].pid());
+  const power = createPower(here.disk, parts);
+  const start = (part: Part): void => {
+    if (power.hasPower()) parts[part].start();
+  };
+  const { address, disk, clock } = here;
+  return {
+    ...{ number, address, disk, clock, parts, start, ...power },
+    revive() {
+      for (const part of PARTS) {
+        parts[part].resume();
+        start(part);
+      }
+    },
+    isReady: () => power.hasPower() && PARTS.every(isReady),
+  };
+}
+
+/** What the processes of a machine share. */
+type Here = {
+  readonly name: string;
+  readonly directory: string;
+  readonly address: string;
+  readonly on: readonly string[];
+  readonly disk: Disk;
+  readonly clock: MachineClock;
+  readonly env: Readonly<Record<string, string>>;
+};
+
+const dataOf = ({ disk }: Here, part: Part): string => join(disk.path, part);
+
+function createServer({ name, directory, disk, env, on }: Here): Process {
+  return createProcess(
     `${name}-nats`,
-    [...network.on(number), findNatsServer(), '-c', config],
+    [...on, findNatsServer(), '-c', join(directory, `${name}.conf`)],
     {
       PATH: env.PATH ?? '',
       TROUPE_NATS_NAME: name,
@@ -112,51 +164,51 @@ export function createMachine(
     },
     join(directory, `${name}-nats.log`),
   );
-  const dataOf = (part: Part): string => join(disk.path, part);
-  const node = (part: keyof typeof ROLES): Process => {
-    mkdirSync(dataOf(part), { recursive: true });
-    return createProcess(
-      `${name}-${part}`,
-      [...network.on(number), NODE, CLI, 'serve'],
-      {
-        ...env,
-        TROUPE_DATA: dataOf(part),
-        TROUPE_NODE: `${name}-${part}`,
-        TROUPE_ROLES: ROLES[part],
-        TROUPE_LISTEN: address,
-        TROUPE_HOSTNAME: `${name}.example.org`,
-      },
-      join(directory, `${name}-${part}.log`),
-    );
-  };
-  const parts = { nats, edge: node('edge'), host: node('host'), outgoing: node('outgoing') };
-  const isReady = (part: Part): boolean =>
-    parts[part].isUp() && (part === 'nats' || readyPid(dataOf(part)) === parts[part].pid());
+}
+
+function createNode(part: keyof typeof ROLES, here: Here): Process {
+  const { name, directory, address, clock, env, on } = here;
+  mkdirSync(dataOf(here, part), { recursive: true });
+  return createProcess(
+    `${name}-${part}`,
+    [...on, NODE, CLI, 'serve'],
+    {
+      ...env,
+      ...clock.env,
+      TROUPE_DATA: dataOf(here, part),
+      TROUPE_NODE: `${name}-${part}`,
+      TROUPE_ROLES: ROLES[part],
+      TROUPE_LISTEN: address,
+      TROUPE_HOSTNAME: `${name}.example.org`,
+    },
+    join(directory, `${name}-${part}.log`),
+  );
+}
+
+function createPower(
+  disk: Disk,
+  parts: Machine['parts'],
+): Pick<Machine, 'hasPower' | 'cutPower' | 'boot'> {
   const all = PARTS.map((part) => parts[part]);
   let hasPower = true;
-  const cutPower = async (): Promise<void> => {
-    hasPower = false;
-    for (const process of all) process.pause();
-    disk.cutPower();
-    await Promise.all(all.map((process) => process.kill()));
-  };
-  const boot = async (): Promise<void> => {
-    await disk.boot();
-    // All machines of the lab have one kernel, whose boot id did not change.
-    for (const store of UNSYNCED) {
-      const mark = join(disk.path, store, BOOT_MARK);
-      if (existsSync(mark)) writeFileSync(mark, `power was cut at ${Date.now()}`);
-    }
-    hasPower = true;
-    for (const process of all) process.start();
-  };
   return {
-    ...{ number, address, disk, parts, cutPower, boot },
     hasPower: () => hasPower,
-    start: (part) => {
-      if (hasPower) parts[part].start();
+    async cutPower() {
+      hasPower = false;
+      for (const process of all) process.pause();
+      disk.cutPower();
+      await Promise.all(all.map((process) => process.kill()));
     },
-    isReady: () => hasPower && PARTS.every(isReady),
+    async boot() {
+      await disk.boot();
+      // All machines of the lab have one kernel, whose boot id did not change.
+      for (const store of UNSYNCED) {
+        const mark = join(disk.path, store, BOOT_MARK);
+        if (existsSync(mark)) writeFileSync(mark, `power was cut at ${Date.now()}`);
+      }
+      hasPower = true;
+      for (const process of all) process.start();
+    },
   };
 }
 

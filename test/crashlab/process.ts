@@ -33,7 +33,6 @@ export function createProcess(
   env: Readonly<Record<string, string>>,
   logFile: string,
 ): Process {
-  const [program = '', ...args] = command;
   const falls: number[] = [];
   let child: ChildProcess | null = null;
   let isWanted = false;
@@ -41,13 +40,9 @@ export function createProcess(
 
   function run(): void {
     if (!isWanted || child !== null) return;
-    const log = openSync(logFile, 'a');
-    const started = spawn(program, args, { env, stdio: ['ignore', log, log] });
-    closeSync(log);
-    child = started;
+    child = launch(command, env, logFile);
     isPaused = false;
-    started.once('error', () => undefined);
-    started.once('exit', () => {
+    child.once('exit', () => {
       child = null;
       if (!isWanted) return;
       falls.push(Date.now());
@@ -55,17 +50,10 @@ export function createProcess(
     });
   }
 
-  async function end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+  const end = async (signal: Ending): Promise<void> => {
     isWanted = false;
-    if (child === null) return;
-    const ending = child;
-    const gone = once(ending, 'exit');
-    ending.kill(signal);
-    if (isPaused && signal === 'SIGTERM') ending.kill('SIGCONT');
-    const timer = setTimeout(() => ending.kill('SIGKILL'), STOP_MS_MAX);
-    await gone;
-    clearTimeout(timer);
-  }
+    if (child !== null) await endChild(child, signal, isPaused);
+  };
 
   return {
     name,
@@ -88,4 +76,28 @@ export function createProcess(
       child?.kill('SIGCONT');
     },
   };
+}
+
+type Ending = 'SIGKILL' | 'SIGTERM';
+
+function launch(
+  [program = '', ...args]: readonly string[],
+  env: Readonly<Record<string, string>>,
+  logFile: string,
+): ChildProcess {
+  const log = openSync(logFile, 'a');
+  const child = spawn(program, args, { env, stdio: ['ignore', log, log] });
+  closeSync(log);
+  child.once('error', () => undefined);
+  return child;
+}
+
+/** Resolves when it is gone; SIGKILL follows where SIGTERM is not heeded. */
+async function endChild(child: ChildProcess, signal: Ending, isPaused: boolean): Promise<void> {
+  const gone = once(child, 'exit');
+  child.kill(signal);
+  if (isPaused && signal === 'SIGTERM') child.kill('SIGCONT');
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX);
+  await gone;
+  clearTimeout(timer);
 }

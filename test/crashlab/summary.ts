@@ -1,8 +1,9 @@
 /** The figures of a run, and the same in words. */
 import { type Duplicate, settle } from '../support/accountant.ts';
+import type { SinkLine } from '../support/sink-process.ts';
 import { explain } from './explain.ts';
+import type { FaultKind } from './faults.ts';
 import type { Outcome } from './lab.ts';
-import type { FaultKind } from './nemesis.ts';
 
 const SHOWN_MAX = 20;
 
@@ -31,13 +32,14 @@ export function summaryOf(outcome: Outcome): { readonly figures: Figures; readon
   const count = (...kinds: FaultKind[]): number =>
     faults.filter(({ kind }) => kinds.includes(kind)).length;
   const seconds = failOvers.map(({ ms }) => ms / 1_000).sort((a, b) => a - b);
+  const taken = books.sink.filter(({ answer = 0 }) => answer < 400);
   const figures = {
     kills: count('kill', 'owner-kill'),
     pauses: count('pause'),
     partitions: count('partition'),
     powerCuts: count('power-cut'),
     accepted: account.accepted,
-    deliveries: books.sink.reduce((sum, { recipients }) => sum + recipients.length, 0),
+    deliveries: taken.reduce((sum, { recipients }) => sum + recipients.length, 0),
     lost: lost.length,
     wrong: wrong.length + broken.length,
     duplicates: duplicates.length,
@@ -45,7 +47,7 @@ export function summaryOf(outcome: Outcome): { readonly figures: Figures; readon
     failoverP50S: percentile(seconds, 0.5),
     failoverP99S: percentile(seconds, 0.99),
   };
-  const others = ['disk-full', 'bucket', 'rolling'] as const;
+  const others = ['disk-full', 'clock', 'bucket', 'rolling'] as const;
   const words = [
     ...told('did not come to rest', restless === null ? [] : [restless]),
     ...told('lost', lost),
@@ -58,10 +60,18 @@ export function summaryOf(outcome: Outcome): { readonly figures: Figures; readon
     ),
     `${account.acked} acked, ${loaded.refused} refused, ${loaded.resent} sent again`,
     `${account.held} held; ${others.map((kind) => `${count(kind)} ${kind}`).join(', ')}`,
+    `the sink: ${moodsIn(books.sink)}`,
     `duplicates: ${[...causes].map(([cause, many]) => `${many} ${cause}`).join(', ') || 'none'}`,
     `fail-over: ${seconds.map((s) => s.toFixed(1)).join(' ') || 'none'} s`,
   ].join('\n');
   return { figures, words };
+}
+
+/** How often it said what, where that was not 250. */
+function moodsIn(lines: readonly SinkLine[]): string {
+  const said = Map.groupBy(lines, ({ answer = 250 }) => answer);
+  const words = [...said].map(([code, of]) => `${of.length} ${code === 0 ? 'dropped' : code}`);
+  return words.sort().join(', ');
 }
 
 function told(what: string, all: readonly string[]): readonly string[] {

@@ -84,6 +84,21 @@ test('a copy that is missing is lost', () => {
   expect(lost).toEqual([`p1: no copy for ${B}`]);
 });
 
+test('whom the sink refused for good needs no copy, whom it refused for now does', () => {
+  const refused = (answer: number) =>
+    settle({ ...TRUE_BOOKS, sink: [copy('p1', A), copy('p1', B, { answer })] }).lost;
+  expect(refused(554)).toEqual([]);
+  expect(refused(452)).toEqual([`p1: no copy for ${B}`]);
+});
+
+test('a copy that was taken without a word is a copy, and the next one says so', () => {
+  const first = copy('p1', B, { answer: 0 });
+  const again = copy('p1', B, { at: 9_000 });
+  expect(settle({ ...TRUE_BOOKS, sink: [copy('p1', A), first] }).lost).toEqual([]);
+  const { duplicates } = settle({ ...TRUE_BOOKS, sink: [copy('p1', A), first, again] });
+  expect(duplicates).toMatchObject([{ recipient: B, isFirstUnanswered: true }]);
+});
+
 test('a post that got 250 and has no fact is lost', () => {
   const { lost } = settle({ ...TRUE_BOOKS, journal: journalOf('p1', 'p2', 'p3') });
   expect(lost).toEqual(['p3: 250, and no fact']);

@@ -2,7 +2,7 @@
  * The folded rows are gone or damaged: the ledger gives them back at the next start, and `seen`
  * still knows every post.
  */
-import { existsSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { greet, sendMail } from '../support/send-mail.ts';
@@ -83,4 +83,26 @@ test.each(DAMAGE)('the rows are %s while it is down: all is as before', async (w
   );
   expect(sink.lines().filter(({ marker }) => marker === POST.marker)).toHaveLength(2);
   expect(asideCount() - asideBefore).toBe(what === 'deleted' ? 0 : 1);
+});
+
+test('window 20: a ledger from an older backup is shorter than the rows: it stops and says so', {
+  timeout: 180_000,
+}, async () => {
+  const [store, backup] = ['nats', 'nats.backup'].map((name) => join(site.data, name));
+  if (store === undefined || backup === undefined) throw new Error('no store');
+  await site.stop();
+  cpSync(store, backup, { recursive: true });
+  await site.start();
+  await send(makePost('not-in-the-backup', LIST, MEMBERS[0] ?? '', 800));
+  await until('it is decided', () =>
+    sink.lines().filter(({ marker }) => marker === 'not-in-the-backup').length === 2 ? true : null,
+  );
+  await site.stop();
+  rmSync(store, { recursive: true });
+  cpSync(backup, store, { recursive: true });
+  await expect(site.start()).rejects.toThrow(/the ledger ends at \d+, but this node has folded it/);
+  // What the operator is told to do where the ledger is right.
+  rmSync(join(site.data, 'state'), { recursive: true });
+  await site.start();
+  expect(await site.troupe<unknown[]>('hold', 'ls', LIST)).toHaveLength(1);
 });

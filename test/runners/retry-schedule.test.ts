@@ -26,6 +26,14 @@ test('the wait is as long as the mail is old, within its limits, give or take a 
   );
 });
 
+test('however old the mail is, nobody waits longer than the operator says', () => {
+  fc.assert(
+    fc.property(fc.nat(LIFE_MS), fc.integer({ min: 1_000, max: 60_000 }), (age, most) => {
+      expect(dueAt(0, age, 'busy', 'name', most)).toBeLessThanOrEqual(Math.ceil(most * 1.1));
+    }),
+  );
+});
+
 test('a recipient that stays busy is tried about a hundred times in five days, ever more rarely', () => {
   const tries: number[] = [0];
   for (let now = 0; now < LIFE_MS; ) {

@@ -6,7 +6,8 @@
  * and the records of TROUPE_LEDGER and TROUPE_ARCHIVE as a plain consumer gave them.
  *
  *   lost        a post that got 250 and of which the ledger says nothing; a member of an accepted
- *               post without a copy; an accepted post that is not in the archive
+ *               post without a copy, unless the sink refused it for good; an accepted post that is
+ *               not in the archive
  *   wrong       a copy that no fact implies, or whose body is another; a post or a command decided
  *               twice
  *   duplicates  a second copy for the same member, laid to the kill nearest to the first copy
@@ -40,6 +41,8 @@ export type Duplicate = {
   /** What sent the first copy and the second, by their EHLO. */
   readonly firstBy?: string;
   readonly againBy?: string;
+  /** The sink took the first copy and dropped the connection instead of saying so (RFC 1047). */
+  readonly isFirstUnanswered?: boolean;
   /** The chunk of the post that the recipient is in, where the ledger says how wide chunks are. */
   readonly chunk?: number;
 };
@@ -187,6 +190,7 @@ export function settle(books: Books): Account {
   const lost: string[] = [];
   const duplicates: Duplicate[] = [];
   const copies = copiesOf(books, wrong);
+  const refused = refusedIn(books);
   const journal = Map.groupBy(books.journal, ({ marker }) => marker);
   const archived = archivedIn(books.archive);
   let accepted = 0;
@@ -201,7 +205,8 @@ export function settle(books: Books): Account {
     accepted++;
     if (!archived.has(messageIdOf(marker))) lost.push(`${marker}: not archived`);
     for (const address of impliedBy(fate).must) {
-      if (!copies.has(`${marker} ${address}`)) lost.push(`${marker}: no copy for ${address}`);
+      const name = `${marker} ${address}`;
+      if (!copies.has(name) && !refused.has(name)) lost.push(`${marker}: no copy for ${address}`);
     }
   }
   for (const lines of copies.values()) {
@@ -227,6 +232,7 @@ type Copy = {
   readonly at: number;
   readonly bodySha: string;
   readonly helo?: string;
+  readonly isUnanswered: boolean;
 };
 
 /**
@@ -235,7 +241,8 @@ type Copy = {
  */
 function copiesOf({ sink }: Books, wrong: string[]): Map<string, Copy[]> {
   const copies = new Map<string, Copy[]>();
-  for (const { marker, recipients, at, bodySha, sender, messageId, helo } of sink) {
+  for (const { marker, recipients, at, bodySha, sender, messageId, helo, answer = 250 } of sink) {
+    if (answer >= 400) continue;
     if (marker === '') {
       if (sender !== '') wrong.push(`${messageId}: at the sink, and not of this load`);
       continue;
@@ -243,11 +250,21 @@ function copiesOf({ sink }: Books, wrong: string[]): Map<string, Copy[]> {
     for (const recipient of recipients) {
       const name = `${marker} ${recipient}`;
       const others = copies.get(name) ?? [];
-      const copy = { marker, recipient, at, bodySha, ...(helo !== undefined && { helo }) };
+      const isUnanswered = answer === 0;
+      const by = helo === undefined ? {} : { helo };
+      const copy = { marker, recipient, at, bodySha, isUnanswered, ...by };
       copies.set(name, [...others, copy]);
     }
   }
   return copies;
+}
+
+/** Whom the sink refused for good, by post: they need no copy. */
+function refusedIn({ sink }: Books): Set<string> {
+  const forGood = sink.filter(({ answer = 250 }) => answer >= 500);
+  return new Set(
+    forGood.flatMap(({ marker, recipients }) => recipients.map((one) => `${marker} ${one}`)),
+  );
 }
 
 type Known = {
@@ -283,6 +300,7 @@ function judgeCopies(
       ...(before.helo !== undefined && { firstBy: before.helo }),
       ...(copy.helo !== undefined && { againBy: copy.helo }),
       ...(chunk !== null && { chunk }),
+      ...(before.isUnanswered && { isFirstUnanswered: true }),
     });
     before = copy;
   }

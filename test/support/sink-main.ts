@@ -2,20 +2,28 @@
  * An MTA as a process of its own, so that it outlives every kill of the others. Each mail that it
  * takes is a line in a log that is on the disk before its 250; lines that wait are synced together.
  *
- *   node sink-main.ts LOG PORT [--header] [--listen=ADDRESS]
+ *   node sink-main.ts LOG PORT [--header] [--listen=ADDRESS] [--moods=SEED|names]
  *
  * prints its port on stdout and runs until it is ended
  */
 import { createHash } from 'node:crypto';
 import { fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
+import { GOOD_MOOD, type Moods, moodsByName, moodsOf } from './sink-moods.ts';
 import type { SinkLine } from './sink-process.ts';
 
 const [, , logFile = '', wantedPort = '0', ...flags] = process.argv;
 const log = openSync(logFile, 'a');
 const keepsHeader = flags.includes('--header');
-const LISTEN = '--listen=';
-const address = flags.find((flag) => flag.startsWith(LISTEN))?.slice(LISTEN.length) ?? '127.0.0.1';
+const flagOf = (name: string): string | undefined =>
+  flags.find((flag) => flag.startsWith(`--${name}=`))?.slice(name.length + 3);
+const address = flagOf('listen') ?? '127.0.0.1';
+const moods = moodsAs(flagOf('moods'));
+
+function moodsAs(wanted: string | undefined): Moods {
+  if (wanted === undefined) return GOOD_MOOD;
+  return wanted === 'names' ? moodsByName() : moodsOf(Number(wanted));
+}
 
 // ── The log ───────────────────────────────────────────────────────────────
 
@@ -70,7 +78,14 @@ function unstuffed(bytes: Buffer): Buffer {
 
 // ── A connection ──────────────────────────────────────────────────────────
 
-type Session = { helo: string; sender: string; recipients: string[]; inData: boolean };
+type Session = {
+  helo: string;
+  sender: string;
+  recipients: string[];
+  inData: boolean;
+  /** It was dropped: nothing that still comes is heard. */
+  isDeaf: boolean;
+};
 
 function onCommand(socket: Socket, session: Session, line: string): void {
   const verb = line.slice(0, 4).toUpperCase();
@@ -82,8 +97,9 @@ function onCommand(socket: Socket, session: Session, line: string): void {
     Object.assign(session, { sender: address, recipients: [] });
     socket.write('250 2.1.0 ok\r\n');
   } else if (verb === 'RCPT') {
-    session.recipients.push(address);
-    socket.write('250 2.1.5 ok\r\n');
+    const refusal = moods.toRecipient(session.sender, address);
+    if (refusal === null) session.recipients.push(address);
+    socket.write(refusal ?? '250 2.1.5 ok\r\n');
   } else if (verb === 'DATA' && session.recipients.length > 0) {
     session.inData = true;
     socket.write('354 go on\r\n');
@@ -98,10 +114,21 @@ function onCommand(socket: Socket, session: Session, line: string): void {
 
 function onMessage(socket: Socket, session: Session, stuffed: Buffer): void {
   const line = lineOf(session, unstuffed(stuffed));
+  const mood = moods.toMessage(session.sender, session.recipients);
   Object.assign(session, { sender: '', recipients: [], inData: false });
-  write(line, () => {
-    if (!socket.destroyed) socket.write('250 2.0.0 taken\r\n');
-  });
+  if (mood === 'take') {
+    write(line, () => {
+      if (!socket.destroyed) socket.write('250 2.0.0 taken\r\n');
+    });
+  } else if (mood === 'drop') {
+    // Closed on one side only: a reset would take with it what was answered before.
+    session.isDeaf = true;
+    write({ ...line, answer: 0 }, () => socket.end());
+  } else {
+    write({ ...line, answer: mood.code }, () => {
+      if (!socket.destroyed) socket.write(mood.text);
+    });
+  }
 }
 
 /**
@@ -114,11 +141,13 @@ function endOfMessage(bytes: Buffer, from: number): number {
 }
 
 function serve(socket: Socket): void {
-  const session: Session = { helo: '', sender: '', recipients: [], inData: false };
+  const session: Session = {
+    ...{ helo: '', sender: '', recipients: [], inData: false, isDeaf: false },
+  };
   let received = Buffer.alloc(0);
   let looked = 0;
   const onBytes = (): void => {
-    for (;;) {
+    while (!session.isDeaf) {
       const end = session.inData ? endOfMessage(received, looked) : received.indexOf('\r\n');
       looked = received.length;
       if (end < 0) return;
@@ -131,14 +160,16 @@ function serve(socket: Socket): void {
   };
   socket.setNoDelay(true);
   socket.on('data', (bytes) => {
+    if (session.isDeaf) return;
     received = received.length === 0 ? bytes : Buffer.concat([received, bytes]);
     onBytes();
   });
+  socket.on('end', () => socket.end());
   socket.on('error', () => socket.destroy());
   socket.write('220 sink ESMTP\r\n');
 }
 
-const server = createServer(serve);
+const server = createServer({ allowHalfOpen: true }, serve);
 server.listen(Number(wantedPort), address, () => {
   const bound = server.address();
   if (bound !== null && typeof bound === 'object') console.log(bound.port);

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { NODE } from './site.ts';
 import { until } from './until.ts';
 
-/** One mail that the sink took: on the disk before it said 250. */
+/** One mail that the sink took, or was in no mood to: on the disk before it said so. */
 export type SinkLine = {
   /** Milliseconds since the epoch. */
   readonly at: number;
@@ -23,6 +23,11 @@ export type SinkLine = {
   readonly sha: string;
   readonly bodySha: string;
   readonly bytes: number;
+  /**
+   * What it said at the end where that was not 250: 0 where it took the mail and closed the connection without a word; else it
+   * did not take it.
+   */
+  readonly answer?: number;
   /** The whole header as latin1, where the sink was asked to keep it. */
   readonly header?: string;
 };
@@ -44,12 +49,21 @@ export type SinkProcess = {
 
 /** Starts one; `close` it in `afterAll`. */
 export async function startSinkProcess(
-  options: { readonly keepHeader?: boolean; readonly address?: string } = {},
+  options: {
+    readonly keepHeader?: boolean;
+    readonly address?: string;
+    /** See `sink-moods.ts`. */
+    readonly moods?: number | 'names';
+  } = {},
 ): Promise<SinkProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'troupe-sink-'));
   const logFile = join(directory, 'sink.log');
   const address = options.address ?? '127.0.0.1';
-  const flags = [...(options.keepHeader ? ['--header'] : []), `--listen=${address}`];
+  const flags = [
+    `--listen=${address}`,
+    ...(options.keepHeader ? ['--header'] : []),
+    ...(options.moods === undefined ? [] : [`--moods=${options.moods}`]),
+  ];
   let { child, port } = await spawnSink(logFile, 0, flags);
   const orphaned = (): boolean => child.kill('SIGKILL');
   process.once('exit', orphaned);

@@ -1,0 +1,30 @@
+/** Recovery reads what is not folded, and little else. */
+import { expect, test } from 'vitest';
+import { recover } from '../../src/host/fold.ts';
+import { ownSlot } from '../../src/host/slots.ts';
+import { fakeHostWorld } from '../support/fake/host-world.ts';
+
+test('a slot that was quiet for long does not make the recovery of a busy one begin long ago', async () => {
+  const world = fakeHostWorld();
+  const scans: [readonly number[], number][] = [];
+  Object.assign(world.ledger, {
+    end: async () => 10_000,
+    scan(slots: readonly number[], after: number) {
+      scans.push([slots, after]);
+      return (async function* () {})();
+    },
+  });
+  world.rows.commit([
+    [['#slot', 2], 9_000],
+    [['#slot', 4], 9_400],
+  ]);
+  const slots = [1, 2, 3, 4].map((slot) => ownSlot(world.rows, slot, 1));
+  const nobody = (): never => {
+    throw new Error('there is nothing to fold');
+  };
+  expect(await recover(world, slots, nobody, nobody)).toBe(0);
+  expect(scans).toEqual([
+    [[1, 3], 0],
+    [[2, 4], 9_000],
+  ]);
+});
