@@ -80,7 +80,7 @@ export async function rebuild(config: Config): Promise<Rebuilt> {
     const { nats, ledger, data, disk } = await openSiteParts(config, log, closers);
     const rows = await openRows(join(data, 'state'), { disk, log });
     closers.push(() => rows.close());
-    const result = await rebuildRows({ rows, ledger }, (records, seq) =>
+    const result = await rebuildRows({ rows, ledger, clock: systemClock }, (records, seq) =>
       process.stderr.write(`folded ${records} records, at ${seq}\n`),
     );
     log.info({ ...result, connected: nats.isConnected() }, 'rebuilt');

@@ -35,6 +35,7 @@ const BASICS = [
   'assert',
   'clock',
   'disk',
+  'ending',
   'failpoint',
   'world',
 ];
