@@ -108,6 +108,8 @@ export const schema = z.strictObject({
       recipients: count(1, 10_000).default(100),
       connections: count(1, 10_000).default(100),
       connectionsPerAddress: count(1, 10_000).default(20),
+      proxies: list(network, TRUSTED_MAX).default([]),
+      xclient: list(network, TRUSTED_MAX).default([]),
     })
     .prefault({}),
   lmtp: z.strictObject({ port: port.default(8024), socket: file.optional() }).prefault({}),

@@ -67,6 +67,10 @@ export type Config = {
     readonly connections: number;
     /** For peers that are not `trusted`. */
     readonly connectionsPerAddress: number;
+    /** Proxies (haproxy): each of their connections begins with a PROXY header, v1 or v2. Addresses and CIDRs, as the next. */
+    readonly proxies: readonly string[];
+    /** Who may say XCLIENT (nginx, Postfix as a proxy). */
+    readonly xclient: readonly string[];
   };
   readonly lmtp: {
     readonly port: number /** Used in place of the port. */;

@@ -246,6 +246,8 @@ export async function startEdgeRole(node: Node): Promise<void> {
       sizeMax: config.maxMessageBytes,
     },
     trusted: config.trusted,
+    proxies: smtp.proxies,
+    xclient: smtp.xclient,
     tls: tls ? { key: await readFile(tls.key), cert: await readFile(tls.cert) } : null,
   };
   const accept: typeof site.mail.accept = (raw, envelopes) =>
