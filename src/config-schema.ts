@@ -141,6 +141,7 @@ export const schema = z.strictObject({
     .strictObject({
       ackWaitMs: count(1_000, 3_600_000).default(120_000),
       concurrency: count(1, 256).default(8),
+      senders: count(0, 256).optional(),
     })
     .prefault({}),
 });

@@ -20,6 +20,7 @@ import { dispose as disposeLater } from './runners/later.ts';
 import { CLASS_WEIGHTS, createOutgoing } from './runners/outgoing.ts';
 import { type RunnerOptions, runRunner } from './runners/runner.ts';
 import { createThrottle } from './runners/throttle.ts';
+import { startSenders } from './senders.ts';
 import type { Node } from './site.ts';
 import { createCapture } from './smtp/capture.ts';
 import { startEdge } from './smtp/edge.ts';
@@ -184,6 +185,7 @@ export async function startOutgoing(node: Node): Promise<void> {
     suspects,
   });
   closers.push(() => runner.stop());
+  await startSenders(node);
 }
 
 /** The one configured route; with none, what is sent is kept to be looked at and goes nowhere. */
