@@ -56,6 +56,8 @@ export type Host = {
   settled(): Promise<void>;
   /** Hands every slot over. */
   drain(): Promise<void>;
+  /** Owns slots again, as the placement says; not while a drain is under way. */
+  undrain(): Promise<void>;
   /** Drains, then stops. */
   stop(): Promise<void>;
 };
@@ -134,6 +136,10 @@ export async function startHost(
     }),
     settled: owner.settled,
     drain,
+    undrain: async () => {
+      await membership.lease.undrain();
+      owner.undrain();
+    },
     stop: async () => {
       if (membership.lease.msLeft() > 0) await drain();
       stopping.abort();
