@@ -108,6 +108,8 @@ export const schema = z.strictObject({
       recipients: count(1, 10_000).default(100),
       connections: count(1, 10_000).default(100),
       connectionsPerAddress: count(1, 10_000).default(20),
+      proxies: list(network, TRUSTED_MAX).default([]),
+      xclient: list(network, TRUSTED_MAX).default([]),
     })
     .prefault({}),
   lmtp: z.strictObject({ port: port.default(8024), socket: file.optional() }).prefault({}),
@@ -141,6 +143,7 @@ export const schema = z.strictObject({
       concurrency: count(1, 256).default(8),
       lifeHours: count(1, 720).default(120),
       retryMsMax: count(1_000, 86_400_000).default(21_600_000),
+      senders: count(0, 256).optional(),
     })
     .prefault({}),
 });

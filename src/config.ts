@@ -6,7 +6,7 @@
  * mistakes are told at once, each with its line and with what was expected.
  */
 import { accessSync, constants } from 'node:fs';
-import { hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import {
@@ -67,6 +67,10 @@ export type Config = {
     readonly connections: number;
     /** For peers that are not `trusted`. */
     readonly connectionsPerAddress: number;
+    /** Proxies (haproxy): each of their connections begins with a PROXY header, v1 or v2. Addresses and CIDRs, as the next. */
+    readonly proxies: readonly string[];
+    /** Who may say XCLIENT (nginx, Postfix as a proxy). */
+    readonly xclient: readonly string[];
   };
   readonly lmtp: {
     readonly port: number /** Used in place of the port. */;
@@ -97,11 +101,16 @@ export type Config = {
     readonly lifeHours: number;
     /** Whom an MTA refused for now waits no longer than this for the next try. */
     readonly retryMsMax: number;
+    /** Processes at most that send besides the node itself while there is much to send; 0: none. */
+    readonly senders: number;
   };
 };
 
 /** `data` defaults to a place under the checkout: every verb finds the same site from anywhere. */
 const ROOT = resolve(import.meta.dirname, '..');
+
+/** One core is the node's own. */
+const SENDERS = Math.max(1, availableParallelism() - 1);
 
 type Given = z.output<typeof schema>;
 
@@ -131,7 +140,7 @@ export function loadConfig(from: { readonly file?: string; readonly env: Environ
 
 function complete(given: Given, baseOf: (key: string) => string, env: Environment): Config {
   const path = (key: string, value: string): string => resolve(baseOf(key), value);
-  const { nats, http, lmtp, tls, ...rest } = given;
+  const { nats, http, lmtp, outgoing, tls, ...rest } = given;
   const server = nats.server === undefined ? undefined : path('nats.server', nats.server);
   const socket = lmtp.socket === undefined ? undefined : path('lmtp.socket', lmtp.socket);
   return {
@@ -141,6 +150,7 @@ function complete(given: Given, baseOf: (key: string) => string, env: Environmen
     hostname: given.hostname ?? hostname(),
     nats: present({ ...nats, server: server ?? (env.TROUPE_NATS_SERVER_FOUND || undefined) }),
     lmtp: present({ port: lmtp.port, socket }),
+    outgoing: { ...outgoing, senders: outgoing.senders ?? SENDERS },
     http: { port: http.port, url: http.url?.replace(/\/+$/, '') ?? urlOf(given.listen, http.port) },
     ...(tls && { tls: { key: path('tls.key', tls.key), cert: path('tls.cert', tls.cert) } }),
   };

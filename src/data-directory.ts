@@ -56,6 +56,11 @@ export async function holderOf(path: string): Promise<number | null> {
   return holder !== null && (await isAlive(holder)) ? holder.pid : null;
 }
 
+/** True if a process has the directory, or ended without giving it up. */
+export async function isTaken(path: string): Promise<boolean> {
+  return (await readHolder(join(path, 'lock'))) !== null;
+}
+
 /** Throws OperatorError if a live process has the lock; takes it otherwise. */
 async function take(lock: string, mine: Holder, directory: string): Promise<void> {
   await inTurn(lock, async () => {

@@ -51,6 +51,8 @@ export async function serve(config: Config): Promise<void> {
   const stopped = new Promise<void>((resolve) => {
     // Stays for good: a second signal (a process group's, an impatient hand) must not cut the ordered stop short.
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
+    process.on('disconnect', () => resolve()); // Of a sender (senders.ts): its parent is gone.
+    process.channel?.unref();
   });
   try {
     const starting = start(config, log, closers, (error) => ended.resolve(error));
@@ -80,7 +82,7 @@ export async function rebuild(config: Config): Promise<Rebuilt> {
     const { nats, ledger, data, disk } = await openSiteParts(config, log, closers);
     const rows = await openRows(join(data, 'state'), { disk, log });
     closers.push(() => rows.close());
-    const result = await rebuildRows({ rows, ledger }, (records, seq) =>
+    const result = await rebuildRows({ rows, ledger, clock: systemClock }, (records, seq) =>
       process.stderr.write(`folded ${records} records, at ${seq}\n`),
     );
     log.info({ ...result, connected: nats.isConnected() }, 'rebuilt');

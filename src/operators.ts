@@ -102,11 +102,14 @@ export async function startInspection(node: Node): Promise<void> {
     }),
   });
   closers.push(() => service.close());
-  const control = serveControl(nats, config.node, async () => {
+  const ordered = async (carryOut: () => Promise<void>) => {
     const began = systemClock.monotonic();
-    if (parts.host === null) await membership.lease.drain();
-    else await parts.host.drain();
+    await carryOut();
     return { ...stamp(), tookMs: Math.round(systemClock.monotonic() - began) };
+  };
+  const control = serveControl(nats, config.node, {
+    drain: () => ordered((parts.host ?? membership.lease).drain),
+    undrain: () => ordered((parts.host ?? membership.lease).undrain),
   });
   closers.push(() => control.close());
 }

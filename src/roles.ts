@@ -20,6 +20,7 @@ import { dispose as disposeLater } from './runners/later.ts';
 import { CLASS_WEIGHTS, createOutgoing } from './runners/outgoing.ts';
 import { type RunnerOptions, runRunner } from './runners/runner.ts';
 import { createThrottle } from './runners/throttle.ts';
+import { startSenders } from './senders.ts';
 import type { Node } from './site.ts';
 import { createCapture } from './smtp/capture.ts';
 import { startEdge } from './smtp/edge.ts';
@@ -189,6 +190,7 @@ export async function startOutgoing(node: Node): Promise<void> {
     suspects,
   });
   closers.push(() => runner.stop());
+  await startSenders(node);
 }
 
 /** The one configured route; with none, what is sent is kept to be looked at and goes nowhere. */
@@ -251,6 +253,8 @@ export async function startEdgeRole(node: Node): Promise<void> {
       sizeMax: config.maxMessageBytes,
     },
     trusted: config.trusted,
+    proxies: smtp.proxies,
+    xclient: smtp.xclient,
     tls: tls ? { key: await readFile(tls.key), cert: await readFile(tls.cert) } : null,
   };
   const accept: typeof site.mail.accept = (raw, envelopes) =>

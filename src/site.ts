@@ -39,7 +39,7 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
   const directoryOfData = await openDataDirectory(config.data);
   closers.push(() => directoryOfData.release());
   const data = directoryOfData.path;
-  const nats = await openNats(config, data, log, closers);
+  const { nats, login } = await openNats(config, data, log, closers);
   const publisher = createPublisher(nats);
   closers.push(() => publisher.close());
   const sitePart = await openKv(nats, 'troupe_site');
@@ -52,6 +52,8 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
   return {
     data,
     nats,
+    /** What another process of this node connects with. */
+    login,
     nodes: await openKv(nats, 'troupe_nodes'),
     slots: await openKv(nats, 'troupe_slots'),
     directory,
@@ -70,7 +72,12 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
   };
 }
 
-async function openNats(config: Config, data: string, log: Log, closers: Closers): Promise<Nats> {
+async function openNats(
+  config: Config,
+  data: string,
+  log: Log,
+  closers: Closers,
+): Promise<{ nats: Nats; login: Config['nats'] }> {
   const { url, user, password, server, storage, port } = config.nats;
   const login = {
     ...(user !== undefined && { user }),
@@ -104,7 +111,7 @@ async function openNats(config: Config, data: string, log: Log, closers: Closers
     outgoingAckWaitMs: config.outgoing.ackWaitMs,
     log,
   });
-  return nats;
+  return { nats, login: { ...target, ...(maxFileStore && { storage: maxFileStore }) } };
 }
 
 /** An external server says nothing of its disk; as much as an embedded one would take of ours. */

@@ -4,6 +4,7 @@ import { INSPECT_NODES, nodeControl } from '../nats/subjects.ts';
 import { type Context, DONE, type ExitCode, type Register } from './context.ts';
 import { drainedOf, type NodeRow, nodesOf } from './places.ts';
 import { durationText, printTable, timeText, toJson } from './print.ts';
+import type { Site } from './site.ts';
 
 /** Handing everything over takes below 2 s; a loaded machine more. */
 const DRAIN_MS_MAX = 15_000;
@@ -16,8 +17,12 @@ export const register: Register = (program, run) => {
     .action(() => run(ls));
   node
     .command('drain [name]')
-    .description('hand every slot of a node over (default: this one); it owns none until restarted')
+    .description('hand every slot of a node over (default: this one); it owns none until undrained')
     .action((name?: string) => run((c) => drain(c, name)));
+  node
+    .command('undrain [name]')
+    .description('let a drained node own slots again (default: this one)')
+    .action((name?: string) => run((c) => undrain(c, name)));
 };
 
 async function ls(context: Context): Promise<ExitCode> {
@@ -47,16 +52,32 @@ function rowOf(node: NodeRow): (string | number)[] {
   ];
 }
 
+/** Tells a node that lives to do something; its answer, and all that live. */
+async function tell(site: Site, name: string, what: 'drain' | 'undrain') {
+  const live = nodesOf(await site.request(INSPECT_NODES, undefined));
+  if (!live.some(({ node }) => node === name)) {
+    const names = live.map(({ node }) => node).join(', ');
+    throw new OperatorError(`no node “${name}” lives`, `Those that live: ${names}.`);
+  }
+  return { live, answer: await site.request(nodeControl(name), { do: what }, DRAIN_MS_MAX) };
+}
+
+async function undrain(context: Context, named: string | undefined): Promise<ExitCode> {
+  const { out } = context;
+  const name = named ?? (await context.config()).node;
+  return await context.withSite(async (site) => {
+    const { answer } = await tell(site, name, 'undrain');
+    if (out.json) out.print(toJson(answer));
+    else out.print(`${name} may own slots again; those that are to be its own come one by one.`);
+    return DONE;
+  });
+}
+
 async function drain(context: Context, named: string | undefined): Promise<ExitCode> {
   const { out } = context;
   const name = named ?? (await context.config()).node;
   return await context.withSite(async (site) => {
-    const live = nodesOf(await site.request(INSPECT_NODES, undefined));
-    if (!live.some(({ node }) => node === name)) {
-      const names = live.map(({ node }) => node).join(', ');
-      throw new OperatorError(`no node “${name}” lives`, `Those that live: ${names}.`);
-    }
-    const answer = await site.request(nodeControl(name), { do: 'drain' }, DRAIN_MS_MAX);
+    const { live, answer } = await tell(site, name, 'drain');
     if (out.json) out.print(toJson(answer));
     else {
       out.print(`${name} owns nothing any more (${durationText(drainedOf(answer).tookMs)}).`);
@@ -64,7 +85,7 @@ async function drain(context: Context, named: string | undefined): Promise<ExitC
       if (others.length === 0) {
         out.note('No other node has the role host: its lists wait until one comes.');
       }
-      out.note('Stop it now, or restart it to let it own slots again.');
+      out.note(`Stop it now, or let it own slots again: troupe node undrain ${name}`);
     }
     return DONE;
   });

@@ -2,6 +2,7 @@
  * The lists that are awake: each one a queue of commands, one turn at a time, and its outbox. All else is rows, so a list that
  * sleeps takes no memory at all.
  */
+import { type Ending, endWith } from '../ending.ts';
 import { MailError, textOf } from '../errors.ts';
 import { type ListKey, slotOf } from '../mail/list-key.ts';
 import { openDraft } from '../store/list-rows.ts';
@@ -79,7 +80,7 @@ export type ListsNeeds = {
 };
 
 /** A slot that is served, and what ends its outboxes. */
-type Served = { readonly slot: OwnedSlot; readonly leaving: AbortController };
+type Served = { readonly slot: OwnedSlot; readonly leaving: Ending };
 
 export function createLists(needs: ListsNeeds): Lists {
   const { world } = needs;
@@ -98,12 +99,11 @@ export function createLists(needs: ListsNeeds): Lists {
       list.wantsMarker = true;
       void turns(list);
     };
-    const signal = AbortSignal.any([here.slot.signal, here.leaving.signal]);
     const list: Awake = {
       key,
       slot: here.slot,
       waiting: [],
-      outbox: createOutbox(world, key, perform, signal, onRest),
+      outbox: createOutbox(world, key, perform, here.leaving.signal, onRest),
       isChecked: false,
       isTurning: false,
       wantsMarker: false,
@@ -209,7 +209,7 @@ export function createLists(needs: ListsNeeds): Lists {
 
   async function drain(slot: OwnedSlot): Promise<void> {
     const lists = inSlot(slot);
-    served.get(slot.slot)?.leaving.abort();
+    served.get(slot.slot)?.leaving.end();
     served.delete(slot.slot); // Nobody is woken any more; those awake finish.
     await within(world, DRAIN_MS_MAX, Promise.all(lists.map((list) => finished(list))));
     const markers = lists.filter((list) => list.outbox.untoldDone() !== null);
@@ -278,7 +278,7 @@ export function createLists(needs: ListsNeeds): Lists {
       quarantined: [...quarantined].map(([key, why]) => ({ key, why })),
     }),
     serve: (slot) => {
-      served.set(slot.slot, { slot, leaving: new AbortController() });
+      served.set(slot.slot, { slot, leaving: endWith(slot.signal) });
     },
     drain,
     drop: (slot) => {

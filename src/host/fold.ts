@@ -1,7 +1,8 @@
 /** Folding what the ledger holds and the store does not: the gap of one list, and everything after a crash. */
 import { assert } from '../assert.ts';
-import { OperatorError } from '../errors.ts';
+import { MailError, OperatorError, textOf } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
+import { lookAgain } from '../nats/look-again.ts';
 import { openDraft } from '../store/list-rows.ts';
 import type { StoredRecord } from '../world.ts';
 import { apply } from './apply.ts';
@@ -30,8 +31,35 @@ export function foldRecord(
   return { writes: draft.writes(), epoch: record.epoch };
 }
 
-/** Folds what others appended to one list. `stale` if an owner with a later epoch did. */
+/** While the ledger cannot be read. */
+const READ_AGAIN_MS_MIN = 250;
+const READ_AGAIN_MS_MAX = 5_000;
+
+/**
+ * Folds what others appended to one list. `stale` if an owner with a later epoch did, or if the slot was lost meanwhile. A ledger
+ * that cannot be read is waited for: the list can do nothing else.
+ */
 export async function foldGap(
+  world: HostWorld,
+  slot: OwnedSlot,
+  key: ListKey,
+  committer: Committer,
+): Promise<'folded' | 'stale'> {
+  let pause = READ_AGAIN_MS_MIN;
+  while (!slot.signal.aborted) {
+    try {
+      return await foldOnce(world, slot, key, committer);
+    } catch (error) {
+      if (!(error instanceof MailError)) throw error;
+      world.log.warn({ list: key, error: textOf(error), pause }, 'host: cannot read the ledger');
+    }
+    await world.clock.sleep(pause, slot.signal);
+    pause = Math.min(2 * pause, READ_AGAIN_MS_MAX);
+  }
+  return 'stale';
+}
+
+async function foldOnce(
   world: HostWorld,
   slot: OwnedSlot,
   key: ListKey,
@@ -50,7 +78,7 @@ export async function foldGap(
 }
 
 /** All that folding needs: no queue, no outgoing. */
-export type Folding = Pick<HostWorld, 'rows' | 'ledger'>;
+export type Folding = Pick<HostWorld, 'rows' | 'ledger' | 'clock'>;
 
 /**
  * Folds one list anew from its first record: for rows that do not fit a ledger that is whole. Throws BrokenChainError, and
@@ -85,7 +113,8 @@ const reachedOf = (slot: OwnedSlot) => {
  */
 export async function isWhole(world: Folding, slot: number, key: ListKey): Promise<boolean> {
   const head = openDraft(world.rows, key, 0).head();
-  const last = await world.ledger.last(slot, key);
+  const look = (): Promise<StoredRecord | null> => world.ledger.last(slot, key);
+  const last = await lookAgain(world.clock, look, (found) => (found?.seq ?? 0) >= head.seq);
   if (last === null) return head.seq === 0;
   if (last.seq === head.seq) return hashOf(last.bytes) === head.hash;
   return last.seq > head.seq; // What is missing is folded before anything is appended, and must fit.
@@ -166,10 +195,13 @@ export async function mend(
   }
 }
 
-async function checkNotShorter({ ledger }: Folding, slots: readonly OwnedSlot[]): Promise<void> {
+async function checkNotShorter(
+  { ledger, clock }: Folding,
+  slots: readonly OwnedSlot[],
+): Promise<void> {
   const reached = Math.max(...slots.map((slot) => slot.reached()));
   if (reached === 0) return;
-  const end = await ledger.end();
+  const end = await lookAgain(clock, ledger.end, (found) => found >= reached);
   if (end >= reached) return;
   throw new OperatorError(
     `the ledger ends at ${end}, but this node has folded it up to ${reached}`,

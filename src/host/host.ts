@@ -3,6 +3,7 @@
  * caller is told has been appended and committed before.
  */
 import type { Command, InspectLevel, Question } from '../../actors/protocol.ts';
+import { endWith } from '../ending.ts';
 import { MailError } from '../errors.ts';
 import { type ListKey, slotOf } from '../mail/list-key.ts';
 import { openDraft } from '../store/list-rows.ts';
@@ -55,6 +56,8 @@ export type Host = {
   settled(): Promise<void>;
   /** Hands every slot over. */
   drain(): Promise<void>;
+  /** Owns slots again, as the placement says; not while a drain is under way. */
+  undrain(): Promise<void>;
   /** Drains, then stops. */
   stop(): Promise<void>;
 };
@@ -133,6 +136,10 @@ export async function startHost(
     }),
     settled: owner.settled,
     drain,
+    undrain: async () => {
+      await membership.lease.undrain();
+      owner.undrain();
+    },
     stop: async () => {
       if (membership.lease.msLeft() > 0) await drain();
       stopping.abort();
@@ -173,13 +180,12 @@ function createServing(
     },
     serve: (slot: OwnedSlot): void => {
       lists.serve(slot);
-      const leaving = new AbortController();
-      const signal = AbortSignal.any([leaving.signal, slot.signal]);
+      const leaving = endWith(slot.signal);
       const needs = { world, enqueue, inHand, turned, fatal };
-      const mailbox = followMailbox(slot.slot, needs, signal);
+      const mailbox = followMailbox(slot.slot, needs, leaving.signal);
       const asks = world.serveAsks(slot.slot, handler);
       const end = async (): Promise<void> => {
-        leaving.abort();
+        leaving.end();
         await asks.close();
       };
       services.set(slot.slot, { mailbox, stop: end });

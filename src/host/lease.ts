@@ -34,8 +34,9 @@ export type Lease = {
   /** Milliseconds until this node takes it for over; 0 if it is. */
   msLeft(): number;
   readonly incarnation: string;
-  /** Tells all others at once that this node wants to own nothing. */
+  /** Tells all others at once that this node wants to own nothing, or that it may own slots again. */
   drain(): Promise<void>;
+  undrain(): Promise<void>;
   isDraining(): boolean;
   /** Gives it up, so that nobody has to wait for its end. */
   stop(): Promise<void>;
@@ -138,6 +139,13 @@ export async function startLease(
     }
   }
 
+  async function sayDraining(isSo: boolean): Promise<void> {
+    isDraining = isSo;
+    await isWriting;
+    isWriting = renew();
+    await isWriting;
+  }
+
   while (msLeft() === 0) {
     await renew();
     if (msLeft() === 0) await clock.sleep(RETRY_MS);
@@ -149,12 +157,8 @@ export async function startLease(
     msLeft,
     incarnation: about.incarnation,
     isDraining: () => isDraining,
-    drain: async () => {
-      isDraining = true;
-      await isWriting;
-      isWriting = renew();
-      await isWriting;
-    },
+    drain: () => sayDraining(true),
+    undrain: () => sayDraining(false),
     stop: async () => {
       stopping.abort();
       await isWriting;

@@ -5,6 +5,7 @@
  * further, what is above goes to LATER, so that a blocked list never stops the others of its slot.
  */
 import type { Command } from '../../actors/protocol.ts';
+import { endWith } from '../ending.ts';
 import { textOf } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { decodeAsked } from '../nats/codec.ts';
@@ -96,15 +97,15 @@ function read(delivery: Delivery): Asked<Command> | string {
 async function hasRoom(key: ListKey, needs: MailboxNeeds, signal: AbortSignal): Promise<boolean> {
   const { clock } = needs.world;
   if (needs.inHand(key) < IN_HAND_MAX) return true;
-  const waited = new AbortController();
-  const tooLong = clock.sleep(FULL_WAIT_MS, AbortSignal.any([signal, waited.signal]));
+  const waited = endWith(signal);
+  const tooLong = clock.sleep(FULL_WAIT_MS, waited.signal);
   let isOver = false;
   void tooLong.then(() => {
     isOver = true;
   });
   while (needs.inHand(key) >= IN_HAND_MAX && !isOver)
     await Promise.race([needs.turned(key), tooLong]);
-  waited.abort();
+  waited.end();
   return needs.inHand(key) < IN_HAND_MAX;
 }
 

@@ -43,6 +43,8 @@ export type Owner = {
   fenced(slot: number): void;
   /** Hands every slot over; resolves when none is left. */
   drain(): Promise<void>;
+  /** Takes slots again; not while a drain is under way. */
+  undrain(): void;
   /** Resolves when no slot that is ours to have is still on its way. */
   settled(): Promise<void>;
   stop(): Promise<void>;
@@ -318,6 +320,10 @@ export function startOwner(
       isLeaving = true;
       evaluate();
       await until(() => modes('idle').length === SLOTS && releasing.size === 0);
+    },
+    undrain: () => {
+      isLeaving = false;
+      evaluateSoon();
     },
     settled: () =>
       until(() =>

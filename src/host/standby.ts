@@ -50,9 +50,10 @@ export function startStandby(
     if (next.length === slots.size && next.every((slot) => slots.has(slot))) return;
     following.abort();
     await running;
+    if (stopping.signal.aborted) return;
     following = new AbortController();
     slots = new Map(next.map((slot) => [slot, ownSlot(rows, slot, 0)]));
-    if (next.length > 0) running = follow(AbortSignal.any([following.signal, stopping.signal]));
+    if (next.length > 0) running = follow(following.signal);
   }
 
   async function follow(signal: AbortSignal): Promise<void> {
@@ -94,6 +95,7 @@ export function startStandby(
     stop: async () => {
       forget();
       stopping.abort();
+      following.abort();
       await running;
     },
   };

@@ -4,7 +4,7 @@
  *
  * No answer means not known: the command may have been decided. So it is asked again with the same
  * id, and the list answers what it answered before. Where nobody owns the slot, NATS says so at
- * once.
+ * once: a question's caller is told, a command waits as long as a hand-over takes.
  */
 import type {
   Answer,
@@ -18,6 +18,7 @@ import type {
   RosterPage,
 } from '../../actors/protocol.ts';
 import type { PostFacts, PostsPage } from '../../actors/protocol-posts.ts';
+import { systemClock } from '../clock.ts';
 import { textOf } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { Asked } from '../world.ts';
@@ -71,6 +72,9 @@ export type Asker = {
 export const ASK_MS_MAX = 2_000;
 /** Tries of the same request before its caller is told that the outcome is not known. */
 export const ASK_TRIES_MAX = 5;
+/** A planned hand-over takes less (design §13); for so long a command is asked again where nobody owns its list, ms. */
+const HANDOVER_MS_MAX = 3_000;
+const HANDOVER_POLL_MS = 50;
 
 /** Nobody owns the list's slot at this moment: nothing was done. */
 export const NO_OWNER: AskError = {
@@ -91,12 +95,18 @@ export const NO_ANSWER: AskError = {
  */
 export function createAsker(
   nats: Nats,
-  limits: { readonly timeoutMs?: number; readonly tries?: number } = {},
+  limits: {
+    readonly timeoutMs?: number;
+    readonly tries?: number;
+    readonly handoverMs?: number;
+  } = {},
 ): Asker {
   const timeoutMs = limits.timeoutMs ?? ASK_MS_MAX;
   const triesMax = limits.tries ?? ASK_TRIES_MAX;
+  const handoverMs = limits.handoverMs ?? HANDOVER_MS_MAX;
 
-  async function request<A>(key: ListKey, asked: AskRequest): Promise<AskReply<A>> {
+  /** Null: nobody owns the list now. */
+  async function request<A>(key: ListKey, asked: AskRequest): Promise<AskReply<A> | null> {
     const payload = JSON.stringify(asked);
     for (let tries = 0; tries < triesMax; tries++) {
       try {
@@ -104,7 +114,7 @@ export function createAsker(
         return replyOf<A>(reply.json());
       } catch (error) {
         const code = (error as { code?: unknown }).code;
-        if (code === NO_RESPONDERS) return { ok: false, error: NO_OWNER };
+        if (code === NO_RESPONDERS) return null;
         if (code !== TIMEOUT && code !== DISCONNECT) return { ok: false, error: notAsked(error) };
       }
     }
@@ -112,8 +122,17 @@ export function createAsker(
   }
 
   return {
-    command: (key, { id, command }) => request(key, { id, command }),
-    question: (key, question) => request(key, { question }),
+    async command(key, { id, command }) {
+      const until = systemClock.monotonic() + handoverMs;
+      for (;;) {
+        const reply = await request<Answer>(key, { id, command });
+        if (reply !== null) return reply;
+        if (systemClock.monotonic() >= until) return { ok: false, error: NO_OWNER };
+        await systemClock.sleep(HANDOVER_POLL_MS);
+      }
+    },
+    question: async (key, question) =>
+      (await request(key, { question })) ?? { ok: false, error: NO_OWNER },
   };
 }
 

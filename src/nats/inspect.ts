@@ -106,20 +106,30 @@ export async function serveInspect(
   };
 }
 
+/** What a node can be told; each resolves with its answer when it is done. */
+export type Orders = { drain(): Promise<unknown>; undrain(): Promise<unknown> };
+
 /**
- * Serves `troupe.node.<id>`: `{"do":"drain"}` is answered when the node owns nothing any more. Told twice, it is done once.
+ * Serves `troupe.node.<id>`: `{"do":"drain"}` is answered when the node owns nothing any more. One order is carried out after
+ * another; told twice meanwhile, it is done once.
  */
-export function serveControl(
-  nats: Nats,
-  nodeId: string,
-  drain: () => Promise<unknown>,
-): { close(): void } {
-  let draining: Promise<unknown> | null = null;
+export function serveControl(nats: Nats, nodeId: string, orders: Orders): { close(): void } {
+  let last: { readonly what: keyof Orders; readonly done: Promise<unknown> } | null = null;
   const obey = async (msg: Msg): Promise<unknown> => {
     const { do: what } = bodyOf(msg.data);
-    if (what !== 'drain') throw new MailError(501, '5.5.4', 'A node can be told to drain');
-    draining ??= drain().finally(() => (draining = null));
-    return await draining;
+    if (what !== 'drain' && what !== 'undrain') {
+      throw new MailError(501, '5.5.4', 'A node can be told to drain or to undrain');
+    }
+    if (last?.what !== what) {
+      const before = Promise.allSettled([last?.done]);
+      last = { what, done: before.then(() => orders[what]()) };
+    }
+    const mine = last;
+    try {
+      return await mine.done;
+    } finally {
+      if (last === mine) last = null;
+    }
   };
   const subscription = nats.nc.subscribe(nodeControl(nodeId), {
     callback: (error, msg) => {

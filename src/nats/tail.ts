@@ -10,6 +10,7 @@ import { createInbox, type Msg, type MsgHdrs, nuid, type Subscription } from 'na
 import { systemClock } from '../clock.ts';
 import { MailError, ReplacedError, textOf } from '../errors.ts';
 import type { Nats } from './connect.ts';
+import { lookAgain } from './look-again.ts';
 import { apiRequest, failure } from './stored.ts';
 
 /** The server speaks at least this often when nothing is published, ms. */
@@ -95,7 +96,7 @@ async function openPatiently(
   let delayMs = REOPEN_DELAY_MS;
   while (!signal.aborted) {
     try {
-      await checkSame(nats, of, known);
+      await checkSame(nats, of, known, signal);
       return await open(nats, of, known.last, signal);
     } catch (error) {
       if (!(error instanceof MailError)) throw error;
@@ -108,16 +109,25 @@ async function openPatiently(
   return null;
 }
 
-async function checkSame(nats: Nats, { stream, after }: TailOf, known: Known): Promise<void> {
-  const answer = await apiRequest(nats, `$JS.API.STREAM.INFO.${stream}`, {});
-  if (answer.error !== undefined) throw failure(answer.error);
-  const { last_seq: end } = answer.state as { readonly last_seq: number };
-  const madeAt = String(answer.created);
-  if (known.madeAt !== null && madeAt !== known.madeAt) {
-    throw new ReplacedError(`${stream} was made anew at ${madeAt}`);
-  }
-  known.madeAt = madeAt;
-  if (end >= known.last || known.last === after) return;
+async function checkSame(
+  nats: Nats,
+  { stream, after }: TailOf,
+  known: Known,
+  signal: AbortSignal,
+): Promise<void> {
+  const look = async (): Promise<number> => {
+    const answer = await apiRequest(nats, `$JS.API.STREAM.INFO.${stream}`, {});
+    if (answer.error !== undefined) throw failure(answer.error);
+    const madeAt = String(answer.created);
+    if (known.madeAt !== null && madeAt !== known.madeAt) {
+      throw new ReplacedError(`${stream} was made anew at ${madeAt}`);
+    }
+    known.madeAt = madeAt;
+    return (answer.state as { readonly last_seq: number }).last_seq;
+  };
+  const isThere = (end: number): boolean => end >= known.last || known.last === after;
+  const end = await lookAgain(systemClock, look, isThere, signal);
+  if (isThere(end) || signal.aborted) return;
   throw new ReplacedError(`${stream} ends at ${end}, but ${known.last} was already read`);
 }
 

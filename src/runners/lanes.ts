@@ -2,6 +2,7 @@
  * Several queues as one, in weighted order: while all have work, each is served in proportion to
  * its weight, and none ever starves. Of each queue at most one delivery waits here.
  */
+import { endWith } from '../ending.ts';
 import { textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Clock, Delivery, Queue } from '../world.ts';
@@ -81,9 +82,9 @@ async function feed(state: State, here: LaneState): Promise<void> {
   const { queue } = here.lane;
   await canPull(signal);
   while (!signal.aborted) {
-    const session = new AbortController();
+    const session = endWith(signal);
     try {
-      const take = queue.take(options.ahead, AbortSignal.any([signal, session.signal]));
+      const take = queue.take(options.ahead, session.signal);
       for await (const delivery of take) {
         const taken = { delivery, from: queue.name };
         options.onTaken(taken);
@@ -96,7 +97,7 @@ async function feed(state: State, here: LaneState): Promise<void> {
       log.error({ queue: queue.name, error: textOf(error) }, 'a queue failed');
       await clock.sleep(FAILED_MS, signal);
     } finally {
-      session.abort();
+      session.end();
     }
   }
 }

@@ -13,15 +13,17 @@ import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js';
 import { MailError } from '../errors.ts';
 import { parseAddress } from '../mail/address.ts';
 import type { Clock } from '../world.ts';
-import type { EdgeLimits } from './edge-limits.ts';
+import type { Arrivals } from './edge-arrivals.ts';
+import { type EdgeLimits, peerOf } from './edge-limits.ts';
+import { canonical } from './proxy-header.ts';
 
 type Handed = {
   readonly limits: EdgeLimits;
   readonly clock: Clock;
   /** The peer's address, '' for the Unix socket. */
   readonly peer: string;
-  readonly isTrusted: boolean;
-};
+  readonly isTrusted: (peer: string) => boolean;
+} & Pick<Arrivals, 'mayNameClient' | 'onClient'>;
 type Parsed = SMTPServerAddress & { duplicate?: string };
 type SocketOptions = ConstructorParameters<typeof SMTPConnection>[2];
 
@@ -45,8 +47,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * it is its own.
  */
 export class EdgeConnection extends SMTPConnection {
-  readonly peer: string;
-  readonly isTrusted: boolean;
+  #peer: string;
+  readonly #handed: Handed;
   readonly #limits: EdgeLimits;
   readonly #clock: Clock;
   /** Monotonic ms by which the client has to have done its part; Infinity while it waits for us. */
@@ -59,13 +61,22 @@ export class EdgeConnection extends SMTPConnection {
 
   constructor(server: SMTPServer, socket: Socket, options: SocketOptions, handed: Handed) {
     super(server, socket, options);
-    this.peer = handed.peer;
-    this.isTrusted = handed.isTrusted;
+    this.#peer = handed.peer;
+    this.#handed = handed;
     this.#limits = handed.limits;
     this.#clock = handed.clock;
     const now = handed.clock.monotonic();
     this.#deadline = now + handed.limits.commandIdleMs;
     this.#mailDeadline = now + handed.limits.withoutMailMs;
+  }
+
+  /** The client's address: a proxy's until it has said for whom it connects. */
+  get peer(): string {
+    return this.#peer;
+  }
+
+  get isTrusted(): boolean {
+    return this.#handed.isTrusted(this.#peer);
   }
 
   // ── Deadlines ───────────────────────────────────────────────────────────
@@ -156,6 +167,28 @@ export class EdgeConnection extends SMTPConnection {
     const status = super._getEnhancedStatusCode(code, context);
     const fits = status === '' || status.startsWith(String(code).charAt(0));
     return fits ? status : super._getEnhancedStatusCode(code);
+  }
+
+  // ── Who the client is ───────────────────────────────────────────────────
+
+  /**
+   * XCLIENT (postfix.org/XCLIENT_README) is for listed hosts, and said once: what follows is the client's own. The library checks
+   * its arguments, and greets anew when it has taken them.
+   */
+  override _proxyCommandAllowed(command: string): boolean {
+    return (
+      command === 'XCLIENT' && this.#handed.mayNameClient(this.#peer) && !this._xClient.has('ADDR')
+    );
+  }
+
+  override _sendGreeting(): void {
+    const named = this._xClient.get('ADDR');
+    const client = typeof named === 'string' ? peerOf(canonical(named)) : this.#peer;
+    const refusal = client === this.#peer ? null : this.#handed.onClient(this.#peer, client);
+    if (refusal === null) {
+      this.#peer = client;
+      super._sendGreeting();
+    } else this.hangUp(refusal);
   }
 
   // ── What the client says ────────────────────────────────────────────────

@@ -6,14 +6,17 @@
  *   asks    resolve(address)        its kind of mail and size limit, or why it is refused
  *   gives   accept(raw, envelopes)  the message as received, one envelope a kind; see edge-data.ts
  *
+ * Listed hosts may say for whom they connect: proxies by a PROXY header, which is read before anything else, and others by
+ * XCLIENT. Every limit an address, and the trace, then go by the client.
+ *
  * It announces PIPELINING, 8BITMIME, SMTPUTF8, ENHANCEDSTATUSCODES, SIZE, and STARTTLS if it has a
  * certificate. Not CHUNKING (a second way to end a message is a way to smuggle one), not DSN, not
  * AUTH: it takes mail for lists only.
  */
-import type { Socket } from 'node:net';
 import { SMTPServer, type SMTPServerOptions, type SMTPServerSession } from 'smtp-server';
 import { assert } from '../assert.ts';
-import { type MailError, textOf } from '../errors.ts';
+import { textOf } from '../errors.ts';
+import { createArrivals } from './edge-arrivals.ts';
 import { EdgeConnection } from './edge-connection.ts';
 import { handlersOf } from './edge-handlers.ts';
 import {
@@ -23,13 +26,12 @@ import {
   createWrongMacs,
   type EdgeLimits,
   type IsTrusted,
-  peerOf,
   REFUSED_CONNECTIONS_MAX,
   type Seats,
   trustedPeers,
 } from './edge-limits.ts';
 import { listenOn, portOf } from './edge-listen.ts';
-import { type Door, type EdgeNeeds, tooManyGuesses } from './edge-transaction.ts';
+import type { Door, EdgeNeeds } from './edge-transaction.ts';
 
 export type EdgeOptions = {
   /** The IP address to listen on. */
@@ -45,6 +47,10 @@ export type EdgeOptions = {
   readonly limits: EdgeLimits;
   /** Addresses and CIDRs of our own MTAs: no limit an address, no delay before the greeting. */
   readonly trusted: readonly string[];
+  /** Whose connections to the SMTP port begin with a PROXY header; addresses and CIDRs, as the next. */
+  readonly proxies: readonly string[];
+  /** Who may say XCLIENT on the SMTP port. */
+  readonly xclient: readonly string[];
   /** PEM texts for STARTTLS; null: not offered. */
   readonly tls: { readonly key: string | Buffer; readonly cert: string | Buffer } | null;
 };
@@ -127,27 +133,29 @@ function createServer(
   traffic: Traffic,
 ): SMTPServer {
   const { limits, needs } = door;
+  const arrivals = createArrivals(door, options, seats, isTrusted, traffic.stopping.signal);
   const bySession = new WeakMap<SMTPServerSession, EdgeConnection>();
   const handlers = handlersOf(door, traffic, (session) => bySession.get(session));
   const server = new SMTPServer({ ...libraryOptions(door, options), ...handlers });
   server.onClose = (session) => {
     const connection = bySession.get(session);
     if (connection === undefined || !traffic.connections.delete(connection)) return;
-    seats.leave(connection.peer);
+    arrivals.leave(connection.peer);
     traffic.onLess();
   };
-  server.connect = (socket, socketOptions) => {
+  server.connect = (socket, given) => {
     if (socket.destroyed) return;
-    const peer = peerOf(socket.remoteAddress);
-    const refusal = refusalOf(peer, door, seats, isTrusted);
-    if (refusal !== null) return turnAway(socket, refusal, door);
-    const handed = { limits, clock: needs.clock, peer, isTrusted: isTrusted(peer) };
-    const connection = new EdgeConnection(server, socket, socketOptions, handed);
-    bySession.set(connection.session, connection);
-    traffic.connections.add(connection);
-    server.connections.add(connection);
-    connection.on('error', (error: Error) => server.emit('error', error));
-    connection.init();
+    arrivals.meet(socket, (peer) => {
+      const { mayNameClient, onClient } = arrivals;
+      const handed = { limits, clock: needs.clock, peer, isTrusted, mayNameClient, onClient };
+      const socketOptions = { ...given, remoteAddress: peer };
+      const connection = new EdgeConnection(server, socket, socketOptions, handed);
+      bySession.set(connection.session, connection);
+      traffic.connections.add(connection);
+      server.connections.add(connection);
+      connection.on('error', (error: Error) => server.emit('error', error));
+      connection.init();
+    });
   };
   server.on('error', (error) => needs.log.debug({ error: textOf(error) }, 'a connection failed'));
   server.server.maxConnections = 2 * limits.connectionsMax + REFUSED_CONNECTIONS_MAX;
@@ -156,8 +164,10 @@ function createServer(
   return server;
 }
 
-function libraryOptions(door: Door, { name, tls, limits }: EdgeOptions): SMTPServerOptions {
-  const never = ['AUTH', 'XCLIENT', 'XFORWARD', 'WIZ', 'SHELL', 'KILL'];
+function libraryOptions(door: Door, options: EdgeOptions): SMTPServerOptions {
+  const { name, tls, limits, xclient } = options;
+  const never = ['AUTH', 'XFORWARD', 'WIZ', 'SHELL', 'KILL'];
+  if (door.protocol === 'lmtp' || xclient.length === 0) never.push('XCLIENT');
   return {
     name,
     lmtp: door.protocol === 'lmtp',
@@ -173,22 +183,6 @@ function libraryOptions(door: Door, { name, tls, limits }: EdgeOptions): SMTPSer
     socketTimeout: 2 * Math.max(limits.commandIdleMs, limits.dataIdleMs),
     closeTimeout: limits.stopMs,
   };
-}
-
-function refusalOf(
-  peer: string,
-  { wrongMacs }: Door,
-  seats: Seats,
-  isTrusted: IsTrusted,
-): MailError | null {
-  if (!isTrusted(peer) && wrongMacs.isOver(peer)) return tooManyGuesses();
-  return seats.take(peer);
-}
-
-/** Nothing is kept for a client that is turned away, so that thousands of them cost nothing. */
-function turnAway(socket: Socket, { code, status, message }: MailError, door: Door): void {
-  door.needs.meter.count('edge_turned_away', { protocol: door.protocol, status });
-  socket.end(`${code} ${status} ${message}\r\n`, () => socket.destroy());
 }
 
 // ── Time, and the end ─────────────────────────────────────────────────────

@@ -6,6 +6,7 @@
  * gives none at all is down: whoever waits is told, and `whenUp` tries again with back-off, so that
  * nobody pulls work that cannot be sent.
  */
+import { endWith } from '../ending.ts';
 import { MailError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Clock, Route, Smtp, SmtpConnection } from '../world.ts';
@@ -99,7 +100,7 @@ export function createPool(options: PoolOptions): Pool {
     async whenUp(signal) {
       if (state.isUp) return;
       state.probing ??= probe(state);
-      await Promise.race([state.probing, aborted(signal)]);
+      await doneOr(signal, state.probing);
     },
     state: () => {
       const { open, idle, waiting, isUp } = state;
@@ -217,9 +218,12 @@ const stopped = (): MailError => new MailError(451, '4.3.2', 'the system is stop
 const reasonOf = (error: unknown): string =>
   textOf(error instanceof MailError && error.cause !== undefined ? error.cause : error);
 
-function aborted(signal: AbortSignal): Promise<void> {
+/** Resolves when the work is done or the signal aborts; nothing stays with a signal that lives on. */
+function doneOr(signal: AbortSignal, work: Promise<void>): Promise<void> {
+  const either = endWith(signal);
+  void work.then(either.end);
   return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    if (either.signal.aborted) return resolve();
+    either.signal.addEventListener('abort', () => resolve(), { once: true });
   });
 }

@@ -89,6 +89,7 @@ export function environment(network: Network, sinkUrl: string): Readonly<Record<
     TROUPE_OUTGOING_ACK_WAIT_MS: String(ACK_WAIT_MS),
     TROUPE_OUTGOING_CONCURRENCY: String(CONCURRENCY),
     TROUPE_OUTGOING_RETRY_MS_MAX: String(RETRY_MS_MAX),
+    TROUPE_OUTGOING_SENDERS: '0', // The books know one outgoing process a machine.
     TROUPE_LOG_LEVEL: process.env.CRASHLAB_LOG_LEVEL ?? 'info',
   };
 }

@@ -125,6 +125,35 @@ function kill(name: string): void {
   void node.membership.stop();
 }
 
+test('a node that was drained owns its slots again when it is undrained, without a restart', async () => {
+  const base = fakeHostWorld();
+  await Promise.all(['a', 'b'].map((name) => start(name, base)));
+  await pass(base, 30_000);
+  const [a, b] = [...running.values()];
+  const before = Array.from({ length: 64 }, (_, slot) => ownersOf(slot));
+  const drained = a?.host.drain();
+  await pass(base, 5_000);
+  await drained;
+  expect(a?.host.status().slots).toEqual([]);
+  expect(b?.host.status().slots).toHaveLength(64);
+  await a?.host.undrain();
+  await pass(base, 60_000);
+  expect(Array.from({ length: 64 }, (_, slot) => ownersOf(slot))).toEqual(before);
+});
+
+test('a node alone takes all slots back when it is undrained', async () => {
+  const base = fakeHostWorld();
+  const { host } = await start('a', base);
+  await pass(base, 1_000);
+  const drained = host.drain();
+  await pass(base, 5_000);
+  await drained;
+  expect(host.status().slots).toEqual([]);
+  await host.undrain();
+  await pass(base, 1_000);
+  expect(host.status().slots).toHaveLength(64);
+});
+
 test('when a node gives up its lease, the others have its lists with all their history', async () => {
   const base = fakeHostWorld();
   const first = await start('a', base);

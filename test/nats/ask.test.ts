@@ -83,10 +83,32 @@ describe('asking', () => {
     expect(await createAsker(caller).command(KEY, retire)).toEqual({ ok: false, refusal });
   });
 
-  test('where nobody owns the slot the caller is told at once', async () => {
+  test('where nobody owns the slot who asks a question is told at once', async () => {
     await serve(async () => done(), [(SLOT + 1) % 64]);
-    const asker = createAsker(caller, { timeoutMs: 20_000 });
+    // Were it to wait for an owner, this test would run out of its time.
+    const asker = createAsker(caller, { timeoutMs: 600_000, handoverMs: 600_000 });
+    const reply = await asker.question(KEY, { ask: 'list' });
+    expect(reply).toEqual({ ok: false, error: NO_OWNER });
+  });
+
+  test('where nobody owns the slot a command is given up after as long as a hand-over takes', async () => {
+    await serve(async () => done(), [(SLOT + 1) % 64]);
+    const asker = createAsker(caller, { timeoutMs: 20_000, handoverMs: 150 });
     expect(await asker.command(KEY, retire)).toEqual({ ok: false, error: NO_OWNER });
+  });
+
+  test('a command asked between two owners waits for the next, under the same id', async () => {
+    const seen: AskRequest[] = [];
+    const reply = createAsker(caller, { handoverMs: 600_000 }).command(KEY, retire);
+    // Whoever asks meanwhile finds nobody: the command was asked in vain at least once by then.
+    const between = await createAsker(caller).question(KEY, { ask: 'list' });
+    expect(between).toEqual({ ok: false, error: NO_OWNER });
+    await serve(async (_, request) => {
+      seen.push(request);
+      return done();
+    });
+    expect(await reply).toEqual(done());
+    expect(seen).toEqual([retire]);
   });
 
   test('without an answer the same request is sent again, and again only so often', async () => {
@@ -185,7 +207,7 @@ describe('asking', () => {
       await opened;
       return done();
     });
-    const asker = createAsker(caller, { timeoutMs: 20_000 });
+    const asker = createAsker(caller, { timeoutMs: 20_000, handoverMs: 0 });
     const first = asker.command(KEY, retire);
     await inHand;
     let isClosed = false;

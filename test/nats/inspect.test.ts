@@ -169,19 +169,19 @@ describe('inspection', () => {
 });
 
 describe('orders to a node', () => {
+  const undrain = (): Promise<unknown> => Promise.reject(new Error('nobody said so'));
   const order = async (name: string, body: string) =>
     (await caller.nc.request(`troupe.node.${name}`, body, { timeout: 5_000 })).json<unknown>();
 
   test('a node drains when it is told to, once for all who tell it at the same time', async () => {
     let many = 0;
     const end = Promise.withResolvers<void>();
-    serving.push(
-      serveControl(node, 'n1', async () => {
-        many += 1;
-        await end.promise;
-        return { node: 'n1', tookMs: 5 };
-      }),
-    );
+    const drain = async () => {
+      many += 1;
+      await end.promise;
+      return { node: 'n1', tookMs: 5 };
+    };
+    serving.push(serveControl(node, 'n1', { drain, undrain }));
     await node.nc.flush();
     const both = [order('n1', '{"do":"drain"}'), order('n1', '{"do":"drain"}')];
     await caller.nc.flush();
@@ -196,10 +196,31 @@ describe('orders to a node', () => {
     await expect(order('n2', '{"do":"drain"}')).rejects.toMatchObject({ code: '503' });
   });
 
+  test('an order waits for the one before it, whatever became of that', async () => {
+    const told: string[] = [];
+    const end = Promise.withResolvers<void>();
+    const drain = async () => {
+      await end.promise;
+      told.push('drained');
+      throw new MailError(451, '4.3.0', 'not now');
+    };
+    const undrain = async () => {
+      told.push('undrained');
+      return { node: 'n4' };
+    };
+    serving.push(serveControl(node, 'n4', { drain, undrain }));
+    await node.nc.flush();
+    const both = [order('n4', '{"do":"drain"}'), order('n4', '{"do":"undrain"}')];
+    await caller.nc.flush();
+    await node.nc.flush();
+    end.resolve();
+    expect(await Promise.all(both)).toMatchObject([{ error: { code: 451 } }, { node: 'n4' }]);
+    expect(told).toEqual(['drained', 'undrained']);
+  });
+
   test('a drain that fails is told as an error', async () => {
-    serving.push(
-      serveControl(node, 'n3', () => Promise.reject(new MailError(451, '4.3.0', 'not now'))),
-    );
+    const drain = () => Promise.reject(new MailError(451, '4.3.0', 'not now'));
+    serving.push(serveControl(node, 'n3', { drain, undrain }));
     await node.nc.flush();
     expect(await order('n3', '{"do":"drain"}')).toMatchObject({ error: { text: 'not now' } });
   });

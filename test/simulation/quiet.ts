@@ -123,7 +123,8 @@ async function demandDirectory({ bus }: World, list: ModelList): Promise<void> {
 /** What was live and what is rebuilt are the same, on every node that has folded the list to its end. */
 async function demandRows(world: World, clients: Clients): Promise<void> {
   const rows = fakeRows();
-  const { broken } = await rebuild({ rows, ledger: world.bus.ledger }, () => undefined);
+  const { ledger, clock } = world.bus;
+  const { broken } = await rebuild({ rows, ledger, clock }, () => undefined);
   demand(broken.length === 0, `the ledger does not fold: ${broken[0]?.why}`);
   for (const { key } of clients.lists) {
     const wanted = dump(rows, key);

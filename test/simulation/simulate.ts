@@ -34,29 +34,6 @@ const STEPS_MAX = 400_000;
 const TRACE_LINES = 4_000;
 
 export async function simulate(seed: number, mutant: Mutant | null = null): Promise<Outcome> {
-  const any = AbortSignal.any;
-  AbortSignal.any = plainAny;
-  try {
-    return await judge(seed, mutant);
-  } finally {
-    AbortSignal.any = any;
-  }
-}
-
-/**
- * Node keeps a signal of `AbortSignal.any` for as long as somebody listens to it, and in a world that is over many do for ever:
- * so that a thousand worlds fit in memory, this one is kept by whoever has it, like any other.
- */
-function plainAny(signals: Iterable<AbortSignal>): AbortSignal {
-  const either = new AbortController();
-  for (const signal of signals) {
-    if (signal.aborted) either.abort(signal.reason);
-    else signal.addEventListener('abort', () => either.abort(signal.reason), { once: true });
-  }
-  return either.signal;
-}
-
-async function judge(seed: number, mutant: Mutant | null): Promise<Outcome> {
   const world = createWorld(seed, mutant);
   const chance = createChance(seed).branch('story');
   const clients = createClients(world, chance.branch('clients'));

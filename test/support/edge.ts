@@ -103,6 +103,8 @@ export async function openEdge(setup: EdgeSetup = {}): Promise<TestEdge> {
       name: 'edge.test',
       spoolDir,
       trusted: ['127.0.0.1'],
+      proxies: [],
+      xclient: [],
       tls: null,
       ...setup.options,
       limits: { ...EDGE_LIMITS, sizeMax: 2 * 1024 * 1024, ...setup.limits },
