@@ -3,7 +3,8 @@
  *
  *   takes   troupe.outgoing.<class>      one chunk: recipients of one post, and the recipe
  *   gives   the route chosen at pull     one transaction a recipient, each with its own return path
- *                                        (mode `shared`: one for up to 100 of them)
+ *                                        (mode `shared`: one for up to 100 of them); chosen again
+ *                                        among the others if it dies
  *   tells   troupe.results.<…>.<try>     what became of each recipient
  *   later   troupe.later.<chunk>         who was refused with 4xx, or not tried for want of a
  *                                        route, as the next try
@@ -24,10 +25,10 @@ import type {
   Delivery,
   HeldChunk,
   Journal,
+  Lent,
   MailStore,
   Meter,
   Results,
-  Route,
 } from '../world.ts';
 import { type Cache, createCache } from './cooked-cache.ts';
 import { nextTryOf, progressBefore, resultOf, untried } from './outgoing-result.ts';
@@ -48,8 +49,8 @@ const REFUSED_LOGGED_MAX = 20;
 export type OutgoingNeeds = {
   /** Throws when it is no chunk. */
   decode(data: Uint8Array): Chunk;
-  /** The route for this chunk, now; null when none works. */
-  route(chunk: Chunk): Route | null;
+  /** The route for this chunk, now, and a place in its hand; null when none that was not `tried` may carry it. */
+  lend(chunk: Chunk, tried: readonly string[]): Promise<Lent | null>;
   readonly results: Results;
   readonly later: {
     put(id: string, at: number, due: { to: 'outgoing'; chunk: Chunk }): Promise<void>;
@@ -133,29 +134,57 @@ async function disposeOf(
     [last, ...before, ...after],
     needs.journal.acceptedOf(name),
   );
-  const route = needs.route(chunk);
-  const to = untried(chunk, progress);
-  let ended: Ended = route === null ? 'route' : 'all';
-  if (route !== null && to.length > 0) {
-    const cooked = await cookedOf(chunk, state);
-    if (cooked === null) return { kind: 'park', why: 'the raw mail of this post is gone' };
-    needs.journal.open(name, delivery.ackToken ?? '', delivery.data);
-    const secret = needs.secrets.newest();
+  const isNobodyLeft = untried(chunk, progress).length === 0;
+  const { ended, by } = isNobodyLeft
+    ? NOTHING_TO_CARRY
+    : await carry(chunk, delivery, progress, hand, state);
+  if (ended === 'gone') return { kind: 'park', why: 'the raw mail of this post is gone' };
+  if (ended === 'cut') {
+    await tellPart(chunk, progress, by, needs);
+    return { kind: 'leave', why: 'it was taken out of hand before it was finished' };
+  }
+  await finish(chunk, progress, ended, by, needs);
+  return { kind: 'done' };
+}
+
+/** How it ended, and by which routes: the one that got an answer, or several with a comma between. */
+type Carried = { readonly ended: Ended | 'gone'; readonly by: string };
+const NOTHING_TO_CARRY: Carried = { ended: 'all', by: '' };
+
+/** Over one route after another, each once, until everybody has an outcome or no route is left. */
+async function carry(
+  chunk: Chunk,
+  delivery: Delivery,
+  progress: Progress,
+  hand: Hand,
+  state: State,
+): Promise<Carried> {
+  const { needs } = state;
+  const tried: string[] = [];
+  const answered: string[] = [];
+  const by = (): string => answered.join(',') || (tried.at(-1) ?? '');
+  for (;;) {
+    const lent = await needs.lend(chunk, tried);
+    if (lent === null) return { ended: 'route', by: by() };
+    const { route } = lent;
     try {
-      const sending = { route, journal: needs.journal, secret, hand };
-      ended = await sendCopies(chunk, to, cooked, progress, sending);
+      const cooked = await cookedOf(chunk, state);
+      if (cooked === null) return { ended: 'gone', by: '' };
+      needs.journal.open(chunkName(chunk), delivery.ackToken ?? '', delivery.data);
+      const to = untried(chunk, progress);
+      const sending = { route, journal: needs.journal, secret: needs.secrets.newest(), hand };
+      tried.push(route.name);
+      const ended = await sendCopies(chunk, to, cooked, progress, sending);
+      if (untried(chunk, progress).length < to.length) answered.push(route.name);
+      if (ended !== 'route') return { ended, by: by() };
     } catch (error) {
       // A bug: the chunk is about to be parked, and whoever replays it must know whom to leave out.
-      await tellPart(chunk, progress, route.name, needs);
+      if (tried.includes(route.name)) await tellPart(chunk, progress, route.name, needs);
       throw error;
-    }
-    if (ended === 'cut') {
-      await tellPart(chunk, progress, route.name, needs);
-      return { kind: 'leave', why: 'it was taken out of hand before it was finished' };
+    } finally {
+      lent.giveBack();
     }
   }
-  await finish(chunk, progress, ended, route?.name ?? '', needs);
-  return { kind: 'done' };
 }
 
 /**

@@ -6,7 +6,7 @@ import { listKeyOf } from '../../src/mail/list-key.ts';
 import { decodeChunk, encodeChunk } from '../../src/nats/codec.ts';
 import { createOutgoing, type Outgoing } from '../../src/runners/outgoing.ts';
 import type { Disposal, Hand } from '../../src/runners/runner.ts';
-import type { Clock, Delivery, Journal, Route } from '../../src/world.ts';
+import type { Clock, Delivery, Journal, Lent, Route } from '../../src/world.ts';
 
 export const OURS: Hand = { state: () => 'ours' };
 export const RAW = Buffer.from(
@@ -83,7 +83,7 @@ export function outgoingStory(needs: {
   };
   const outgoing = createOutgoing({
     decode: decodeChunk,
-    route: () => needs.route,
+    lend: async (_, tried) => lentOnce(needs.route, tried),
     results: {
       async last(id) {
         await step('last');
@@ -117,6 +117,12 @@ export function outgoingStory(needs: {
     dispose: (chunk, hand = OURS, ackToken = 'token') =>
       outgoing.dispose(deliveryOf(encodeChunk(chunk), ackToken), hand),
   };
+}
+
+/** One route for all that is sent, for each chunk once. */
+function lentOnce(route: Route | null, tried: readonly string[]): Lent | null {
+  if (route === null || tried.includes(route.name)) return null;
+  return { route, giveBack: () => undefined };
 }
 
 export function deliveryOf(data: Uint8Array, ackToken: string): Delivery {
