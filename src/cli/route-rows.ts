@@ -66,16 +66,11 @@ const MARKS = '123456789abcdefghijklmnopqrstuvw';
 /** The mark of the i-th route in the slices. */
 export const markOf = (i: number): string => MARKS[i] ?? '?';
 
-/**
- * The hash space as 64 marks, each the route that has it now: the primaries, or the fallbacks where no primary is left. ''
- * where nothing is sent.
- */
+/** The hash space as 64 marks, each the route that has it now; '' where nothing is sent. */
 export function slices(routes: readonly RouteRow[]): string {
-  const isLeft = routes.some(({ role, share }) => role === 'primary' && share > 0);
   let marks = '';
   let end = 0;
-  for (const [i, { role, share }] of routes.entries()) {
-    if (role !== (isLeft ? 'primary' : 'fallback')) continue;
+  for (const [i, { share }] of routes.entries()) {
     end += share;
     marks = marks.padEnd(Math.round(end * SLICES_WIDTH), markOf(i));
   }

@@ -9,7 +9,7 @@ export type RouteView = {
   readonly to: string;
   readonly role: 'primary' | 'fallback';
   readonly weight: number;
-  /** The part of the mail that it gets now, among those of its role; 0 while it gets none. */
+  /** The part of the mail that it gets now where no rule says otherwise. A fallback's is 0 while a primary works. */
   readonly share: number;
   readonly mode: string;
   /** Since when, ms since the epoch, and which node saw it. */
@@ -43,14 +43,13 @@ export type RouteView = {
 /** All routes, in the order of their slices. */
 export function routeViews(routes: Routes): readonly RouteView[] {
   const all = routes.all();
-  const shares = new Map(
-    (['primary', 'fallback'] as const).flatMap((role) => [
-      ...sharesOf(all.flatMap(({ candidate }) => (candidate.role === role ? [candidate] : []))),
-    ]),
+  const [primaries, fallbacks] = (['primary', 'fallback'] as const).map((role) =>
+    sharesOf(all.flatMap(({ candidate }) => (candidate.role === role ? [candidate] : []))),
   );
+  const shares = primaries?.size ? primaries : fallbacks;
   return all.map(({ live }) => ({
     ...viewOf(live),
-    share: shares.get(live.settings.name) ?? 0,
+    share: shares?.get(live.settings.name) ?? 0,
     origin: routes.origin(live.settings.name),
   }));
 }

@@ -11,11 +11,12 @@ import { growth } from './growth.ts';
 import { idle } from './idle.ts';
 import { imports } from './import.ts';
 import { posts } from './posts.ts';
+import { routes } from './routes.ts';
 import { createScene, type Scene } from './scene.ts';
 import { subscribe } from './subscribe.ts';
 import { missingTools } from './tools.ts';
 
-const BENCHES: readonly Bench[] = [accept, fanout, posts, subscribe, imports, idle, growth];
+const BENCHES: readonly Bench[] = [accept, fanout, posts, routes, subscribe, imports, idle, growth];
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 async function main(args: readonly string[]): Promise<number> {
