@@ -46,6 +46,7 @@ export async function openRouteSet(node: Node): Promise<Routes> {
     smtpOf: (route) => redirect(smtpOf(route, config.hostname)),
     capture: captured === null ? null : redirect(createCapture(captured.keep, systemClock)),
   });
+  routes.ended.catch(node.fatal);
   closers.push(routes.stop);
   parts.routes = routes;
   const orders = serveOrders(site.nats, ROUTE_ORDERS, 'routes', async (body) => {

@@ -40,6 +40,9 @@ export function factsOf(node: Node): HealthFacts {
     disk: host === null ? null : { freeBytes: host.diskFreeBytes, isLow: host.isDiskLow },
     blocked: host?.blocked.map(nameOf) ?? [],
     quarantined: host?.quarantined.map(({ key }) => nameOf(key)) ?? [],
+    openRoutes: (parts.routes?.all() ?? []).flatMap(({ live: { settings, health } }) =>
+      health.mayFinish() ? [] : [settings.name],
+    ),
   };
 }
 

@@ -151,7 +151,10 @@ async function disposeOf(
 type Carried = { readonly ended: Ended | 'gone'; readonly by: string };
 const NOTHING_TO_CARRY: Carried = { ended: 'all', by: '' };
 
-/** Over one route after another, each once, until everybody has an outcome or no route is left. */
+/**
+ * Over one route after another, each once, until everybody has an outcome or no route is left. Who was answered 421 to the
+ * last is heard by the next as well: that is the MTA's trouble, not the recipient's.
+ */
 async function carry(
   chunk: Chunk,
   delivery: Delivery,
@@ -162,21 +165,22 @@ async function carry(
   const { needs } = state;
   const tried: string[] = [];
   const answered: string[] = [];
-  const by = (): string => answered.join(',') || (tried.at(-1) ?? '');
-  for (;;) {
-    const lent = await needs.lend(chunk, tried);
-    if (lent === null) return { ended: 'route', by: by() };
+  for (let ended: Ended = 'route'; ; ) {
+    const by = answered.join(',') || (tried.at(-1) ?? '');
+    const isOver = ended === 'cut' || (ended === 'all' && unheard(progress).length === 0);
+    const lent = isOver ? null : await needs.lend(chunk, tried);
+    if (lent === null) return { ended, by };
     const { route } = lent;
     try {
       const cooked = await cookedOf(chunk, state);
-      if (cooked === null) return { ended: 'gone', by: '' };
+      if (cooked === null) return { ended: 'gone', by };
       needs.journal.open(chunkName(chunk), delivery.ackToken ?? '', delivery.data);
+      for (const number of unheard(progress)) progress.replies.delete(number);
       const to = untried(chunk, progress);
       const sending = { route, journal: needs.journal, secret: needs.secrets.newest(), hand };
       tried.push(route.name);
-      const ended = await sendCopies(chunk, to, cooked, progress, sending);
+      ended = await sendCopies(chunk, to, cooked, progress, sending);
       if (untried(chunk, progress).length < to.length) answered.push(route.name);
-      if (ended !== 'route') return { ended, by: by() };
     } catch (error) {
       // A bug: the chunk is about to be parked, and whoever replays it must know whom to leave out.
       if (tried.includes(route.name)) await tellPart(chunk, progress, route.name, needs);
@@ -185,6 +189,11 @@ async function carry(
       lent.giveBack();
     }
   }
+}
+
+/** Whom the MTA turned away with 421: it closed the connection, whoever they are (RFC 5321 §3.8). */
+function unheard({ replies }: Progress): readonly number[] {
+  return [...replies].flatMap(([number, { code }]) => (code === 421 ? [number] : []));
 }
 
 /**

@@ -44,7 +44,7 @@ export type PoolState = {
 
 export type Pool = Route & {
   state(): PoolState;
-  /** Connects once, if nothing is open; what comes of it is kept. Throws what `Smtp.connect` throws. */
+  /** Makes one connection more, and keeps it where there is room. Throws what `Smtp.connect` throws. */
   probe(): Promise<void>;
   /** Closes all connections: those in use when they come back. Whoever waits is told 4.3.2. */
   stop(): void;
@@ -95,8 +95,8 @@ export function createPool(options: PoolOptions): Pool {
     },
     async probe() {
       if (state.stopping.signal.aborted) throw stopped();
-      if (state.open > 0) return;
       const connection = await state.options.smtp.connect();
+      if (state.open + state.connecting >= connectionsMax) return connection.close();
       state.open += 1;
       giveBack(state, connection);
     },

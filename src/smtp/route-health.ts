@@ -34,8 +34,12 @@ export type HealthRow = {
 
 export type KvRow = { readonly value: Uint8Array | null; readonly revision: number };
 
+/** A row, and its revision in `troupe_site`; 0: it does not stand there. */
+export type Known = { readonly row: HealthRow; readonly revision: number };
+
 export type Health = {
   row(): HealthRow;
+  known(): Known;
   /** The part of its slice that it carries now. */
   warmth(): number;
   /** False while what it has in hand has to go elsewhere. */
@@ -61,6 +65,8 @@ export type HealthNeeds = {
   readonly random: Pick<Random, 'fraction'>;
   readonly log: Log;
   readonly meter: Meter;
+  /** What this node knew of the route before it was wired anew. */
+  readonly known?: Known;
   /** Connects once; throws when it cannot. */
   probe(): Promise<void>;
   /** After each change that others may wait for. */
@@ -78,8 +84,8 @@ export function createHealth(needs: HealthNeeds): Health {
   const { name, node, breaker, clock, random, log, meter } = needs;
   const stopping = new AbortController();
   const troubles: Record<string, number> = {};
-  let row: HealthRow = { state: breaker.closed, at: clock.now(), by: node, how: null };
-  let revision = 0;
+  const unknown: HealthRow = { state: breaker.closed, at: clock.now(), by: node, how: null };
+  let { row, revision } = needs.known ?? { row: unknown, revision: 0 };
   let isUnsaid = false;
   let saying: Promise<void> | null = null;
   let timer = new AbortController();
@@ -175,8 +181,10 @@ export function createHealth(needs: HealthNeeds): Health {
     if (error !== undefined) log.debug({ route: name, how, error: reasonOf(error) }, 'it failed');
   }
 
+  void wait(AbortSignal.any([timer.signal, stopping.signal]));
   return {
     row: () => row,
+    known: () => ({ row, revision }),
     warmth: () => breaker.warmthOf(row.state),
     mayFinish: () => row.state.mode !== 'open' && row.state.mode !== 'half-open',
     troubles: () => troubles,

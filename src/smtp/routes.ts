@@ -8,7 +8,6 @@
  * With no route at all, what is sent is captured.
  */
 import type { RouteConfig, RoutingConfig } from '../config.ts';
-import { textOf } from '../errors.ts';
 import { type Chunk, chunkName } from '../mail/chunk.ts';
 import type { Kv, Lent, Smtp } from '../world.ts';
 import { ADAPT_EVERY_MS, adapted } from './adaptive.ts';
@@ -46,6 +45,8 @@ export type Routes = {
   /** As they are now, in the order of their slices. */
   all(): readonly { readonly live: LiveRoute; readonly candidate: Candidate }[];
   origin(name: string): 'file' | 'live';
+  /** Resolves after the stop; rejects if `troupe_site` cannot be followed any more. */
+  readonly ended: Promise<void>;
   stop(): void;
 };
 
@@ -80,7 +81,7 @@ export async function openRoutes(needs: RoutesNeeds): Promise<Routes> {
     ...{ live: new Map(), healths: new Map(), factors: new Map(), credits: new Map() },
     stopping: new AbortController(),
   };
-  await followed(state);
+  const { ended } = await followed(state);
   if (needs.routing.strategy === 'adaptive') void adapt(state);
   return {
     lend: (chunk, tried) => lend(state, chunk, tried),
@@ -88,6 +89,7 @@ export async function openRoutes(needs: RoutesNeeds): Promise<Routes> {
     obey: (order) => obey(state, order),
     all: () => lives(state).map((live) => ({ live, candidate: candidateOf(state, live) })),
     origin: state.registry.origin,
+    ended,
     stop() {
       state.stopping.abort();
       for (const live of [...state.live.values(), ...(capture === null ? [] : [capture])])
@@ -174,13 +176,12 @@ function wake(waiting: ReadonlySet<() => void>): void {
 
 // ── What there is ─────────────────────────────────────────────────────────
 
-/** Reads `troupe_site`, and then goes on reading until the stop. */
-function followed(state: State): Promise<void> {
-  const { needs, stopping } = state;
+/** Resolves once `troupe_site` was read, with the promise of the end of following it. */
+async function followed(state: State): Promise<{ readonly ended: Promise<void> }> {
   const ready = Promise.withResolvers<void>();
   const follow = async (): Promise<void> => {
     let isFirst = true;
-    for await (const row of needs.kv.watch(stopping.signal)) {
+    for await (const row of state.needs.kv.watch(state.stopping.signal)) {
       if (row === 'ready') {
         sync(state);
         isFirst = false;
@@ -190,12 +191,10 @@ function followed(state: State): Promise<void> {
       }
     }
   };
-  follow().catch((error: unknown) => {
-    ready.reject(error);
-    if (stopping.signal.aborted) return;
-    needs.log.error({ error: textOf(error) }, 'changes of routes are not followed any more');
-  });
-  return ready.promise;
+  const ended = follow();
+  ended.catch(ready.reject);
+  await ready.promise;
+  return { ended };
 }
 
 function read(state: State, key: string, row: KvRow, isFirst: boolean): void {
@@ -211,6 +210,7 @@ function read(state: State, key: string, row: KvRow, isFirst: boolean): void {
 function sync(state: State): void {
   const { needs, live, registry } = state;
   const wanted = new Map(registry.all().map((settings) => [settings.name, settings]));
+  const before = new Map<string, LiveRoute>();
   for (const [name, old] of live) {
     const settings = wanted.get(name);
     if (settings !== undefined && wiringOf(settings) === wiringOf(old.settings)) {
@@ -218,11 +218,17 @@ function sync(state: State): void {
     } else {
       old.stop();
       live.delete(name);
+      before.set(name, old);
     }
   }
   for (const [name, settings] of wanted) {
     if (live.has(name)) continue;
-    const made = openLiveRoute(settings, liveNeeds(needs, needs.smtpOf(settings), state.waiting));
+    const known = before.get(name)?.health.known();
+    const more = {
+      ...liveNeeds(needs, needs.smtpOf(settings), state.waiting),
+      ...(known && { known }),
+    };
+    const made = openLiveRoute(settings, more);
     const health = state.healths.get(name);
     if (health !== undefined) made.health.adopt(health, true);
     live.set(name, made);

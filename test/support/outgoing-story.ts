@@ -6,6 +6,7 @@ import { listKeyOf } from '../../src/mail/list-key.ts';
 import { decodeChunk, encodeChunk } from '../../src/nats/codec.ts';
 import { createOutgoing, type Outgoing } from '../../src/runners/outgoing.ts';
 import type { Disposal, Hand } from '../../src/runners/runner.ts';
+import type { Routes } from '../../src/smtp/routes.ts';
 import type { Clock, Delivery, Journal, Lent, Route } from '../../src/world.ts';
 
 export const OURS: Hand = { state: () => 'ours' };
@@ -64,7 +65,8 @@ export type OutgoingStory = {
 };
 
 export function outgoingStory(needs: {
-  readonly route: Route | null;
+  /** One route for all that is sent; or routes to choose from. */
+  readonly route: Route | null | Pick<Routes, 'lend'>;
   readonly journal: Journal;
   readonly clock: Clock;
   readonly raw?: Uint8Array | null;
@@ -83,7 +85,7 @@ export function outgoingStory(needs: {
   };
   const outgoing = createOutgoing({
     decode: decodeChunk,
-    lend: async (_, tried) => lentOnce(needs.route, tried),
+    lend: (chunk, tried) => lentBy(needs.route, chunk, tried),
     results: {
       async last(id) {
         await step('last');
@@ -119,8 +121,13 @@ export function outgoingStory(needs: {
   };
 }
 
-/** One route for all that is sent, for each chunk once. */
-function lentOnce(route: Route | null, tried: readonly string[]): Lent | null {
+/** Of one route each chunk is lent a place once. */
+async function lentBy(
+  route: Route | null | Pick<Routes, 'lend'>,
+  chunk: Chunk,
+  tried: readonly string[],
+): Promise<Lent | null> {
+  if (route !== null && 'lend' in route) return route.lend(chunk, tried);
   if (route === null || tried.includes(route.name)) return null;
   return { route, giveBack: () => undefined };
 }
