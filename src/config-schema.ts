@@ -10,7 +10,8 @@ import { z } from 'zod';
 export const ROLES = ['edge', 'incoming', 'host', 'outgoing', 'web'] as const;
 
 const MIB = 1024 * 1024;
-const ROUTES_MAX = 32;
+export const ROUTES_MAX = 32;
+const RULES_MAX = 100;
 const DOMAINS_MAX = 10_000;
 const TRUSTED_MAX = 1_000;
 const UNITS: Readonly<Record<string, number>> = {
@@ -61,12 +62,16 @@ const network = z
   .refine(isNetwork)
   .describe('an IP address or a CIDR, such as 10.0.0.0/8');
 
+/** Enough to know an address from a domain; a list that is not there is nobody's mistake. */
+const MAILBOX = /^[^\s@A-Z]+@[^\s@A-Z]+$/;
+
 const label = z
   .string()
   .regex(/^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/)
   .describe('1 to 32 characters of a-z, 0-9 and `-`');
 
-const route = z.strictObject({
+/** One outgoing MTA, from the file or from an operator's order. */
+export const routeSchema = z.strictObject({
   name: label
     .refine((name) => name !== 'capture')
     .describe('1 to 32 characters of a-z, 0-9 and `-`, and not `capture`'),
@@ -77,7 +82,30 @@ const route = z.strictObject({
   weight: count(1, 1_000).default(1),
   role: z.enum(['primary', 'fallback']).default('primary').describe('primary or fallback'),
   connections: count(1, 200).default(5),
+  messages: count(1, 100_000).default(1_000),
+  recipients: count(1, 1_000).default(100),
+  rate: count(1, 100_000).optional(),
+  ehlo: domain.optional(),
+  tls: z
+    .enum(['opportunistic', 'required', 'off'])
+    .default('opportunistic')
+    .describe('opportunistic, required or off'),
+  ca: file.optional(),
+  user: z.string().min(1).max(255).optional().describe('a name'),
+  password: z.string().min(1).max(255).optional().describe('a password'),
 });
+
+const rule = z
+  .strictObject({
+    list: z.string().regex(MAILBOX).optional().describe('the address of a list, in lower case'),
+    domain: domain.optional(),
+    class: z
+      .enum(['notice', 'post', 'bulk', 'retry'])
+      .optional()
+      .describe('notice, post, bulk or retry'),
+    routes: list(label, ROUTES_MAX).min(1).describe('a list of names of routes'),
+  })
+  .describe('of list, domain or class, and routes');
 
 const nats = z.strictObject({
   url: z
@@ -124,7 +152,17 @@ export const schema = z.strictObject({
     })
     .prefault({}),
   domains: list(domain, DOMAINS_MAX).min(1).default(['lists.localhost']),
-  routes: list(route, ROUTES_MAX).default([]),
+  routes: list(routeSchema, ROUTES_MAX).default([]),
+  routing: z
+    .strictObject({
+      strategy: z
+        .enum(['weighted', 'round-robin', 'random', 'adaptive'])
+        .default('weighted')
+        .describe('weighted, round-robin, random or adaptive'),
+      rules: list(rule, RULES_MAX).default([]),
+    })
+    .prefault({}),
+  devmode: z.string().regex(MAILBOX).optional().describe('a mail address that gets all mail'),
   trusted: list(network, TRUSTED_MAX).default(['127.0.0.1', '::1']),
   tls: z.strictObject({ key: file, cert: file }).optional(),
   durability: z.enum(['strict', 'relaxed']).default('strict').describe('strict or relaxed'),

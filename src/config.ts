@@ -5,7 +5,7 @@
  * lists are JSON or have commas between. Relative paths in the file are relative to the file. All
  * mistakes are told at once, each with its line and with what was expected.
  */
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { availableParallelism, hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
@@ -33,8 +33,34 @@ export type RouteConfig = {
   /** Its share among the routes of its role; 1 to 1000. */
   readonly weight: number;
   readonly role: 'primary' | 'fallback';
-  /** Connections kept open at once, 1 to 200. */
+  /** Connections kept open at once by each node that sends, 1 to 200. */
   readonly connections: number;
+  /** Messages over one connection before it is closed. */
+  readonly messages: number;
+  /** Recipients of one envelope in mode `shared`. */
+  readonly recipients: number;
+  /** Envelopes a second, of all nodes together; absent: as fast as it takes them. */
+  readonly rate?: number | undefined;
+  /** Said in EHLO; absent: `hostname`. */
+  readonly ehlo?: string | undefined;
+  readonly tls: 'opportunistic' | 'required' | 'off';
+  /** Whom its certificate is checked against, as PEM; in the file the path of it. Absent: the system's. */
+  readonly ca?: string | undefined;
+  /** In place of what the URL has. */
+  readonly user?: string | undefined;
+  readonly password?: string | undefined;
+};
+
+/** How a route is chosen (src/smtp/choice.ts). */
+export type RoutingConfig = {
+  readonly strategy: 'weighted' | 'round-robin' | 'random' | 'adaptive';
+  /** The first that fits a chunk names its routes. */
+  readonly rules: readonly {
+    readonly list?: string | undefined;
+    readonly domain?: string | undefined;
+    readonly class?: 'notice' | 'post' | 'bulk' | 'retry' | undefined;
+    readonly routes: readonly string[];
+  }[];
 };
 
 /** All that an operator may decide, with every default filled in. Ports: 0 lets the system pick. */
@@ -84,6 +110,9 @@ export type Config = {
   readonly domains: readonly string[];
   /** Empty: outgoing mail is captured and sent nowhere. */
   readonly routes: readonly RouteConfig[];
+  readonly routing: RoutingConfig;
+  /** All mail goes to this address, and to nobody else. */
+  readonly devmode?: string | undefined;
   /** Our MTAs: addresses and CIDRs, exempt from limits an address. */
   readonly trusted: readonly string[];
   /** Readable PEM files; absent: no STARTTLS. */
@@ -95,7 +124,7 @@ export type Config = {
   readonly outgoing: {
     /** How long a chunk may be in hand without a word before another runner gets it. */
     readonly ackWaitMs: number;
-    /** Chunks in hand at once. */
+    /** Chunks in hand at once, of each route; never more than twice its connections. */
     readonly concurrency: number;
     /** A recipient is given up on so long after the first try. */
     readonly lifeHours: number;
@@ -153,7 +182,15 @@ function complete(given: Given, baseOf: (key: string) => string, env: Environmen
     outgoing: { ...outgoing, senders: outgoing.senders ?? SENDERS },
     http: { port: http.port, url: http.url?.replace(/\/+$/, '') ?? urlOf(given.listen, http.port) },
     ...(tls && { tls: { key: path('tls.key', tls.key), cert: path('tls.cert', tls.cert) } }),
+    routes: given.routes.map((route) =>
+      route.ca === undefined ? route : { ...route, ca: contentOf(path('routes', route.ca)) },
+    ),
   };
+}
+
+/** '' where it cannot be read, which `crossCheck` tells. */
+function contentOf(file: string): string {
+  return unreadable(file) === null ? readFileSync(file, 'utf8') : '';
 }
 
 /** The same without the keys that are undefined. */
@@ -193,7 +230,8 @@ function crossCheck(config: Config, sources: Sources): readonly string[] {
     if (other !== undefined)
       say([name, 'port'], `is ${port}, which \`${other[0]}.port\` has already`);
   });
-  config.routes.forEach(({ name }, i) => {
+  config.routes.forEach(({ name, ca }, i) => {
+    if (ca === '') say(['routes', i, 'ca'], 'cannot be read, or is empty');
     if (config.routes.findIndex((route) => route.name === name) < i) {
       say(['routes', i, 'name'], `is \`${name}\`, which another route has already`);
     }

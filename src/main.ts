@@ -111,7 +111,7 @@ async function start(
     edge: null,
     web: null,
     captured: null,
-    route: null,
+    routes: null,
     isStopping: false,
     rolesUp: [],
   };

@@ -19,6 +19,7 @@ import {
 } from './ops/inspect.ts';
 import { type Places, watchPlaces } from './ops/slots.ts';
 import type { Node } from './site.ts';
+import { routeViews } from './smtp/route-view.ts';
 
 export const VERSION = '0.1.0';
 /** An owner that does not answer an inspection within this is told to be silent. */
@@ -41,6 +42,9 @@ export function factsOf(node: Node): HealthFacts {
     disk: host === null ? null : { freeBytes: host.diskFreeBytes, isLow: host.isDiskLow },
     blocked: host?.blocked.map(nameOf) ?? [],
     quarantined: host?.quarantined.map(({ key }) => nameOf(key)) ?? [],
+    openRoutes: (parts.routes?.all() ?? []).flatMap(({ live: { settings, health } }) =>
+      health.mayFinish() ? [] : [settings.name],
+    ),
   };
 }
 
@@ -80,6 +84,8 @@ export async function startInspection(node: Node): Promise<void> {
     keys,
   };
   const stamp = () => ({ node: config.node, asOf: systemClock.now() });
+  const routesNow = () => (parts.routes === null ? [] : routeViews(parts.routes));
+  const routing = () => ({ strategy: config.routing.strategy, devmode: config.devmode ?? null });
   const asker = createAsker(nats, { timeoutMs: OWNER_MS_MAX, tries: 1 });
   const delivery = deliveryIn(node);
   const service = await serveInspect(nats, {
@@ -98,7 +104,8 @@ export async function startInspection(node: Node): Promise<void> {
     slotHere: (slot) => slotHere(slot, needs),
     slots: async () => ({ ...stamp(), slots: await withEpochs(node, places) }),
     ...(config.roles.includes('outgoing') && {
-      route: (name: string) => routeFacts(node, name),
+      route: (name: string) => routesNow().find((route) => route.name === name) ?? null,
+      routes: () => ({ ...stamp(), ...routing(), routes: routesNow() }),
     }),
   });
   closers.push(() => service.close());
@@ -112,24 +119,6 @@ export async function startInspection(node: Node): Promise<void> {
     undrain: () => ordered((parts.host ?? membership.lease).undrain),
   });
   closers.push(() => control.close());
-}
-
-/** The route of this name as this node has it, without its password; null if it has none of this name. */
-function routeFacts({ config, parts }: Node, name: string) {
-  const { route } = parts;
-  if (route === null || route.name !== name) return null;
-  const configured = config.routes.find((one) => one.name === name);
-  const url = configured === undefined ? null : new URL(configured.url);
-  return {
-    node: config.node,
-    asOf: systemClock.now(),
-    name,
-    to: url === null ? 'kept, sent nowhere' : `${url.protocol}//${url.host}`,
-    weight: configured?.weight ?? null,
-    role: configured?.role ?? null,
-    connectionsMax: configured?.connections ?? null,
-    ...route.state(),
-  };
 }
 
 /** What the slot's owner says of it; null where it has none or that one is silent. */

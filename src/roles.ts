@@ -2,7 +2,6 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from '../actors/protocol.ts';
-import { assert } from './assert.ts';
 import { systemClock, systemRandom } from './clock.ts';
 import { startHost } from './host/host.ts';
 import { CLASSES } from './mail/chunk.ts';
@@ -13,6 +12,7 @@ import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
 import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
 import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
 import { type AskHandler, serveAsks } from './nats/serve-asks.ts';
+import { openRouteSet } from './open-routes.ts';
 import { deliveryIn, factsOf } from './operators.ts';
 import { healthOf } from './ops/health.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incoming.ts';
@@ -22,12 +22,9 @@ import { type RunnerOptions, runRunner } from './runners/runner.ts';
 import { createThrottle } from './runners/throttle.ts';
 import { startSenders } from './senders.ts';
 import type { Node } from './site.ts';
-import { createCapture } from './smtp/capture.ts';
 import { startEdge } from './smtp/edge.ts';
 import { EDGE_LIMITS } from './smtp/edge-limits.ts';
-import { createPool, type Pool } from './smtp/pool.ts';
 import { createResolver } from './smtp/recipients.ts';
-import { createSmtp } from './smtp/send.ts';
 import { openCaptured } from './store/captured.ts';
 import { openJournal } from './store/journal.ts';
 import { openEnv } from './store/open.ts';
@@ -44,6 +41,8 @@ const RENEW_MS = 8_000;
 const LOST_MS = 25_000;
 const RUNNER_STOP_MS = 10_000;
 const HOUR_MS = 3_600_000;
+/** Of all routes; each has its own bound, and nothing is pulled while none has room. */
+const CHUNKS_IN_HAND_MAX = 256;
 /** Of outgoing's ack_wait: renewed after a quarter, given up as lost after five sixths (30 s and 100 s of 120 s). */
 const RENEW_SHARE = 1 / 4;
 const LOST_SHARE = 5 / 6;
@@ -150,14 +149,14 @@ export async function startIncoming(node: Node): Promise<void> {
 export async function startOutgoing(node: Node): Promise<void> {
   const { config, site, log, meter, closers, precedence } = node;
   const { nats, disk, data, results, bounces, later, mail, secrets } = site;
-  const route = openRoute(node);
+  const routes = await openRouteSet(node);
   const env = await openEnv(join(data, 'journal'), { disk, log, outlives: 'process' });
   const { journal, suspects, close } = openJournal(env, systemClock);
   closers.push(close);
-  const { ackWaitMs, concurrency, retryMsMax } = config.outgoing;
+  const { ackWaitMs, retryMsMax } = config.outgoing;
   const outgoing = createOutgoing({
     decode: decodeChunk,
-    route: () => route,
+    lend: routes.lend,
     results,
     bounces,
     later,
@@ -176,12 +175,12 @@ export async function startOutgoing(node: Node): Promise<void> {
     name: 'outgoing',
     queues: CLASSES.map((cls) => ({ queue: queues[cls], weight: CLASS_WEIGHTS[cls] })),
     dispose: outgoing.dispose,
-    concurrency,
+    concurrency: CHUNKS_IN_HAND_MAX,
     ahead: 1,
     renewMs: ackWaitMs * RENEW_SHARE,
     lostMs: ackWaitMs * LOST_SHARE,
     canPull: async (signal) => {
-      await route.whenUp(signal);
+      await routes.whenOpen(signal);
       await precedence.yields();
     },
     canRenew: nats.isConnected,
@@ -191,27 +190,6 @@ export async function startOutgoing(node: Node): Promise<void> {
   });
   closers.push(() => runner.stop());
   await startSenders(node);
-}
-
-/** The one configured route; with none, what is sent is kept to be looked at and goes nowhere. */
-function openRoute({ config, log, closers, parts }: Node): Pool {
-  const [configured, ...others] = config.routes;
-  const names = others.map(({ name }) => name);
-  if (names.length > 0) log.warn({ names }, 'only the first route is used; these are not');
-  const common = { clock: systemClock, log };
-  let pool: Pool;
-  if (configured !== undefined) {
-    const { name, url, connections } = configured;
-    const smtp = createSmtp({ url, name: config.hostname, tls: 'opportunistic' });
-    pool = createPool({ ...common, name, smtp, connectionsMax: connections });
-  } else {
-    assert(parts.captured !== null, 'without a route, what is sent is captured');
-    const smtp = createCapture(parts.captured.keep, systemClock);
-    pool = createPool({ ...common, name: 'capture', smtp });
-  }
-  closers.push(() => pool.stop());
-  parts.route = pool;
-  return pool;
 }
 
 /** Opened before the web role, which shows it. */

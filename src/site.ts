@@ -22,7 +22,7 @@ import { ensureStreams } from './nats/streams.ts';
 import type { Metrics } from './ops/metrics.ts';
 import type { Precedence } from './runners/precedence.ts';
 import type { Edge } from './smtp/edge.ts';
-import type { Pool } from './smtp/pool.ts';
+import type { Routes } from './smtp/routes.ts';
 import type { CapturedStore } from './store/captured.ts';
 import type { Web } from './web/server.ts';
 import type { Meter } from './world.ts';
@@ -56,6 +56,8 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
     login,
     nodes: await openKv(nats, 'troupe_nodes'),
     slots: await openKv(nats, 'troupe_slots'),
+    /** The bucket `troupe_site`. */
+    rows: sitePart,
     directory,
     secrets,
     ending: ending.signal,
@@ -125,7 +127,7 @@ export type Parts = {
   edge: Edge | null;
   web: Web | null;
   captured: CapturedStore | null;
-  route: Pool | null;
+  routes: Routes | null;
   isStopping: boolean;
   readonly rolesUp: Role[];
 };

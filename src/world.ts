@@ -270,9 +270,10 @@ export type Route = {
   readonly recipientsMax: number;
   /** Lends a connection for as long as `use` runs. Throws MailError 4.4.x when there is none to be had, and what `use` throws. */
   withConnection<T>(use: (connection: SmtpConnection) => Promise<T>): Promise<T>;
-  /** Resolves at once while the route works; else when it can be connected again, or the signal aborts. */
-  whenUp(signal: AbortSignal): Promise<void>;
 };
+
+/** A route for one chunk, and its place in the route's hand: given back once, whatever became of the chunk. */
+export type Lent = { readonly route: Route; giveBack(): void };
 
 // ── What a runner notes on its own node ───────────────────────────────────
 

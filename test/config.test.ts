@@ -105,8 +105,33 @@ describe('the file', () => {
         weight: 1,
         role: 'primary',
         connections: 5,
+        messages: 1_000,
+        recipients: 100,
+        tls: 'opportunistic',
       },
     ]);
+  });
+
+  test('a route may say how it is reached, and rules which mail it gets', () => {
+    writeFileSync(join(directory, 'ca.pem'), 'PEM');
+    const config = load(
+      [
+        'routes:',
+        '- {name: a, url: "smtp://a:25", weight: 5, rate: 50, tls: required, ca: ca.pem, user: u, password: p}',
+        '- {name: b, url: "lmtp://b:24", role: fallback, ehlo: out.example.org, messages: 10, recipients: 50}',
+        'routing: {strategy: adaptive, rules: [{domain: example.org, class: bulk, routes: [b]}]}',
+        'devmode: me@example.org',
+      ].join('\n'),
+    );
+    expect(config.routes).toMatchObject([
+      { name: 'a', weight: 5, rate: 50, tls: 'required', ca: 'PEM', user: 'u', password: 'p' },
+      { name: 'b', role: 'fallback', ehlo: 'out.example.org', messages: 10, recipients: 50 },
+    ]);
+    expect(config.routing).toEqual({
+      strategy: 'adaptive',
+      rules: [{ domain: 'example.org', class: 'bulk', routes: ['b'] }],
+    });
+    expect(config.devmode).toBe('me@example.org');
   });
 
   test.each([
@@ -212,6 +237,21 @@ describe('mistakes', () => {
   test('two routes of one name are refused', () => {
     const text = 'routes:\n- {name: r, url: "smtp://a:25"}\n- {name: r, url: "smtp://b:25"}\n';
     expect(told(text)).toBe('FILE:3: `routes.1.name` is `r`, which another route has already');
+  });
+
+  test('the certificate of a route that cannot be read is told', () => {
+    expect(told('routes:\n- {name: r, url: "smtp://a:25", ca: none.pem}')).toContain(
+      'FILE:2: `routes.0.ca` cannot be read',
+    );
+  });
+
+  test.each([
+    ['routing: {strategy: fastest}', 'must be weighted, round-robin, random or adaptive'],
+    ['routing: {rules: [{class: large, routes: [a]}]}', 'must be notice, post, bulk or retry'],
+    ['routing: {rules: [{class: bulk, routes: []}]}', 'must be a list of names of routes'],
+    ['devmode: me', 'must be a mail address that gets all mail'],
+  ])('%s is refused', (text, why) => {
+    expect(told(text)).toContain(why);
   });
 
   test('the route `capture` is ours', () => {

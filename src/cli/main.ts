@@ -37,6 +37,7 @@ const VERBS: readonly Verb[] = [
   ['inspect', 'what a list, node, slot or route is doing', () => import('./inspect.ts')],
   ['node', 'the nodes of the site; drain one, or undrain it', () => import('./node.ts')],
   ['slot', 'who owns which share of the lists', () => import('./slot.ts')],
+  ['route', 'the outgoing MTAs: add, set, drain, resume, remove', () => import('./route.ts')],
   ['cluster', 'three servers and three nodes here, to try', () => import('./cluster.ts')],
   ['queue', 'what waits, what is parked, and replay it', () => import('./queue.ts')],
   ['outbox', 'mail that was captured instead of sent', () => import('./outbox.ts')],

@@ -27,8 +27,10 @@ import {
   INSPECT,
   INSPECT_NODES,
   INSPECT_QUEUE_GROUP,
+  INSPECT_ROUTES,
   INSPECT_SLOTS,
   inspectNode,
+  inspectRoutesAt,
   nodeControl,
   OUTBOX_QUERY,
 } from './subjects.ts';
@@ -60,6 +62,7 @@ export type Inspection = {
   slots(): unknown;
   /** Absent on a node that sends nothing: it knows no routes. */
   route?(name: string): unknown;
+  routes?(): unknown;
 };
 
 /** Answers `troupe.inspect.>` until closed. Rejects if the server refuses the subscriptions. */
@@ -92,12 +95,16 @@ export async function serveInspect(
   );
   endpoint('slot', `${INSPECT}.slot.>`, (text) => inspection.slot(slotNumberOf(text)));
   endpoint('slots', INSPECT_SLOTS, () => inspection.slots());
-  const { route } = inspection;
+  const { route, routes } = inspection;
   if (route !== undefined) endpoint('route', `${INSPECT}.route.>`, (name) => route(name));
+  if (routes !== undefined) endpoint('routes', INSPECT_ROUTES, () => routes());
   endpoint('nodes', INSPECT_NODES, () => inspection.nodes());
   endpoint('node', inspectNode(null), () => inspection.node());
   const here = inspectNode(inspection.nodeId);
   endpoint('this-node', here, () => inspection.node());
+  if (routes !== undefined) {
+    endpoint('this-routes', inspectRoutesAt(inspection.nodeId), () => routes());
+  }
   endpoint('this-slot', `${here}.slot.>`, (text) => inspection.slotHere(slotNumberOf(text)));
   return {
     async close() {

@@ -47,6 +47,11 @@ export const inspectNode = (node: string | null): string =>
 export const inspectSlotAt = (node: string, slot: number): string =>
   `${INSPECT}.node.${node}.slot.${slot}`;
 export const inspectRoute = (name: string): string => `${INSPECT}.route.${name}`;
+export const INSPECT_ROUTES = `${INSPECT}.routes`;
+/** The routes as one node has them: what it carries itself. */
+export const inspectRoutesAt = (node: string): string => `${inspectNode(node)}.routes`;
+/** Where routes are added, set, drained, resumed and removed: any node that sends does it. */
+export const ROUTE_ORDERS = 'troupe.route';
 export const INSPECT_NODES = `${INSPECT}.nodes`;
 export const INSPECT_SLOTS = `${INSPECT}.slots`;
 /** Where a node is told what to do; the right to do so is the right to publish on it. */

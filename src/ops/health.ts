@@ -22,6 +22,8 @@ export type HealthFacts = {
   /** Addresses, or keys where the address is not known. */
   readonly blocked: readonly string[];
   readonly quarantined: readonly string[];
+  /** Routes that cannot be used now; absent where this node sends nothing. */
+  readonly openRoutes?: readonly string[];
 };
 
 export type Problem = { readonly what: string; readonly nextStep: string };
@@ -100,6 +102,12 @@ function problemsOf(facts: HealthFacts): Problem[] {
     facts.quarantined.length > 0,
     `${named(facts.quarantined)} are set aside: their history does not fit their rows`,
     'Stop the node, run `troupe doctor --rebuild`, start it again.',
+  );
+  const { openRoutes = [] } = facts;
+  say(
+    openRoutes.length > 0,
+    `outgoing mail cannot go by ${openRoutes.join(', ')}`,
+    'See `troupe route ls` for what fails; it is tried again by itself.',
   );
   return problems;
 }

@@ -28,6 +28,7 @@ export const COUNTERS: Readonly<Record<string, Named>> = {
     help: 'Recipients whose connection was lost after the final dot: they may get it twice',
     labels: ['route', 'class'],
   },
+  route_failures: { help: 'Connections and transactions that failed', labels: ['route', 'how'] },
   outbox_done: { help: 'Effects done', labels: ['effect'] },
   outbox_failed: { help: 'Effects that failed and are tried again', labels: ['effect'] },
   mailbox_put_off: {

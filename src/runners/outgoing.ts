@@ -3,7 +3,8 @@
  *
  *   takes   troupe.outgoing.<class>      one chunk: recipients of one post, and the recipe
  *   gives   the route chosen at pull     one transaction a recipient, each with its own return path
- *                                        (mode `shared`: one for up to 100 of them)
+ *                                        (mode `shared`: one for up to 100 of them); chosen again
+ *                                        among the others if it dies
  *   tells   troupe.results.<…>.<try>     what became of each recipient
  *           troupe.bounces.<slot>.<key>  who was refused with 5xx, or is given up on
  *   later   troupe.later.<chunk>         who was refused with 4xx, or not tried for want of a route
@@ -27,10 +28,10 @@ import type {
   Delivery,
   HeldChunk,
   Journal,
+  Lent,
   MailStore,
   Meter,
   Results,
-  Route,
 } from '../world.ts';
 import { type Cache, createCache } from './cooked-cache.ts';
 import { bouncesOf } from './outgoing-bounce.ts';
@@ -62,8 +63,8 @@ const ORDER_MS_MAX = 2_000;
 export type OutgoingNeeds = {
   /** Throws when it is no chunk. */
   decode(data: Uint8Array): Chunk;
-  /** The route for this chunk, now; null when none works. */
-  route(chunk: Chunk): Route | null;
+  /** The route for this chunk, now, and a place in its hand; null when none that was not `tried` may carry it. */
+  lend(chunk: Chunk, tried: readonly string[]): Promise<Lent | null>;
   readonly results: Results;
   readonly bounces: BouncesOut;
   readonly later: {
@@ -153,30 +154,72 @@ async function disposeOf(
   }
   const chunk = order === 'go' ? resumed(given, clock.now()) : given;
   const progress = progressBefore(chunk, [last, ...before, ...after], journal.acceptedOf(name));
-  const route = needs.route(chunk);
-  const to = dueNow(chunk, progress, clock.now());
-  let ended: Ended = order === 'go' ? (route === null ? 'route' : 'all') : order;
-  if (ended === 'all' && route !== null && to.length > 0) {
-    const cooked = await cookedOf(chunk, state);
-    if (cooked === null) return { kind: 'park', why: 'the raw mail of this post is gone' };
-    journal.open(name, delivery.ackToken ?? '', delivery.data);
-    const secret = needs.secrets.newest();
-    const halted = haltedBy(chunk, needs);
+  const isNobodyDue = dueNow(chunk, progress, clock.now()).length === 0;
+  const { ended, by } =
+    order !== 'go'
+      ? { ended: order, by: '' }
+      : isNobodyDue
+        ? NOTHING_TO_CARRY
+        : await carry(chunk, delivery, progress, hand, state);
+  if (ended === 'gone') return { kind: 'park', why: 'the raw mail of this post is gone' };
+  if (ended === 'cut') {
+    await tellPart(chunk, progress, by, needs);
+    return { kind: 'leave', why: 'it was taken out of hand before it was finished' };
+  }
+  await finish(chunk, progress, ended, by, needs);
+  return { kind: 'done' };
+}
+
+/** How it ended, and by which routes: the one that got an answer, or several with a comma between. */
+type Carried = { readonly ended: Ended | 'gone'; readonly by: string };
+const NOTHING_TO_CARRY: Carried = { ended: 'all', by: '' };
+
+/**
+ * Over one route after another, each once, until everybody has an outcome or no route is left. Who was answered 421 to the
+ * last is heard by the next as well: that is the MTA's trouble, not the recipient's.
+ */
+async function carry(
+  chunk: Chunk,
+  delivery: Delivery,
+  progress: Progress,
+  hand: Hand,
+  state: State,
+): Promise<Carried> {
+  const { needs } = state;
+  const { clock, journal } = needs;
+  const tried: string[] = [];
+  const answered: string[] = [];
+  const halted = haltedBy(chunk, needs);
+  for (let ended: Ended = 'route'; ; ) {
+    const by = answered.join(',') || (tried.at(-1) ?? '');
+    const goesOn = ended === 'route' || (ended === 'all' && unheard(progress).length > 0);
+    const lent = goesOn ? await needs.lend(chunk, tried) : null;
+    if (lent === null) return { ended, by };
+    const { route } = lent;
     try {
+      const cooked = await cookedOf(chunk, state);
+      if (cooked === null) return { ended: 'gone', by };
+      journal.open(chunkName(chunk), delivery.ackToken ?? '', delivery.data);
+      for (const number of unheard(progress)) progress.replies.delete(number);
+      const to = dueNow(chunk, progress, clock.now());
+      const secret = needs.secrets.newest();
       const sending = { route, journal, secret, hand, clock, limits: state.limits, halted };
+      tried.push(route.name);
       ended = await sendCopies(chunk, to, cooked, progress, sending);
+      if (dueNow(chunk, progress, clock.now()).length < to.length) answered.push(route.name);
     } catch (error) {
       // A bug: the chunk is about to be parked, and whoever replays it must know whom to leave out.
-      await tellPart(chunk, progress, route.name, needs);
+      if (tried.includes(route.name)) await tellPart(chunk, progress, route.name, needs);
       throw error;
-    }
-    if (ended === 'cut') {
-      await tellPart(chunk, progress, route.name, needs);
-      return { kind: 'leave', why: 'it was taken out of hand before it was finished' };
+    } finally {
+      lent.giveBack();
     }
   }
-  await finish(chunk, progress, ended, route?.name ?? '', needs);
-  return { kind: 'done' };
+}
+
+/** Whom the MTA turned away with 421: it closed the connection, whoever they are (RFC 5321 §3.8). */
+function unheard({ replies }: Progress): readonly number[] {
+  return [...replies].flatMap(([number, { code }]) => (code === 421 ? [number] : []));
 }
 
 /** Only posts can be paused: notices and what is forwarded are gone before anybody could. */

@@ -3,10 +3,9 @@
  * time, first come first served, closed when idle.
  *
  * An MTA that refuses one connection more than it likes lowers the number for a while. One that
- * gives none at all is down: whoever waits is told, and `whenUp` tries again with back-off, so that
- * nobody pulls work that cannot be sent.
+ * gives none at all is down: whoever waits is told, and so is the route's breaker (route-health.ts),
+ * which says when to `probe`.
  */
-import { endWith } from '../ending.ts';
 import { MailError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Clock, Route, Smtp, SmtpConnection } from '../world.ts';
@@ -24,9 +23,6 @@ export const RECIPIENTS_PER_ENVELOPE_MAX = 100;
 export const IDLE_MS_MAX = 30_000;
 /** After a refused connection beside open ones, no more than were open are tried for so long. */
 const LOWERED_MS = 60_000;
-/** Between attempts to reach an MTA that is down: doubled from the first to the last. */
-const PROBE_MS_MIN = 1_000;
-const PROBE_MS_MAX = 30_000;
 
 export type PoolOptions = {
   readonly name: string;
@@ -36,18 +32,20 @@ export type PoolOptions = {
   readonly connectionsMax?: number;
   readonly recipientsMax?: number;
   readonly idleMsMax?: number;
-  readonly probeMsMin?: number;
+  /** Of each connection that cannot be made; `isDown`: and there is no other. */
+  readonly onRefused?: (error: unknown, isDown: boolean) => void;
 };
 
 export type PoolState = {
   readonly open: number;
   readonly idle: number;
   readonly waiting: number;
-  readonly isUp: boolean;
 };
 
 export type Pool = Route & {
   state(): PoolState;
+  /** Makes one connection more, and keeps it where there is room. Throws what `Smtp.connect` throws. */
+  probe(): Promise<void>;
   /** Closes all connections: those in use when they come back. Whoever waits is told 4.3.2. */
   stop(): void;
 };
@@ -68,8 +66,6 @@ type State = {
   open: number;
   connecting: number;
   lowered: { readonly to: number; readonly until: number };
-  isUp: boolean;
-  probing: Promise<void> | null;
   isReaping: boolean;
 };
 
@@ -79,7 +75,7 @@ export function createPool(options: PoolOptions): Pool {
   const state: State = {
     ...{ options, connectionsMax, idleMsMax: options.idleMsMax ?? IDLE_MS_MAX },
     ...{ stopping: new AbortController(), idle: [], waiting: [], open: 0, connecting: 0 },
-    ...{ lowered: { to: connectionsMax, until: 0 }, isUp: true, probing: null, isReaping: false },
+    ...{ lowered: { to: connectionsMax, until: 0 }, isReaping: false },
   };
   return {
     name: options.name,
@@ -97,14 +93,16 @@ export function createPool(options: PoolOptions): Pool {
         giveBack(state, connection);
       }
     },
-    async whenUp(signal) {
-      if (state.isUp) return;
-      state.probing ??= probe(state);
-      await doneOr(signal, state.probing);
+    async probe() {
+      if (state.stopping.signal.aborted) throw stopped();
+      const connection = await state.options.smtp.connect();
+      if (state.open + state.connecting >= connectionsMax) return connection.close();
+      state.open += 1;
+      giveBack(state, connection);
     },
     state: () => {
-      const { open, idle, waiting, isUp } = state;
-      return { open, idle: idle.length, waiting: waiting.length, isUp };
+      const { open, idle, waiting } = state;
+      return { open, idle: idle.length, waiting: waiting.length };
     },
     stop() {
       state.stopping.abort();
@@ -147,14 +145,11 @@ function close(state: State, connection: SmtpConnection): void {
 
 /** Never throws: who waits is told. */
 async function connect(state: State): Promise<void> {
-  const { name, smtp, log } = state.options;
   state.connecting += 1;
   try {
-    const connection = await smtp.connect();
+    const connection = await state.options.smtp.connect();
     state.connecting -= 1;
     state.open += 1;
-    if (!state.isUp) log.info({ route: name }, 'the route can be connected again');
-    state.isUp = true;
     giveBack(state, connection);
   } catch (error) {
     state.connecting -= 1;
@@ -163,15 +158,14 @@ async function connect(state: State): Promise<void> {
 }
 
 function refused(state: State, error: unknown): void {
-  const { name: route, clock, log } = state.options;
+  const { name: route, clock, log, onRefused } = state.options;
+  const isDown = state.open === 0 && state.connecting === 0;
   if (state.open > 0) {
     state.lowered = { to: state.open, until: clock.monotonic() + LOWERED_MS };
     log.warn({ route, connections: state.open, error: reasonOf(error) }, 'no more connections');
-  } else if (state.connecting === 0) {
-    if (state.isUp) log.warn({ route, error: reasonOf(error) }, 'the route cannot be connected');
-    state.isUp = false;
-    for (const waiter of state.waiting.splice(0)) waiter.reject(error);
   }
+  onRefused?.(error, isDown);
+  if (isDown) for (const waiter of state.waiting.splice(0)) waiter.reject(error);
 }
 
 function giveBack(state: State, connection: SmtpConnection): void {
@@ -200,30 +194,8 @@ async function reap(state: State): Promise<void> {
   state.isReaping = false;
 }
 
-/** Until one connection could be made; one loop, however many wait. */
-async function probe(state: State): Promise<void> {
-  const { signal } = state.stopping;
-  let delayMs = state.options.probeMsMin ?? PROBE_MS_MIN;
-  while (!state.isUp && !signal.aborted) {
-    await state.options.clock.sleep(delayMs, signal);
-    delayMs = Math.min(2 * delayMs, PROBE_MS_MAX);
-    if (!signal.aborted && state.connecting === 0) await connect(state);
-  }
-  state.probing = null;
-}
-
 const stopped = (): MailError => new MailError(451, '4.3.2', 'the system is stopping');
 
 /** What the operator needs; the MailError itself names nothing. */
-const reasonOf = (error: unknown): string =>
+export const reasonOf = (error: unknown): string =>
   textOf(error instanceof MailError && error.cause !== undefined ? error.cause : error);
-
-/** Resolves when the work is done or the signal aborts; nothing stays with a signal that lives on. */
-function doneOr(signal: AbortSignal, work: Promise<void>): Promise<void> {
-  const either = endWith(signal);
-  void work.then(either.end);
-  return new Promise((resolve) => {
-    if (either.signal.aborted) return resolve();
-    either.signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}

@@ -32,6 +32,10 @@ export type SmtpOptions = {
    * never.
    */
   readonly tls: 'opportunistic' | 'required' | 'off';
+  /** PEM of whom a certificate is checked against, in place of the system's. */
+  readonly ca?: string | undefined;
+  /** In place of what the URL has. */
+  readonly login?: { readonly user: string; readonly pass: string } | undefined;
   readonly connectMsMax?: number;
   readonly replyMsMax?: number;
   readonly transactionsMax?: number;
@@ -39,7 +43,9 @@ export type SmtpOptions = {
 
 /** An {@link Smtp} for one MTA. Throws an OperatorError when the URL is wrong. */
 export function createSmtp(options: SmtpOptions): Smtp {
-  const { protocol, host, port, login } = parseRouteUrl(options.url);
+  const { protocol, host, port, login: inUrl } = parseRouteUrl(options.url);
+  const login = options.login ?? inUrl;
+  const { ca } = options;
   const settings: Options = {
     host,
     port,
@@ -49,7 +55,10 @@ export function createSmtp(options: SmtpOptions): Smtp {
     requireTLS: options.tls === 'required' && protocol !== 'smtps',
     opportunisticTLS: options.tls === 'opportunistic',
     ignoreTLS: options.tls === 'off',
-    tls: { rejectUnauthorized: options.tls !== 'opportunistic' },
+    tls: {
+      rejectUnauthorized: options.tls !== 'opportunistic' || ca !== undefined,
+      ...(ca !== undefined && { ca }),
+    },
     connectionTimeout: options.connectMsMax ?? CONNECT_MS_MAX,
     greetingTimeout: options.connectMsMax ?? CONNECT_MS_MAX,
     socketTimeout: options.replyMsMax ?? REPLY_MS_MAX,

@@ -13,6 +13,7 @@ import { growth } from './growth.ts';
 import { idle } from './idle.ts';
 import { imports } from './import.ts';
 import { posts } from './posts.ts';
+import { routes } from './routes.ts';
 import { createScene, type Scene } from './scene.ts';
 import { subscribe } from './subscribe.ts';
 import { missingTools } from './tools.ts';
@@ -21,6 +22,7 @@ const BENCHES: readonly Bench[] = [
   accept,
   fanout,
   posts,
+  routes,
   subscribe,
   imports,
   idle,

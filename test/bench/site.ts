@@ -8,7 +8,7 @@ import { type Asker, createAsker } from '../../src/nats/ask.ts';
 import { connect, type Nats } from '../../src/nats/connect.ts';
 import { createDirectory, type Directory } from '../../src/nats/directory.ts';
 import { openKv } from '../../src/nats/kv.ts';
-import { DOMAIN, startTestSite, type TestSite } from '../support/site.ts';
+import { DOMAIN, type RouteOption, startTestSite, type TestSite } from '../support/site.ts';
 import type { Figures } from './bench.ts';
 import { cpuMsOf } from './processes.ts';
 import type { Scene } from './scene.ts';
@@ -44,14 +44,13 @@ export function cpuOfEach(before: Cpu, after: Cpu, count: number): Figures {
 
 export type BenchList = { readonly address: Address; readonly key: ListKey };
 
-/** Starts a site that sends to the sink; without one it captures. */
+/** Starts a site that sends to the sink, or over these routes; without one it captures. */
 export async function openSite(
   scene: Scene,
-  route: { readonly sink: Sink; readonly connections: number } | null,
+  to: { readonly sink: Sink; readonly connections: number } | readonly RouteOption[] | null,
   env: Readonly<Record<string, string>> = {},
 ): Promise<BenchSite> {
-  const routes =
-    route === null ? [] : [{ name: 'sink', url: route.sink.url, connections: route.connections }];
+  const routes = to !== null && 'sink' in to ? [routeTo(to.sink, to.connections)] : (to ?? []);
   const site = await startTestSite({ routes, env: { TROUPE_NATS_STORAGE: STORAGE, ...env } });
   scene.closing(site.close);
   let nats = await connectTo(site);
@@ -69,6 +68,10 @@ export async function openSite(
     },
   };
 }
+
+const routeTo = ({ url }: Sink, connections: number): RouteOption => ({
+  ...{ name: 'sink', url, connections },
+});
 
 function connectTo(site: TestSite): Promise<Nats> {
   const { url, user, password } = site.nats();

@@ -55,6 +55,7 @@ test('every command of the README does what it says, in order', async () => {
   }
   expect(printed.get('npx troupe outbox')).toContain('[hello] Hello');
   expect(printed.get('npx troupe inspect list hello@lists.localhost')).toMatch(/posts\s+1\b/);
+  expect(printed.get('npx troupe route ls')).toMatch(/capture\s+kept, sent nowhere/);
   expect(printed.get('npx troupe list show dev@lists.localhost')).toMatch(
     /\[dev\][\s\S]*closed|closed[\s\S]*\[dev\]/,
   );
@@ -64,14 +65,17 @@ test('every command of the README does what it says, in order', async () => {
   expect(printed.get('npx troupe member ls dev@lists.localhost')).toContain('grace@example.com');
 }, 120_000);
 
-test('the configuration in the README is valid', async () => {
-  const [yaml] = blocks.filter(({ language }) => language === 'yaml');
+test('the configurations in the README are valid', async () => {
+  const [yaml, several] = blocks.filter(({ language }) => language === 'yaml');
   const { mkdtemp, rm, writeFile } = await import('node:fs/promises');
   const { tmpdir } = await import('node:os');
   const directory = await mkdtemp(resolve(tmpdir(), 'troupe-readme-'));
   const file = resolve(directory, 'troupe.yaml');
   await writeFile(file, yaml?.text ?? '');
   const config = loadConfig({ file, env: {} });
+  await writeFile(file, several?.text ?? '');
+  const { routes } = loadConfig({ file, env: {} });
   await rm(directory, { recursive: true });
+  expect(routes.map(({ name }) => name)).toEqual(['mta1', 'mta2', 'relay']);
   expect(config).toMatchObject({ domains: ['lists.example.org'], routes: [{ name: 'postfix' }] });
 });

@@ -18,8 +18,8 @@ import { CLASS_WEIGHTS, createOutgoing } from '../../src/runners/outgoing.ts';
 import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import { type RunnerOptions, type Running, runRunner } from '../../src/runners/runner.ts';
 import { createThrottle } from '../../src/runners/throttle.ts';
-import { createPool } from '../../src/smtp/pool.ts';
 import type { Delivery, MailStore, Queue } from '../../src/world.ts';
+import { openTestRoutes } from '../support/routes.ts';
 import type { Bus } from './bus.ts';
 import type { Chance } from './chance.ts';
 import { type Disk, linkJournal, linkRows, linkSuspects } from './disk.ts';
@@ -213,11 +213,10 @@ async function startOutgoing(
 ): Promise<Running> {
   const { world, log, results } = parts;
   const { meter } = world;
-  const pool = createPool({
-    ...{ name: 'mta', smtp: mta.link(life), clock: life.clock, log, connectionsMax: CONNECTIONS },
-  });
+  const smtp = mta.link(life);
+  const routes = await openTestRoutes(smtp, life.clock, { log, connections: CONNECTIONS });
   const outgoing = createOutgoing({
-    ...{ decode: decodeChunk, route: () => pool, results, later: world.later, journal },
+    ...{ decode: decodeChunk, lend: routes.lend, results, later: world.later, journal },
     ...{ bounces: links.linkBounces(life, bus), lifeMs: LIFE_MS },
     ...{ read: world.mail.read, secrets: { newest: () => SECRET }, clock: life.clock, log, meter },
   });
@@ -237,7 +236,7 @@ async function startOutgoing(
     dispose: outgoing.dispose,
     renewMs: OUTGOING_ACK_WAIT_MS / 4,
     lostMs: (OUTGOING_ACK_WAIT_MS * 5) / 6,
-    canPull: pool.whenUp,
+    canPull: routes.whenOpen,
     canRenew: life.isConnected,
     onRenewed: outgoing.onRenewed,
     first: await outgoing.resume(adopt, OUTGOING_ACK_WAIT_MS),

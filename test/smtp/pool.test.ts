@@ -90,46 +90,26 @@ test('an idle connection is closed after a while', async () => {
   expect(clock.sleepers()).toBe(0);
 });
 
-test('a route that cannot be connected is told to all who wait, and is down', async () => {
-  const { pool, smtp } = start({ connectionsMax: 2 });
+test('an MTA that cannot be connected is told to all who wait, and to its breaker as down', async () => {
+  const told: boolean[] = [];
+  const onRefused = (_: unknown, isDown: boolean): void => void told.push(isDown);
+  const { pool, smtp } = start({ connectionsMax: 2, onRefused });
   smtp.isDown = true;
   const uses = [1, 2, 3].map(() => pool.withConnection(async () => undefined));
   const outcomes = await Promise.allSettled(uses);
   expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
-  expect(pool.state()).toEqual({ open: 0, idle: 0, waiting: 0, isUp: false });
+  expect(pool.state()).toEqual({ open: 0, idle: 0, waiting: 0 });
+  expect(told, 'two were tried at once; only after the last was there none').toEqual([false, true]);
 });
 
-test('whenUp waits for a route that is down, trying with back-off, and not for one that works', async () => {
-  const { pool, smtp, clock } = start({ probeMsMin: 1_000 });
-  const never = new AbortController().signal;
-  await pool.whenUp(never);
+test('a probe makes a connection of its own, and keeps it where there is room', async () => {
+  const { pool, smtp } = start({ connectionsMax: 2 });
   smtp.isDown = true;
-  await expect(pool.withConnection(async () => undefined)).rejects.toMatchObject({ code: 451 });
-  let isUp = false;
-  const waits = [pool.whenUp(never), pool.whenUp(never)].map((wait) =>
-    wait.then(() => {
-      isUp = true;
-    }),
-  );
-  await clock.advance(20_000);
-  expect([isUp, clock.sleepers()]).toEqual([false, 1]);
+  await expect(pool.probe()).rejects.toMatchObject({ code: 451 });
   smtp.isDown = false;
-  await clock.advance(30_000);
-  await Promise.all(waits);
-  expect(smtp.connections).toBe(1);
+  for (let n = 0; n < 3; n += 1) await pool.probe();
   await pool.withConnection((connection) => connection.send(transactionTo('a@x.example')));
-  expect(pool.state().isUp).toBe(true);
-});
-
-test('whenUp ends with its signal', async () => {
-  const { pool, smtp } = start();
-  smtp.isDown = true;
-  await pool.withConnection(async () => undefined).catch(() => undefined);
-  const stopping = new AbortController();
-  const waiting = pool.whenUp(stopping.signal);
-  stopping.abort();
-  await waiting;
-  expect(pool.state().isUp).toBe(false);
+  expect([smtp.connections, pool.state().open]).toEqual([3, 2]);
 });
 
 test('an MTA that allows fewer connections is used with those, and asked again later', async () => {
@@ -139,7 +119,7 @@ test('an MTA that allows fewer connections is used with those, and asked again l
   smtp.isDown = true;
   const second = pool.withConnection(async () => 'served');
   await clock.advance(0);
-  expect(pool.state()).toMatchObject({ open: 1, waiting: 1, isUp: true });
+  expect(pool.state()).toMatchObject({ open: 1, waiting: 1 });
   await first.giveBack();
   expect(await second).toBe('served');
   smtp.isDown = false;

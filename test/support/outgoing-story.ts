@@ -8,7 +8,8 @@ import { decodeChunk, encodeChunk } from '../../src/nats/codec.ts';
 import { createOutgoing, type Outgoing } from '../../src/runners/outgoing.ts';
 import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import type { Disposal, Hand } from '../../src/runners/runner.ts';
-import type { Clock, Delivery, Journal, Route } from '../../src/world.ts';
+import type { Routes } from '../../src/smtp/routes.ts';
+import type { Clock, Delivery, Journal, Lent, Route } from '../../src/world.ts';
 
 export const OURS: Hand = { state: () => 'ours' };
 export const RAW = Buffer.from(
@@ -69,7 +70,8 @@ export type OutgoingStory = {
 };
 
 export function outgoingStory(needs: {
-  readonly route: Route | null;
+  /** One route for all that is sent; or routes to choose from. */
+  readonly route: Route | null | Pick<Routes, 'lend'>;
   readonly journal: Journal;
   readonly clock: Clock;
   readonly raw?: Uint8Array | null;
@@ -90,7 +92,7 @@ export function outgoingStory(needs: {
   };
   const outgoing = createOutgoing({
     decode: decodeChunk,
-    route: () => needs.route,
+    lend: (chunk, tried) => lentBy(needs.route, chunk, tried),
     results: {
       async last(id) {
         await step('last');
@@ -136,6 +138,17 @@ export function outgoingStory(needs: {
     dispose: (chunk, hand = OURS, ackToken = 'token') =>
       outgoing.dispose(deliveryOf(encodeChunk(chunk), ackToken), hand),
   };
+}
+
+/** Of one route each chunk is lent a place once. */
+async function lentBy(
+  route: Route | null | Pick<Routes, 'lend'>,
+  chunk: Chunk,
+  tried: readonly string[],
+): Promise<Lent | null> {
+  if (route !== null && 'lend' in route) return route.lend(chunk, tried);
+  if (route === null || tried.includes(route.name)) return null;
+  return { route, giveBack: () => undefined };
 }
 
 export function deliveryOf(data: Uint8Array, ackToken: string): Delivery {

@@ -29,6 +29,8 @@ export type RouteOption = {
   readonly name: string;
   readonly url: string;
   readonly connections?: number;
+  readonly weight?: number;
+  readonly role?: 'primary' | 'fallback';
 };
 
 export type SiteOptions = {

@@ -1,0 +1,156 @@
+/** `troupe route`: the outgoing MTAs, each's slice of the mail and what it carries, changed while everything runs. */
+import { readFile } from 'node:fs/promises';
+import { OperatorError, textOf } from '../errors.ts';
+import { INSPECT_NODES, INSPECT_ROUTES, inspectRoutesAt, ROUTE_ORDERS } from '../nats/subjects.ts';
+import { type Context, DONE, type ExitCode, type Register } from './context.ts';
+import { nodesOf } from './places.ts';
+import { durationText, printTable, toJson } from './print.ts';
+import {
+  markOf,
+  merged,
+  type RouteRow,
+  type RoutesAnswer,
+  routesOf,
+  slices,
+} from './route-rows.ts';
+import type { Site } from './site.ts';
+
+/** What is given as a number; the rest as text. */
+const NUMBERS = ['weight', 'connections', 'messages', 'recipients', 'rate'];
+const WORDS = ['url', 'role', 'tls', 'ehlo', 'ca', 'user', 'password'];
+const KNOWN = `Settings are ${[...NUMBERS, ...WORDS].join(', ')}; without a value one goes back to its default.`;
+const FILE_BYTES_MAX = 64 * 1024;
+
+export const register: Register = (program, run) => {
+  const route = program.command('route').description('the outgoing MTAs');
+  route
+    .command('ls')
+    .description('every route: its slice of the mail, its health, what it carries now')
+    .action(() => run(ls));
+  route
+    .command('add <name> <url> [settings...]')
+    .description('send over one more: `add backup smtp://10.0.0.2:25 weight=2 role=fallback`')
+    .addHelpText('after', `\n${KNOWN}\nca=FILE and password=@FILE are read from the file.`)
+    .action((name: string, url: string, given: string[]) =>
+      run(async (c) =>
+        order(c, { do: 'add', settings: { ...(await settingsFrom(given)), name, url } }, name),
+      ),
+    );
+  route
+    .command('set <name> <settings...>')
+    .description('change one: `set mta1 weight=5 rate=100`')
+    .addHelpText('after', `\n${KNOWN}\nca=FILE and password=@FILE are read from the file.`)
+    .action((name: string, given: string[]) =>
+      run(async (c) => order(c, { do: 'set', name, change: await settingsFrom(given) }, name)),
+    );
+  const verbs = [
+    ['drain', 'give it nothing more; what it has in hand is finished'],
+    ['resume', 'try it, and let it take its share again'],
+    ['rm', 'forget it, for good; what it has in hand goes by the others'],
+  ] as const;
+  for (const [verb, description] of verbs) {
+    route
+      .command(`${verb} <name>`)
+      .description(description)
+      .action((name: string) => run((c) => order(c, { do: verb, name }, name)));
+  }
+};
+
+// ── ls ────────────────────────────────────────────────────────────────────
+
+async function ls(context: Context): Promise<ExitCode> {
+  return await context.withSite(async (site) => {
+    show(context, await answersOf(site));
+    return DONE;
+  });
+}
+
+/** What each node that sends says; a node that does not answer carries what nobody knows. */
+async function answersOf(site: Site): Promise<readonly RoutesAnswer[]> {
+  const nodes = nodesOf(await site.request(INSPECT_NODES, undefined));
+  const senders = nodes.filter(({ roles }) => roles.includes('outgoing'));
+  if (senders.length < 2) return [routesOf(await site.request(INSPECT_ROUTES, undefined))];
+  const asked = senders.map(({ node }) => site.request(inspectRoutesAt(node), undefined));
+  const answers = await Promise.allSettled(asked);
+  const told = answers.flatMap((one) => (one.status === 'fulfilled' ? [routesOf(one.value)] : []));
+  if (told.length === 0) throw new OperatorError('no node that sends answers', 'See `node ls`.');
+  return told;
+}
+
+function show({ out, clock }: Context, answers: readonly RoutesAnswer[]): void {
+  const routes = merged(answers);
+  const [first] = answers;
+  if (out.json) {
+    const nodes = answers.map(({ node }) => node);
+    out.print(toJson({ strategy: first?.strategy, devmode: first?.devmode, nodes, routes }));
+    return;
+  }
+  const drawn = slices(routes);
+  out.print(drawn === '' ? 'No route carries mail: it waits.' : `slices  ${drawn}`);
+  out.print('');
+  const columns = ['', 'route', 'to', 'role', '>weight', '>share', 'state', '>in hand', '>waiting'];
+  const more = ['>connections', '>accepted', 'troubles'];
+  const rows = routes.map((route, i) => rowOf(route, i, clock.now()));
+  printTable(out, [...columns, ...more], rows, 'There are no routes.');
+  if (first?.devmode) out.note(`devmode: all mail goes to ${first.devmode}, to nobody else.`);
+}
+
+function rowOf(route: RouteRow, i: number, now: number): (string | number)[] {
+  const { name, to, role, weight, share, mode, how, inHand, waiting, accepted } = route;
+  const { open, max } = route.connections;
+  const why = mode === 'open' && how !== null ? `: ${how}` : '';
+  const since = mode === 'closed' ? '' : ` (${durationText(now - route.since)})`;
+  const troubles = Object.entries(route.troubles).map(([kind, count]) => `${kind} ${count}`);
+  return [
+    ...[markOf(i), name, to, role, weight, `${Math.round(share * 100)} %`],
+    ...[`${mode}${why}${since}`, inHand, waiting, `${open}/${max}`, accepted],
+    troubles.join(', ') || '-',
+  ];
+}
+
+// ── Orders ────────────────────────────────────────────────────────────────
+
+async function order(context: Context, what: unknown, name: string): Promise<ExitCode> {
+  const { out } = context;
+  return await context.withSite(async (site) => {
+    const answer = (await site.request(ROUTE_ORDERS, what)) as { readonly routes?: unknown };
+    const routes = Array.isArray(answer.routes) ? answer.routes : [];
+    const isThere = (one: unknown): boolean => (one as { name?: unknown }).name === name;
+    if (out.json) {
+      out.print(toJson(routes.find(isThere) ?? { name, removed: true }));
+      return DONE;
+    }
+    out.print(`Done. All nodes have it; a restart keeps it, whatever the file says of ${name}.`);
+    show(context, await answersOf(site));
+    return DONE;
+  });
+}
+
+/** `weight=5 rate=` as an object; an empty value is null: the default. Throws OperatorError. */
+async function settingsFrom(given: readonly string[]): Promise<Record<string, unknown>> {
+  const settings: Record<string, unknown> = {};
+  for (const text of given) {
+    const at = text.indexOf('=');
+    const [key, value] = [text.slice(0, Math.max(0, at)), text.slice(at + 1)];
+    if (!NUMBERS.includes(key) && !WORDS.includes(key)) {
+      throw new OperatorError(`“${text}” is not a setting of a route`, KNOWN);
+    }
+    if (value === '') settings[key] = null;
+    else if (NUMBERS.includes(key)) settings[key] = /^\d+$/.test(value) ? Number(value) : value;
+    else settings[key] = await textFrom(key, value);
+  }
+  return settings;
+}
+
+async function textFrom(key: string, value: string): Promise<string> {
+  const file =
+    key === 'ca' ? value : key === 'password' && value[0] === '@' ? value.slice(1) : null;
+  if (file === null) return value;
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw new OperatorError(`${file} cannot be read: ${textOf(error)}`, 'Correct the path.', error);
+  });
+  if (text.length > FILE_BYTES_MAX) {
+    throw new OperatorError(`${file} is larger than 64 KiB`, 'Name a PEM file or a password.');
+  }
+  return key === 'password' ? text.trimEnd() : text;
+}

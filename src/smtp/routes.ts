@@ -1,0 +1,322 @@
+/**
+ * The routes of the site as this node sends over them: which carries a chunk, how many each carries, and what operators
+ * change while it runs.
+ *
+ *   troupe_site  route.<name>   what was changed live    (route-registry.ts)
+ *                health.<name>  its breaker              (route-health.ts)
+ *
+ * With no route at all, what is sent is captured.
+ */
+import type { RouteConfig, RoutingConfig } from '../config.ts';
+import { type Chunk, chunkName } from '../mail/chunk.ts';
+import type { Kv, Lent, Smtp } from '../world.ts';
+import { ADAPT_EVERY_MS, adapted } from './adaptive.ts';
+import { bySlices, byTurn, type Candidate, choose, hashed } from './choice.ts';
+import { type LiveRoute, type LiveRouteNeeds, openLiveRoute } from './live-route.ts';
+import { healthKey, type KvRow } from './route-health.ts';
+import {
+  createRegistry,
+  nameIn,
+  noSuchRoute,
+  type Registry,
+  type RouteOrder,
+  settingsAfter,
+} from './route-registry.ts';
+
+export type RoutesNeeds = Omit<LiveRouteNeeds, 'smtp' | 'changed' | 'kv'> & {
+  readonly file: readonly RouteConfig[];
+  readonly routing: RoutingConfig;
+  readonly kv: Kv;
+  smtpOf(settings: RouteConfig): Smtp;
+  /** Where mail goes while there is no route; null: it waits. */
+  readonly capture: Smtp | null;
+};
+
+export type Routes = {
+  /**
+   * The route for this chunk among those that may carry it now and are not in `tried`, once there is a place in its hand.
+   * Null when there is none.
+   */
+  lend(chunk: Chunk, tried: readonly string[]): Promise<Lent | null>;
+  /** Resolves when there is a route with room for more, or the signal aborts. */
+  whenOpen(signal: AbortSignal): Promise<void>;
+  /** Does what an operator orders; resolves when it is so here. Throws MailError. */
+  obey(order: RouteOrder): Promise<void>;
+  /** As they are now, in the order of their slices. */
+  all(): readonly { readonly live: LiveRoute; readonly candidate: Candidate }[];
+  origin(name: string): 'file' | 'live';
+  /** Resolves after the stop; rejects if `troupe_site` cannot be followed any more. */
+  readonly ended: Promise<void>;
+  stop(): void;
+};
+
+/** The route of a site that has none. */
+const CAPTURE: RouteConfig = {
+  ...{ name: 'capture', url: '', weight: 1, role: 'primary', connections: 20 },
+  ...{ messages: 1_000, recipients: 100, tls: 'off' },
+};
+
+type State = {
+  readonly needs: RoutesNeeds;
+  readonly registry: Registry;
+  readonly live: Map<string, LiveRoute>;
+  /** The last health row of each name that was read, also before there was such a route. */
+  readonly healths: Map<string, KvRow>;
+  readonly capture: LiveRoute | null;
+  readonly factors: Map<string, number>;
+  readonly credits: Map<string, number>;
+  readonly waiting: Set<() => void>;
+  readonly stopping: AbortController;
+};
+
+/** Resolves when what stands in `troupe_site` has been read. */
+export async function openRoutes(needs: RoutesNeeds): Promise<Routes> {
+  const waiting = new Set<() => void>();
+  const capture =
+    needs.capture === null
+      ? null
+      : openLiveRoute(CAPTURE, liveNeeds(needs, needs.capture, waiting));
+  const state: State = {
+    ...{ needs, capture, waiting, registry: createRegistry(needs.file, needs.kv) },
+    ...{ live: new Map(), healths: new Map(), factors: new Map(), credits: new Map() },
+    stopping: new AbortController(),
+  };
+  const { ended } = await followed(state);
+  if (needs.routing.strategy === 'adaptive') void adapt(state);
+  return {
+    lend: (chunk, tried) => lend(state, chunk, tried),
+    whenOpen: (signal) => whenOpen(state, signal),
+    obey: (order) => obey(state, order),
+    all: () => lives(state).map((live) => ({ live, candidate: candidateOf(state, live) })),
+    origin: state.registry.origin,
+    ended,
+    stop() {
+      state.stopping.abort();
+      for (const live of [...state.live.values(), ...(capture === null ? [] : [capture])])
+        live.stop();
+      wake(waiting);
+    },
+  };
+}
+
+// ── Choosing ──────────────────────────────────────────────────────────────
+
+async function lend(state: State, chunk: Chunk, tried: readonly string[]): Promise<Lent | null> {
+  const still: string[] = [];
+  for (;;) {
+    const elsewhere = still.length === 0 ? null : routeFor(state, chunk, [...tried, ...still]);
+    const live = elsewhere ?? routeFor(state, chunk, tried);
+    if (live === null) return null;
+    const place = await live.hand.take(still.includes(live.settings.name));
+    if (place === 'still') still.push(live.settings.name);
+    if (place !== 'taken') continue;
+    const giveBack = (): void => {
+      live.hand.giveBack();
+      wake(state.waiting);
+    };
+    // It may have died, or be another by now, while this one waited.
+    if (candidateOf(state, live).warmth > 0) return { route: live.route, giveBack };
+    giveBack();
+  }
+}
+
+/** By the chunk's own name, whichever try: who was put off by a greylist comes again from the same address. */
+function routeFor(state: State, chunk: Chunk, not: readonly string[]): LiveRoute | null {
+  const { routing, random } = state.needs;
+  const candidates = lives(state)
+    .filter(({ settings }) => !not.includes(settings.name))
+    .map((live) => candidateOf(state, live));
+  const fractions =
+    routing.strategy === 'random' ? random.fraction : hashed(chunkName({ ...chunk, try: 0 }));
+  const pick = (among: readonly Candidate[]): string | null =>
+    routing.strategy === 'round-robin' ? byTurn(among, state.credits) : bySlices(among, fractions);
+  const matter = { list: chunk.recipe.list, class: chunk.class };
+  const name = choose(candidates, routing.rules, matter, pick);
+  return lives(state).find(({ settings }) => settings.name === name) ?? null;
+}
+
+function lives({ live, capture }: State): readonly LiveRoute[] {
+  return live.size > 0 || capture === null ? [...live.values()] : [capture];
+}
+
+function candidateOf({ factors }: State, live: LiveRoute): Candidate {
+  return live.candidate(factors.get(live.settings.name) ?? 1);
+}
+
+// ── Room ──────────────────────────────────────────────────────────────────
+
+async function whenOpen(state: State, signal: AbortSignal): Promise<void> {
+  while (!hasRoom(state) && !signal.aborted && !state.stopping.signal.aborted) {
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        state.waiting.delete(done);
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      state.waiting.add(done);
+      signal.addEventListener('abort', done);
+    });
+  }
+}
+
+/** A fallback counts only when no primary is left. */
+function hasRoom(state: State): boolean {
+  const able = lives(state).filter((live) => candidateOf(state, live).warmth > 0);
+  const primaries = able.filter(({ settings }) => settings.role === 'primary');
+  let room = 0;
+  for (const { hand, room: most } of primaries.length > 0 ? primaries : able) {
+    room += most - hand.carrying() - hand.waiting();
+  }
+  return room > 0;
+}
+
+function wake(waiting: ReadonlySet<() => void>): void {
+  for (const done of [...waiting]) done();
+}
+
+// ── What there is ─────────────────────────────────────────────────────────
+
+/** Resolves once `troupe_site` was read, with the promise of the end of following it. */
+async function followed(state: State): Promise<{ readonly ended: Promise<void> }> {
+  const ready = Promise.withResolvers<void>();
+  const follow = async (): Promise<void> => {
+    let isFirst = true;
+    for await (const row of state.needs.kv.watch(state.stopping.signal)) {
+      if (row === 'ready') {
+        sync(state);
+        isFirst = false;
+        ready.resolve();
+      } else {
+        read(state, row.key, row, isFirst);
+      }
+    }
+  };
+  const ended = follow();
+  ended.catch(ready.reject);
+  await ready.promise;
+  return { ended };
+}
+
+function read(state: State, key: string, row: KvRow, isFirst: boolean): void {
+  const route = nameIn(key);
+  if (route !== null && state.registry.adopt(route, row) && !isFirst) sync(state);
+  const health = nameIn(key, healthKey(''));
+  if (health === null) return;
+  state.healths.set(health, row);
+  state.live.get(health)?.health.adopt(row, false);
+}
+
+/** Opens what is new, closes what is gone, and what connects another way now. Settings that only choose are changed in place. */
+function sync(state: State): void {
+  const { needs, live, registry } = state;
+  const wanted = new Map(registry.all().map((settings) => [settings.name, settings]));
+  const before = new Map<string, LiveRoute>();
+  for (const [name, old] of live) {
+    const settings = wanted.get(name);
+    if (settings !== undefined && wiringOf(settings) === wiringOf(old.settings)) {
+      live.set(name, { ...old, settings, candidate: recast(old, settings) });
+    } else {
+      old.stop();
+      live.delete(name);
+      before.set(name, old);
+    }
+  }
+  for (const [name, settings] of wanted) {
+    if (live.has(name)) continue;
+    const known = before.get(name)?.health.known();
+    const more = {
+      ...liveNeeds(needs, needs.smtpOf(settings), state.waiting),
+      ...(known && { known }),
+    };
+    const made = openLiveRoute(settings, more);
+    const health = state.healths.get(name);
+    if (health !== undefined) made.health.adopt(health, true);
+    live.set(name, made);
+  }
+  const inOrder = registry.all().flatMap(({ name }) => live.get(name) ?? []);
+  live.clear();
+  for (const one of inOrder) live.set(one.settings.name, one);
+  wake(state.waiting);
+}
+
+/** All settings but those that only choose. */
+function wiringOf({ weight: _weight, role: _role, ...wiring }: RouteConfig): string {
+  return JSON.stringify(wiring, Object.keys(wiring).sort());
+}
+
+function recast(old: LiveRoute, { weight, role }: RouteConfig): LiveRoute['candidate'] {
+  return (factor) => ({ ...old.candidate(factor), weight: weight * factor, role });
+}
+
+function liveNeeds(
+  needs: RoutesNeeds,
+  smtp: Smtp,
+  waiting: ReadonlySet<() => void>,
+): LiveRouteNeeds {
+  return { ...needs, smtp, changed: () => wake(waiting) };
+}
+
+// ── Orders ────────────────────────────────────────────────────────────────
+
+async function obey(state: State, order: RouteOrder): Promise<void> {
+  const { registry, live, needs } = state;
+  if (order.do === 'add' || order.do === 'set') {
+    const settings = settingsAfter(order, registry);
+    const before = live.get(settings.name);
+    await registry.put(settings.name, settings);
+    sync(state);
+    const now = live.get(settings.name);
+    // What connects another way than before is tried before it is given mail.
+    const isRewired = before === undefined || before.route !== now?.route;
+    if (isRewired && now?.health.row().state.mode !== 'draining') {
+      await now?.health.tell('drain');
+      await now?.health.tell('resume');
+    }
+    return;
+  }
+  const found = live.get(order.name);
+  if (found === undefined || registry.get(order.name) === null) throw noSuchRoute(order.name);
+  if (order.do !== 'rm') return found.health.tell(order.do);
+  await registry.put(order.name, null);
+  sync(state);
+  await needs.kv.delete(healthKey(order.name));
+}
+
+// ── Adapting ──────────────────────────────────────────────────────────────
+
+async function adapt(state: State): Promise<void> {
+  const { needs, stopping, factors } = state;
+  let before = measure(state);
+  for (;;) {
+    await needs.clock.sleep(ADAPT_EVERY_MS, stopping.signal);
+    if (stopping.signal.aborted) return;
+    const now = measure(state);
+    const seen = new Map(
+      lives(state).map((live) => {
+        const name = live.settings.name;
+        const [a, b] = [before.get(name), now.get(name)];
+        const since = (of: 'accepted' | 'failed' | 'busyMs'): number =>
+          Math.max(0, (b?.[of] ?? 0) - (a?.[of] ?? 0));
+        return [
+          name,
+          {
+            ...{ weight: live.settings.weight, factor: factors.get(name) ?? 1 },
+            ...{ accepted: since('accepted'), failed: since('failed'), busyMs: since('busyMs') },
+          },
+        ];
+      }),
+    );
+    factors.clear();
+    for (const [name, factor] of adapted(seen)) factors.set(name, factor);
+    before = now;
+  }
+}
+
+function measure(state: State) {
+  return new Map(
+    lives(state).map(({ settings, counts, hand }) => [
+      settings.name,
+      { ...counts(), busyMs: hand.busyMs() },
+    ]),
+  );
+}

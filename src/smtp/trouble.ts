@@ -1,0 +1,35 @@
+/** How an MTA failed us, told from what the client library threw or from what the MTA said (actors/route.ts). */
+import type { Trouble } from '../../actors/route.ts';
+import { MailError } from '../errors.ts';
+import type { RecipientReply } from '../world.ts';
+
+/** Node's and OpenSSL's: a handshake that failed, a certificate that does not hold. */
+const OF_TLS = /SSL|TLS|CERT|SIGNATURE/;
+
+/** Of a connection that could not be made. */
+export function troubleOf(error: unknown): Trouble {
+  const cause = error instanceof MailError && error.cause !== undefined ? error.cause : error;
+  if (typeof cause !== 'object' || cause === null) return 'refused';
+  const { code, originalCode, responseCode, command, message } = cause as {
+    readonly code?: unknown;
+    readonly originalCode?: unknown;
+    readonly responseCode?: unknown;
+    readonly command?: unknown;
+    readonly message?: unknown;
+  };
+  if (responseCode === 421) return '421';
+  if (code === 'EAUTH') return 'login';
+  if (code === 'ETLS' || command === 'STARTTLS' || OF_TLS.test(String(originalCode))) return 'tls';
+  if (code === 'ETIMEDOUT') return 'timeout';
+  // What answered and is no MTA, or one that hung up before it said its name.
+  if (code === 'EPROTOCOL' || String(message).includes('closed')) return 'greeting';
+  return 'refused';
+}
+
+/** Of a transaction; null where the MTA answered it, whatever it said. */
+export function troubleIn(replies: readonly RecipientReply[]): Trouble | null {
+  const [first] = replies;
+  if (first === undefined || replies.some(({ code }) => code !== 421 && code !== 0)) return null;
+  // Our own word for a lost connection (RFC 3463: 4.4.2, bad connection).
+  return first.code === 421 && first.status !== '4.4.2' ? '421' : 'lost';
+}

@@ -1,0 +1,87 @@
+/** A chunk and several routes: what becomes of it when the one it was given to fails. */
+import { afterEach, expect, test } from 'vitest';
+import type { RouteConfig } from '../../src/config.ts';
+import { DELAYS } from '../../src/runners/retry-schedule.ts';
+import type { Routes } from '../../src/smtp/routes.ts';
+import { createFakeClock } from '../support/fake/clock.ts';
+import { createFakeJournal } from '../support/fake/journal.ts';
+import { createFakeSmtp, type FakeSmtp } from '../support/fake/smtp.ts';
+import { chunkOf, member, outgoingStory } from '../support/outgoing-story.ts';
+import { openTestRoutes, routeOf } from '../support/routes.ts';
+
+const opened: Routes[] = [];
+afterEach(() => {
+  for (const routes of opened.splice(0)) routes.stop();
+});
+
+const CLOSING = { code: 421, status: '4.3.2', reply: 'closing' };
+
+async function start(...file: readonly RouteConfig[]) {
+  const clock = createFakeClock();
+  const mtas = new Map(file.map(({ name }) => [name, createFakeSmtp()]));
+  const mta = (name: string): FakeSmtp => mtas.get(name) ?? createFakeSmtp();
+  const routes = await openTestRoutes(({ name }) => mta(name), clock, { file });
+  opened.push(routes);
+  const { journal } = createFakeJournal(clock);
+  const story = outgoingStory({ route: routes, journal, clock });
+  const sent = (): string[] =>
+    [...mtas.values()].flatMap(({ mails }) => mails.flatMap((mail) => mail.recipients));
+  return { ...story, mta, sent, clock };
+}
+
+/** The weights make it the first by far. */
+const FIRST = routeOf('first', { weight: 1_000, connections: 1 });
+const SECOND = routeOf('second', { connections: 1 });
+const everybody = (members: number): string[] =>
+  Array.from({ length: members }, (_, n) => member(n));
+
+test('a route that dies in the middle: the rest goes by another at once, nobody twice, and both are told', async () => {
+  const { mta, sent, dispose, result, later } = await start(FIRST, SECOND);
+  mta('first').rule = (to) => {
+    if (to !== member(3)) return null;
+    mta('first').isDown = true;
+    return 'lost before';
+  };
+  const chunk = chunkOf(10);
+  expect(await dispose(chunk)).toEqual({ kind: 'done' });
+  expect(sent().sort()).toEqual(everybody(10).sort());
+  expect([mta('first').mails.length, mta('second').mails.length]).toEqual([3, 7]);
+  expect(result(chunk)).toMatchObject({ route: 'first,second', deferred: [], refused: [] });
+  expect(later.size).toBe(0);
+});
+
+test('who is answered 421 each time is heard by another route, and waits only if that says so too', async () => {
+  const { mta, sent, dispose, result, later } = await start(FIRST, SECOND);
+  mta('first').rule = (to) => (to === member(1) || to === member(2) ? CLOSING : null);
+  mta('second').rule = (to) => (to === member(2) ? CLOSING : null);
+  const chunk = chunkOf(4);
+  await dispose(chunk);
+  expect(sent().sort()).toEqual([member(0), member(1), member(3)]);
+  expect(result(chunk)?.deferred).toMatchObject([{ number: 7, code: 421 }]);
+  expect([...later.values()].flatMap((next) => next.chunk.to).map(([number]) => number)).toEqual([
+    7,
+  ]);
+});
+
+test('with no route left it waits, longer each time, in the lowest class, and goes out when one is back', async () => {
+  const { mta, sent, dispose, later, clock } = await start(FIRST, SECOND);
+  for (const name of ['first', 'second']) mta(name).isDown = true;
+  let chunk = chunkOf(3, {}, clock.now());
+  const delays: number[] = [];
+  for (let attempt = 0; attempt < 6; attempt += 1) {
+    expect(await dispose(chunk)).toEqual({ kind: 'done' });
+    const [next] = later.values();
+    later.clear();
+    if (next === undefined) throw new Error('nothing waits');
+    expect(next.chunk).toMatchObject({ class: 'retry', try: attempt + 1, to: chunk.to });
+    delays.push(next.at - clock.now());
+    await clock.advance(next.at - clock.now());
+    chunk = next.chunk;
+  }
+  for (const [i, delay] of delays.slice(1).entries()) expect(delay).toBeGreaterThan(delays[i] ?? 0);
+  expect(Math.max(...delays)).toBeLessThanOrEqual(DELAYS.route[1] * 1.1);
+  mta('second').isDown = false;
+  await clock.advance(60_000);
+  await dispose(chunk);
+  expect(sent().sort()).toEqual(everybody(3).sort());
+});

@@ -1,0 +1,75 @@
+import { expect, test } from 'vitest';
+import { createHand, OVERFLOW_MAX, type Place, STILL_MS_MAX } from '../../src/smtp/hand.ts';
+import { createFakeClock } from '../support/fake/clock.ts';
+
+function start(max: number) {
+  const clock = createFakeClock();
+  const hand = createHand(max, clock);
+  const places: (Place | null)[] = [];
+  const take = (isPatient = false): void => {
+    const i = places.push(null) - 1;
+    void hand.take(isPatient).then((place) => (places[i] = place));
+  };
+  return { hand, clock, places, take };
+}
+
+test('no more are in hand than it may have, and who waits is served in order', async () => {
+  const { hand, clock, places, take } = start(2);
+  for (let i = 0; i < 4; i += 1) take();
+  await clock.advance(0);
+  expect(places).toEqual(['taken', 'taken', null, null]);
+  expect([hand.carrying(), hand.waiting()]).toEqual([2, 2]);
+  hand.giveBack();
+  await clock.advance(0);
+  expect(places).toEqual(['taken', 'taken', 'taken', null]);
+  expect([hand.carrying(), hand.waiting()]).toEqual([2, 1]);
+});
+
+test('behind a slow route all wait, however long, as long as it moves', async () => {
+  const { hand, clock, places, take } = start(1);
+  for (let i = 0; i < OVERFLOW_MAX + 3; i += 1) take();
+  for (let i = 0; i < 10; i += 1) {
+    await clock.advance(STILL_MS_MAX / 2);
+    hand.moved();
+  }
+  expect(places.filter((place) => place !== null)).toEqual(['taken']);
+});
+
+test('behind one that stands still only its overflow waits, and who is patient; the others go elsewhere', async () => {
+  const { clock, places, take } = start(1);
+  for (let i = 0; i < OVERFLOW_MAX + 2; i += 1) take();
+  take(true);
+  await clock.advance(STILL_MS_MAX - 1);
+  expect(places.filter((place) => place !== null)).toEqual(['taken']);
+  await clock.advance(1);
+  const waits = Array.from({ length: OVERFLOW_MAX }, () => null);
+  expect(places).toEqual(['taken', ...waits, 'still', null]);
+  take();
+  await clock.advance(STILL_MS_MAX);
+  expect(places.at(-1), 'and whoever comes after').toBe('still');
+});
+
+test('all who wait are told when it closes, and it may be taken again after', async () => {
+  const { hand, clock, places, take } = start(1);
+  for (let i = 0; i < OVERFLOW_MAX + 2; i += 1) take();
+  hand.turnAway();
+  await clock.advance(0);
+  expect(new Set(places.slice(1))).toEqual(new Set(['closed']));
+  hand.giveBack();
+  take();
+  await clock.advance(STILL_MS_MAX);
+  expect(places.at(-1)).toBe('taken');
+  expect(clock.sleepers(), 'nobody watches where nobody waits').toBe(0);
+});
+
+test('the time in which something was in hand is counted once, however much it was', async () => {
+  const { hand, clock, take } = start(2);
+  take();
+  take();
+  await clock.advance(100);
+  hand.giveBack();
+  await clock.advance(50);
+  hand.giveBack();
+  await clock.advance(1_000);
+  expect(hand.busyMs()).toBe(150);
+});
