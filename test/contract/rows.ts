@@ -52,7 +52,10 @@ export function rowsContract(name: string, open: () => Promise<Rows>): void {
   test(`${name}: keys of any shape keep one order`, async () => {
     const part = fc.oneof(
       fc.integer({ min: 0, max: 2 ** 45 }),
-      fc.string({ unit: fc.constantFrom('a', 'b', '-', '.', 'z', '7', 'é'), maxLength: 8 }),
+      fc.string({
+        unit: fc.constantFrom('a', 'b', '-', '.', 'z', '7', 'é', '～', '😀'),
+        maxLength: 8,
+      }),
     );
     const key = fc.tuple(fc.constantFrom('k', 'm'), fc.constantFrom('x', 'y'), part, part);
     await fc.assert(

@@ -21,13 +21,15 @@ export function fakeRows(): Rows {
     return row !== undefined && compareKeys(row[0], key) === 0 ? row : undefined;
   };
   return {
-    get: (key) => structuredClone(find(key)?.[1]),
+    get: (key) => copyOf(find(key)?.[1]),
     range: (from, to, limit) => rows.slice(at(from), at(to)).slice(0, limit),
     commit: (writes) => {
       for (const [key, value] of writes) {
-        const isThere = find(key) !== undefined;
-        const row: Row[] = value === undefined ? [] : [[[...key], structuredClone(value)]];
-        rows.splice(at(key), isThere ? 1 : 0, ...row);
+        const index = at(key);
+        const there = rows[index];
+        const isThere = there !== undefined && compareKeys(there[0], key) === 0;
+        if (value === undefined) rows.splice(index, isThere ? 1 : 0);
+        else rows.splice(index, isThere ? 1 : 0, [[...key], copyOf(value)]);
       }
     },
     flushed: async () => {},
@@ -37,3 +39,6 @@ export function fakeRows(): Rows {
     close: async () => {},
   };
 }
+
+const copyOf = (value: unknown): unknown =>
+  typeof value === 'object' ? structuredClone(value) : value;
