@@ -39,6 +39,7 @@ export function factsOf(node: Node): HealthFacts {
     isDirectoryRead: true,
     isStopping: parts.isStopping,
     isRelaxed: config.durability === 'relaxed',
+    silent: site.silent(),
     disk: host === null ? null : { freeBytes: host.diskFreeBytes, isLow: host.isDiskLow },
     blocked: host?.blocked.map(nameOf) ?? [],
     quarantined: host?.quarantined.map(({ key }) => nameOf(key)) ?? [],

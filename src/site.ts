@@ -1,14 +1,15 @@
 /** What every role stands on: the data directory, NATS with its streams, the directory of lists. Part of the wiring (`main.ts`). */
 import type { Command } from '../actors/protocol.ts';
-import { systemRandom } from './clock.ts';
+import { systemClock, systemRandom } from './clock.ts';
 import type { Config, Role } from './config.ts';
 import { claimForSite, openDataDirectory } from './data-directory.ts';
 import { createDisk } from './disk.ts';
+import { watchFullDisk } from './full-disk.ts';
 import type { Host } from './host/host.ts';
 import type { Membership } from './host/membership.ts';
 import type { Log } from './log.ts';
 import { createAsker } from './nats/ask.ts';
-import { startChild } from './nats/child.ts';
+import { type Child, startChild } from './nats/child.ts';
 import { connect, type Nats } from './nats/connect.ts';
 import { createDirectory } from './nats/directory.ts';
 import { openKv } from './nats/kv.ts';
@@ -39,7 +40,7 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
   const directoryOfData = await openDataDirectory(config.data);
   closers.push(() => directoryOfData.release());
   const data = directoryOfData.path;
-  const { nats, login } = await openNats(config, data, log, closers);
+  const { nats, login, child } = await openNats(config, data, log, closers);
   const publisher = createPublisher(nats);
   closers.push(() => publisher.close());
   const sitePart = await openKv(nats, 'troupe_site');
@@ -48,6 +49,9 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
   const { clusterId } = await openSite(sitePart, systemRandom);
   await claimForSite(data, clusterId);
   const secrets = await openSecrets(sitePart, systemRandom, ending.signal);
+  const disk = createDisk(data);
+  const { silent } = publisher;
+  void watchFullDisk({ silent, child, disk, clock: systemClock, log }, ending.signal);
   const directory = createDirectory(await openKv(nats, 'troupe_directory'));
   return {
     data,
@@ -61,7 +65,8 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
     directory,
     secrets,
     ending: ending.signal,
-    disk: createDisk(data),
+    disk,
+    silent,
     ledger: createLedger(nats, publisher),
     mail: createMailStore(nats, publisher),
     mailbox: mailboxOut<Command>(publisher),
@@ -79,16 +84,17 @@ async function openNats(
   data: string,
   log: Log,
   closers: Closers,
-): Promise<{ nats: Nats; login: Config['nats'] }> {
+): Promise<{ nats: Nats; login: Config['nats']; child: Child | null }> {
   const { url, user, password, server, storage, port } = config.nats;
-  const login = {
+  const given = {
     ...(user !== undefined && { user }),
     ...(password !== undefined && { password }),
   };
-  let target = { url: url ?? '', ...login };
+  let target = { url: url ?? '', ...given };
   let maxFileStore = storage;
+  let child: Child | null = null;
   if (url === undefined) {
-    const child = await startChild({
+    const started = await startChild({
       data,
       log,
       durability: config.durability,
@@ -96,9 +102,10 @@ async function openNats(
       ...(storage !== undefined && { storage }),
       ...(port !== undefined && { port }),
     });
-    closers.push(() => child.stop());
-    target = { url: child.url, user: child.user, password: child.password };
-    maxFileStore = child.maxFileStore;
+    closers.push(() => started.stop());
+    target = { url: started.url, user: started.user, password: started.password };
+    maxFileStore = started.maxFileStore;
+    child = started;
   }
   const { durability } = config;
   const nats = await connect({ ...target, name: `troupe ${config.node}`, log, durability });
@@ -113,7 +120,8 @@ async function openNats(
     outgoingAckWaitMs: config.outgoing.ackWaitMs,
     log,
   });
-  return { nats, login: { ...target, ...(maxFileStore && { storage: maxFileStore }) } };
+  const login = { ...target, ...(maxFileStore && { storage: maxFileStore }) };
+  return { nats, login, child };
 }
 
 /** An external server says nothing of its disk; as much as an embedded one would take of ours. */

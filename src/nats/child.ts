@@ -29,6 +29,7 @@ import {
 import {
   endServer,
   freePort,
+  hasMetFullDisk,
   infoAt,
   isServer,
   lastWords,
@@ -68,6 +69,10 @@ export type Child = {
   readonly isAdopted: boolean;
   /** Calls `listener` each time the server ends unasked; returns what ends that. */
   onExit(listener: (ended: Ended) => void): () => void;
+  /** True if it said, since it was started, that its disk was full: then a stream stores nothing until a restart. */
+  hasMetFullDisk(): Promise<boolean>;
+  /** Ends the server, which is then started again as after any other end. */
+  restart(): Promise<void>;
   /** Ends the server for good; resolves when the process is gone. Twice is not an error. */
   stop(): Promise<void>;
 };
@@ -357,6 +362,11 @@ function supervise(setting: Setting, first: Running): Child {
     onExit: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    hasMetFullDisk: () => hasMetFullDisk(logFile(data)),
+    restart: async () => {
+      if (current === null || stopping.signal.aborted) return;
+      await endServer(current.note.pid, logFile(data), STOP_MS_MAX, clock);
     },
     stop: () => {
       stopped ??= stop();

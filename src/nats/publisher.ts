@@ -5,9 +5,11 @@
  * known to be absent: a caller that gets 451 may find it stored.
  */
 import { type Msg, type MsgHdrs, headers as newHeaders, nuid } from 'nats';
+import { systemClock } from '../clock.ts';
 import { MailError } from '../errors.ts';
 import { crashPoint } from '../failpoint.ts';
 import type { Nats } from './connect.ts';
+import { createSilence } from './silence.ts';
 import { away, failure } from './stored.ts';
 import { type Load, openWindow, type Window } from './window.ts';
 
@@ -51,6 +53,8 @@ export type Publisher = {
    */
   publishBatch(messages: readonly BatchMessage[]): Promise<void>;
   load(): Load;
+  /** The kinds of subject (`mail`, `ledger`) that the server takes and does not acknowledge. */
+  silent(): readonly string[];
   /** Refuses all that is open with 451; for shutdown. */
   close(): void;
 };
@@ -95,10 +99,14 @@ export function createPublisher(
     limits.windowMax ?? WINDOW_MAX,
     limits.timeoutMs ?? PUBLISH_MS_MAX,
   );
+  const { isConnected } = nats;
+  const silence = createSilence({ monotonic: systemClock.monotonic, isConnected });
+  const forget = nats.onChange(silence.forget);
   const publish: Publisher['publish'] = async (subject, data, options) => {
     const headers = headersOf(options);
     crashPoint('publish', subject);
-    const outcome = await patiently(() => publishOnce(nats, window, subject, data, headers));
+    const once = () => publishOnce(nats, window, subject, data, headers);
+    const outcome = await silence.watch(subject, () => patiently(once));
     crashPoint('stored', subject);
     if (outcome === 'not-as-batch') throw away(new Error('answered as a batch'));
     return outcome;
@@ -107,18 +115,23 @@ export function createPublisher(
     publish,
     async publishBatch(messages) {
       for (const batch of batchesOf(messages)) {
+        const first = batch[0]?.subject ?? '';
         const outcome =
           batch.length === 1
             ? 'not-as-batch'
-            : await patiently(() => publishAtOnce(nats, window, batch));
-        crashPoint('stored', batch[0]?.subject);
+            : await silence.watch(first, () => patiently(() => publishAtOnce(nats, window, batch)));
+        crashPoint('stored', first);
         if (outcome !== 'not-as-batch') continue;
         // Some or all of it is there already: one by one, the ids sort out which.
         await Promise.all(batch.map((message) => publish(message.subject, message.data, message)));
       }
     },
     load: window.load,
-    close: window.close,
+    silent: silence.silent,
+    close() {
+      forget();
+      window.close();
+    },
   };
 }
 

@@ -23,6 +23,8 @@ const INFO_BYTES_MAX = 64 * 1024;
 const GONE_POLL_MS = 20;
 const LOG_TAIL_BYTES = 4_096;
 const LOG_TAIL_LINES = 5;
+/** It repeats itself with every write that fails. */
+const FULL_DISK_TAIL_BYTES = 256 * 1024;
 const run = promisify(execFile);
 
 /**
@@ -170,17 +172,31 @@ function signal(pid: number, name: NodeJS.Signals): void {
 /** The last lines of the log, for a person who must know why it does not start. */
 export async function lastWords(log: string): Promise<string> {
   try {
-    const file = await open(log);
-    try {
-      const { size } = await file.stat();
-      const from = Math.max(0, size - LOG_TAIL_BYTES);
-      const { buffer, bytesRead } = await file.read({ position: from, length: LOG_TAIL_BYTES });
-      const lines = buffer.toString('utf8', 0, bytesRead).trimEnd().split('\n');
-      return lines.slice(-LOG_TAIL_LINES).join('\n');
-    } finally {
-      await file.close();
-    }
+    const lines = (await tailOf(log, LOG_TAIL_BYTES)).trimEnd().split('\n');
+    return lines.slice(-LOG_TAIL_LINES).join('\n');
   } catch (error) {
     return textOf(error);
+  }
+}
+
+/** What it says when it starts, and when a write did not fit. */
+const STARTING = 'Starting nats-server';
+const FULL_DISK = /no space left on device|out of (?:space|\w* ?resources), will be DISABLED/;
+
+/** True if the server that writes the log has said, since it started, that its disk was full. */
+export async function hasMetFullDisk(log: string): Promise<boolean> {
+  const said = await tailOf(log, FULL_DISK_TAIL_BYTES);
+  return FULL_DISK.test(said.slice(Math.max(0, said.lastIndexOf(STARTING))));
+}
+
+async function tailOf(log: string, bytes: number): Promise<string> {
+  const file = await open(log);
+  try {
+    const { size } = await file.stat();
+    const position = Math.max(0, size - bytes);
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(bytes), position });
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await file.close();
   }
 }

@@ -18,6 +18,8 @@ export type HealthFacts = {
   readonly isStopping: boolean;
   /** `durability: relaxed`. */
   readonly isRelaxed: boolean;
+  /** What NATS takes and does not acknowledge, though it is there. */
+  readonly silent: readonly string[];
   readonly disk: { readonly freeBytes: number; readonly isLow: boolean } | null;
   /** Addresses, or keys where the address is not known. */
   readonly blocked: readonly string[];
@@ -87,6 +89,11 @@ function problemsOf(facts: HealthFacts): Problem[] {
     facts.isRelaxed,
     'durability is relaxed: a power cut can lose mail that was answered with 250',
     'Use nats-server 2.12.5 or newer and take `durability: relaxed` out of the configuration.',
+  );
+  say(
+    facts.silent.length > 0,
+    `nats-server stores nothing of what comes for ${facts.silent.join(', ')}, as one does that met a full disk`,
+    'Make room on its disk, then restart it; the embedded one is restarted by itself.',
   );
   say(
     facts.disk?.isLow === true,

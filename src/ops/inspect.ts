@@ -94,7 +94,7 @@ export function inspectNode(needs: InspectNeeds): NodeInspection {
     startedAt: needs.startedAt,
     roles,
     isReady,
-    problems: problems.map(({ what }) => what),
+    problems: problems.map(({ what, nextStep }) => `${what}. ${nextStep}`),
     isDraining: needs.lease.isDraining(),
     leaseMsLeft: Math.round(needs.lease.msLeft()),
     slots: host?.slots.length ?? 0,

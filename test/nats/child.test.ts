@@ -214,6 +214,15 @@ describe('C3: started again', () => {
     await nats.close();
   });
 
+  test('C3: one that is told to restart is another, on the same port', async () => {
+    const child = await started(newData());
+    const { pid, url } = child;
+    await child.restart();
+    await until(() => child.pid !== 0 && child.pid !== pid);
+    expect(await infoAt(Number(new URL(url).port))).not.toBeNull();
+    expect(await child.hasMetFullDisk()).toBe(false);
+  });
+
   test('C3: an adopted server that is killed comes back too', async () => {
     const data = newData();
     await orphan(data);

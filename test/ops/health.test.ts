@@ -12,6 +12,7 @@ const WELL: HealthFacts = {
   isDirectoryRead: true,
   isStopping: false,
   isRelaxed: false,
+  silent: [],
   disk: { freeBytes: 1e12, isLow: false },
   blocked: [],
   quarantined: [],
