@@ -4,8 +4,10 @@
  */
 import type { Address } from '../src/mail/address.ts';
 import type { Class, Mode } from '../src/mail/chunk.ts';
-import type { MailRef, ReversePath } from '../src/mail/envelope.ts';
+import type { PostSummary } from '../src/mail/summary.ts';
 import type { PostCommand, PostEffect, PostFact, PostQuestion } from './protocol-posts.ts';
+
+export type { PostSummary } from '../src/mail/summary.ts';
 
 // ── What commands and facts are made of ───────────────────────────────────
 
@@ -31,33 +33,6 @@ export type Settings = {
   readonly footer: string;
   /** The largest post, bytes as received. Larger is refused at SMTP (552). */
   readonly maxMessageBytes: number;
-};
-
-/** What the incoming runner knows of a post, small and plain. */
-export type PostSummary = {
-  /** sha256(envelope sender, key, raw bytes), hex: the command's id; the same mail sent again is the same post. */
-  readonly id: string;
-  /** Addresses of From (RFC 5322 §3.6.2), parsed; may be empty. Nothing vouches for them yet. */
-  readonly from: readonly Address[];
-  readonly sender: ReversePath;
-  /** Decoded, at most 200 characters, no control characters. */
-  readonly subject: string;
-  /** With angle brackets; one was made if the mail had none. */
-  readonly messageId: string;
-  /** True if the runner made the Message-ID: cooking adds it. */
-  readonly messageIdIsOurs: boolean;
-  readonly bytes: number;
-  /** Auto-Submitted, bulk precedence or a null sender: never answered (RFC 3834). */
-  readonly automatic: boolean;
-  readonly smtputf8: boolean;
-  /** What the runner found wrong: reasons to hold whatever the posting rule says. */
-  readonly problems: readonly Reason[];
-  readonly authentication: 'none';
-  readonly mail: MailRef;
-  readonly receivedAt: number;
-  /** The value of our own Received field (RFC 5321 §4.4). */
-  readonly received: string;
-  readonly trace: string;
 };
 
 /** Why a post was held or discarded; told to moderators in these words. */

@@ -28,21 +28,29 @@ export type ReadMail = {
   readonly problems: readonly 'suspicious-mime'[];
 };
 
-/** The same words as `PostSummary` of the list actor's protocol. */
-export type MailSummary = {
+/** What the incoming runner knows of a post, small and plain: what the list actor is told (actors/protocol.ts). */
+export type PostSummary = {
+  /** sha256(envelope sender, key, raw bytes), hex: the command's id; the same mail sent again is the same post. */
   readonly id: string;
+  /** Addresses of From (RFC 5322 §3.6.2), parsed; may be empty. Nothing vouches for them yet. */
   readonly from: readonly Address[];
   readonly sender: ReversePath;
+  /** Decoded, at most {@link SUBJECT_LENGTH_MAX} characters, no control characters. */
   readonly subject: string;
+  /** With angle brackets; one was made if the mail had none. */
   readonly messageId: string;
+  /** True if the runner made the Message-ID: cooking adds it. */
   readonly messageIdIsOurs: boolean;
   readonly bytes: number;
+  /** Auto-Submitted, bulk precedence or a null sender: never answered (RFC 3834). */
   readonly automatic: boolean;
   readonly smtputf8: boolean;
-  readonly problems: readonly 'suspicious-mime'[];
+  /** What the runner found wrong: reasons to hold whatever the posting rule says. */
+  readonly problems: ReadMail['problems'];
   readonly authentication: 'none';
   readonly mail: MailRef;
   readonly receivedAt: number;
+  /** The value of our own Received field (RFC 5321 §4.4). */
   readonly received: string;
   readonly trace: string;
 };
@@ -77,7 +85,7 @@ export function summarise(
   envelope: Envelope,
   mail: MailRef,
   list: { readonly key: ListKey; readonly address: Address },
-): MailSummary {
+): PostSummary {
   const id = postIdOf(envelope.sender, list.key, raw);
   const own = usableMessageId(read.header);
   return {

@@ -16,7 +16,7 @@ const post = {
   bytes: 10,
   automatic: true,
   smtputf8: false,
-  problems: ['no-sender'],
+  problems: ['suspicious-mime'],
   authentication: 'none',
   mail: { in: 'mail', seq: 9, parts: [7, 8] },
   receivedAt: 1,
