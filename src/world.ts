@@ -270,6 +270,8 @@ export type Route = {
   readonly recipientsMax: number;
   /** Lends a connection for as long as `use` runs. Throws MailError 4.4.x when there is none to be had, and what `use` throws. */
   withConnection<T>(use: (connection: SmtpConnection) => Promise<T>): Promise<T>;
+  /** Connects anew to see: was a connection lost, or the MTA? Never throws. */
+  isAlive(): Promise<boolean>;
 };
 
 /** A route for one chunk, and its place in the route's hand: given back once, whatever became of the chunk. */

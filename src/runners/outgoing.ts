@@ -32,6 +32,7 @@ import type {
   MailStore,
   Meter,
   Results,
+  Route,
 } from '../world.ts';
 import { type Cache, createCache } from './cooked-cache.ts';
 import { bouncesOf } from './outgoing-bounce.ts';
@@ -175,8 +176,8 @@ type Carried = { readonly ended: Ended | 'gone'; readonly by: string };
 const NOTHING_TO_CARRY: Carried = { ended: 'all', by: '' };
 
 /**
- * Over one route after another, each once, until everybody has an outcome or no route is left. Who was answered 421 to the
- * last is heard by the next as well: that is the MTA's trouble, not the recipient's.
+ * Over one route after another, each once, until everybody has an outcome or no route is left. Who got no word from one for
+ * a reason that is its own is sent to by the next, if there is one.
  */
 async function carry(
   chunk: Chunk,
@@ -190,9 +191,10 @@ async function carry(
   const tried: string[] = [];
   const answered: string[] = [];
   const halted = haltedBy(chunk, needs);
+  let unheard: readonly number[] = [];
   for (let ended: Ended = 'route'; ; ) {
     const by = answered.join(',') || (tried.at(-1) ?? '');
-    const goesOn = ended === 'route' || (ended === 'all' && unheard(progress).length > 0);
+    const goesOn = ended === 'route' || (ended === 'all' && unheard.length > 0);
     const lent = goesOn ? await needs.lend(chunk, tried) : null;
     if (lent === null) return { ended, by };
     const { route } = lent;
@@ -200,13 +202,14 @@ async function carry(
       const cooked = await cookedOf(chunk, state);
       if (cooked === null) return { ended: 'gone', by };
       journal.open(chunkName(chunk), delivery.ackToken ?? '', delivery.data);
-      for (const number of unheard(progress)) progress.replies.delete(number);
+      for (const number of unheard) progress.replies.delete(number);
       const to = dueNow(chunk, progress, clock.now());
       const secret = needs.secrets.newest();
       const sending = { route, journal, secret, hand, clock, limits: state.limits, halted };
       tried.push(route.name);
       ended = await sendCopies(chunk, to, cooked, progress, sending);
       if (dueNow(chunk, progress, clock.now()).length < to.length) answered.push(route.name);
+      unheard = await unheardBy(route, chunk.class, progress, needs.meter);
     } catch (error) {
       // A bug: the chunk is about to be parked, and whoever replays it must know whom to leave out.
       if (tried.includes(route.name)) await tellPart(chunk, progress, route.name, needs);
@@ -217,9 +220,22 @@ async function carry(
   }
 }
 
-/** Whom the MTA turned away with 421: it closed the connection, whoever they are (RFC 5321 §3.8). */
-function unheard({ replies }: Progress): readonly number[] {
-  return [...replies].flatMap(([number, { code }]) => (code === 421 ? [number] : []));
+/**
+ * Whom the MTA turned away with 421, which closes the connection whoever they are (RFC 5321 §3.8); and, if the MTA itself
+ * is gone, those whose final dot it did not answer. If it lives, what it did not answer may be about the mail, and they wait.
+ */
+async function unheardBy(
+  route: Route,
+  cls: Chunk['class'],
+  { replies }: Progress,
+  meter: Meter,
+): Promise<readonly number[]> {
+  const numbersOf = (wanted: number): readonly number[] =>
+    [...replies].flatMap(([number, { code }]) => (code === wanted ? [number] : []));
+  const maybes = numbersOf(0);
+  const areLost = maybes.length > 0 && !(await route.isAlive());
+  if (areLost) meter.count('outgoing_maybe', { route: route.name, class: cls }, maybes.length);
+  return [...numbersOf(421), ...(areLost ? maybes : [])];
 }
 
 /** Only posts can be paused: notices and what is forwarded are gone before anybody could. */

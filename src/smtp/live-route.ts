@@ -80,6 +80,14 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
         return use(listened(connection, heard));
       });
     },
+    isAlive: () =>
+      pool.probe().then(
+        () => true,
+        (error: unknown) => {
+          health.failed(troubleOf(error), true, error);
+          return false;
+        },
+      ),
   };
   return {
     ...{ settings, route, hand, health, handMax, room: handMax + OVERFLOW_MAX },

@@ -93,13 +93,12 @@ export function createPool(options: PoolOptions): Pool {
         giveBack(state, connection);
       }
     },
-    async probe() {
-      if (state.stopping.signal.aborted) throw stopped();
-      const connection = await state.options.smtp.connect();
-      if (state.open + state.connecting >= connectionsMax) return connection.close();
-      state.open += 1;
-      giveBack(state, connection);
-    },
+    probe: () => probe(state),
+    isAlive: () =>
+      probe(state).then(
+        () => true,
+        () => false,
+      ),
     state: () => {
       const { open, idle, waiting } = state;
       return { open, idle: idle.length, waiting: waiting.length };
@@ -110,6 +109,14 @@ export function createPool(options: PoolOptions): Pool {
       for (const { connection } of state.idle.splice(0)) close(state, connection);
     },
   };
+}
+
+async function probe(state: State): Promise<void> {
+  if (state.stopping.signal.aborted) throw stopped();
+  const connection = await state.options.smtp.connect();
+  if (state.open + state.connecting >= state.connectionsMax) return connection.close();
+  state.open += 1;
+  giveBack(state, connection);
 }
 
 /** Gives those who wait what is idle, and connects for the others, up to the limit. */

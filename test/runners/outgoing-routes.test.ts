@@ -63,6 +63,24 @@ test('who is answered 421 each time is heard by another route, and waits only if
   ]);
 });
 
+test('a dot that an MTA died at is sent by another at once; one that it only lost a connection at waits', async () => {
+  const { mta, dispose, result, later } = await start(FIRST, SECOND);
+  mta('first').rule = (to) => (to === member(1) ? 'lost after' : null);
+  await dispose(chunkOf(3));
+  expect(result(chunkOf(3))?.deferred).toMatchObject([{ number: 4, code: 0 }]);
+  later.clear();
+  mta('first').rule = (to) => {
+    if (to !== member(1)) return null;
+    mta('first').isDown = true;
+    return 'lost after';
+  };
+  const next = chunkOf(3, { post: '8' });
+  await dispose(next);
+  expect(result(next)).toMatchObject({ route: 'first,second', accepted: [[1, 7]], deferred: [] });
+  expect(mta('second').mails.flatMap(({ recipients }) => recipients)).toContain(member(1));
+  expect(later.size).toBe(0);
+});
+
 test('with no route left it waits, longer each time, in the lowest class, and goes out when one is back', async () => {
   const { mta, sent, dispose, later, clock } = await start(FIRST, SECOND);
   for (const name of ['first', 'second']) mta(name).isDown = true;
