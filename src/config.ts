@@ -183,10 +183,15 @@ function complete(given: Given, baseOf: (key: string) => string, env: Environmen
     http: { port: http.port, url: http.url?.replace(/\/+$/, '') ?? urlOf(given.listen, http.port) },
     ...(tls && { tls: { key: path('tls.key', tls.key), cert: path('tls.cert', tls.cert) } }),
     routes: given.routes.map((route) =>
-      route.ca === undefined ? route : { ...route, ca: contentOf(path('routes', route.ca)) },
+      route.ca === undefined || PEM.test(route.ca)
+        ? route
+        : { ...route, ca: contentOf(path('routes', route.ca)) },
     ),
   };
 }
+
+/** What begins so is the certificate itself, as a sender process is given it (senders.ts). */
+const PEM = /^-----BEGIN /;
 
 /** '' where it cannot be read, which `crossCheck` tells. */
 function contentOf(file: string): string {

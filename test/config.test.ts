@@ -239,6 +239,12 @@ describe('mistakes', () => {
     expect(told(text)).toBe('FILE:3: `routes.1.name` is `r`, which another route has already');
   });
 
+  test('the certificate of a route may be given itself instead of its file', () => {
+    const ca = '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n';
+    const route = { name: 'r', url: 'smtp://a:25', ca };
+    expect(load(JSON.stringify({ routes: [route] })).routes[0]?.ca).toBe(ca);
+  });
+
   test('the certificate of a route that cannot be read is told', () => {
     expect(told('routes:\n- {name: r, url: "smtp://a:25", ca: none.pem}')).toContain(
       'FILE:2: `routes.0.ca` cannot be read',

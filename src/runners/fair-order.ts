@@ -37,8 +37,8 @@ export function fairOrder(to: readonly Recipient[], workers: number, mayMix: boo
     lanes.set(domain, lane);
     return lane;
   };
-  // Taken from the end, in the order of the chunk.
-  for (const recipient of to.toReversed()) laneOf(providerOf(recipient)).left.push(recipient);
+  for (const recipient of to) laneOf(providerOf(recipient)).left.push(recipient);
+  for (const { left } of lanes.values()) left.reverse(); // Taken from the end.
 
   function choose(): Lane | null {
     let first: Lane | null = null;

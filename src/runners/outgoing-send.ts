@@ -137,7 +137,8 @@ async function sendRun(
     const replies = await connection.send(transaction, following?.transaction);
     const isSlow = clock.monotonic() - startedAt > LOST_SLOWLY_MS;
     const { unheard, tooMany } = await note(envelope.to, replies, !isSlow, state);
-    if (tooMany.length > 0) limits.learn(route, envelope.to.length - tooMany.length);
+    const [first] = tooMany;
+    if (first !== undefined) limits.learn(route, envelope.to.indexOf(first));
     taken = connection.isOpen && (await mayGoOn()) ? following : null;
     if (following !== null && taken === null) {
       following.envelope.done(following.envelope.to);

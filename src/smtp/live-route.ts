@@ -68,16 +68,16 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
     else health.failed(how, false);
   }
 
+  const mySlot = pace && ((): Promise<void> => pace(stopping.signal));
   const route: Route = {
     name,
     connectionsMax: pool.connectionsMax,
     recipientsMax: pool.recipientsMax,
     async withConnection(use) {
-      await pace?.(stopping.signal);
       if (!health.mayFinish()) throw away();
       return pool.withConnection((connection) => {
         if (!health.mayFinish()) throw away();
-        return use(listened(connection, heard));
+        return use(listened(connection, mySlot, heard));
       });
     },
     isAlive: () =>
@@ -106,14 +106,18 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
   };
 }
 
-/** The same connection, with an ear for what the MTA says. */
+/** The same connection, at the route's pace and with an ear for what the MTA says. */
 function listened(
   connection: SmtpConnection,
+  mySlot: (() => Promise<void>) | null,
   heard: (replies: readonly RecipientReply[]) => void,
 ): SmtpConnection {
   return {
-    async send(transaction) {
-      const replies = await connection.send(transaction);
+    async send(transaction, following) {
+      await mySlot?.();
+      // Where each has its time, none is begun before it.
+      const next = mySlot === null ? following : undefined;
+      const replies = await connection.send(transaction, next);
       heard(replies);
       return replies;
     },

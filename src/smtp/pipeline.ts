@@ -77,13 +77,15 @@ export function pipelined(
       return all(transaction, LOST_BEFORE_DATA);
     }
     mustReset = false;
-    if (wire.isBroken() && !isRefusal(mail)) return all(transaction, LOST_BEFORE_DATA);
-    if (mail !== undefined && isRefusal(mail)) {
+    if (mail === undefined) return all(transaction, LOST_BEFORE_DATA);
+    if (isRefusal(mail)) {
       if (isWhole) await leaveData(answers.at(-1));
       return all(transaction, parseReply(mail));
     }
     const refused = transaction.recipients.map((_, i) => isRefusal(answers[i]));
-    const outcome = isWhole ? await finish(refused, answers, message, following) : LOST_BEFORE_DATA;
+    // Who was refused before the connection was lost was refused all the same.
+    const isLost = !isWhole || wire.isBroken();
+    const outcome = isLost ? LOST_BEFORE_DATA : await finish(refused, answers, message, following);
     return refused.map((isRefused, i) => (isRefused ? parseReply(answers[i] ?? '') : outcome));
   }
 

@@ -6,6 +6,7 @@ import SMTPConnection, { type Options } from 'nodemailer/lib/smtp-connection';
 import { MailError } from '../errors.ts';
 import type { Smtp } from '../world.ts';
 import { pipelined, socketOf } from './pipeline.ts';
+import { putAwayWhenRefused } from './put-away.ts';
 import { parseRouteUrl } from './route-url.ts';
 import { keptOpen, offersOf } from './transact.ts';
 
@@ -71,9 +72,11 @@ export function createSmtp(options: SmtpOptions): Smtp {
       const offers = offersOf(String(connection.lastServerResponse));
       if (login !== null) await logIn(connection, login);
       const socket = protocol === 'lmtp' || !offers.pipelining ? null : socketOf(connection);
-      return socket === null
-        ? keptOpen(connection, offers, transactionsMax)
-        : pipelined(connection, socket, offers, transactionsMax);
+      return putAwayWhenRefused(
+        socket === null
+          ? keptOpen(connection, offers, transactionsMax)
+          : pipelined(connection, socket, offers, transactionsMax),
+      );
     },
   };
 }

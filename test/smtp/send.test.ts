@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 import type { Address } from '../../src/mail/address.ts';
+import { REFUSALS_MAX } from '../../src/smtp/put-away.ts';
 import { parseReply } from '../../src/smtp/reply.ts';
 import { parseRouteUrl } from '../../src/smtp/route-url.ts';
 import { createSmtp, type SmtpOptions } from '../../src/smtp/send.ts';
@@ -256,4 +257,36 @@ test('the URL of a route is read at the door', () => {
   for (const wrong of ['http://x', 'mail.example:25', 'smtp://', 'smtp://x/y', '']) {
     expect(() => parseRouteUrl(wrong), wrong).toThrow('URL of an outgoing route');
   }
+});
+
+test('who was refused before the MTA hung up was refused; nobody was told of the others', async () => {
+  const { sink, connection } = await connectTo({
+    rule: ({ command, argument }) => {
+      if (command !== 'rcpt') return null;
+      if (argument.includes('<b@')) return '550 5.1.1 no such user';
+      return argument.includes('<c@') ? '421 4.7.0 too many errors' : null;
+    },
+  });
+  const recipients = ['a@x.example', 'b@x.example', 'c@x.example', 'd@x.example'] as Address[];
+  const replies = await connection.send({ ...transactionTo('a@x.example'), recipients });
+  expect(replies.map(({ code }) => code)).toEqual([421, 550, 421, 421]);
+  expect(sink.mails).toEqual([]);
+  expect(connection.isOpen).toBe(false);
+});
+
+test('a connection on which everybody was refused is put away, one that delivers is not', async () => {
+  const isGone = (n: number): boolean => n % REFUSALS_MAX !== 0;
+  const { connection } = await connectTo({
+    rule: ({ command, argument }) =>
+      command === 'rcpt' && argument.includes('gone') ? '550' : null,
+  });
+  for (let n = 1; n <= 2 * REFUSALS_MAX; n += 1) {
+    await connection.send(transactionTo(isGone(n) ? 'gone@x.example' : 'a@x.example'));
+    expect(connection.isOpen).toBe(true);
+  }
+  for (let n = 1; n <= REFUSALS_MAX; n += 1) {
+    expect(connection.isOpen).toBe(true);
+    await connection.send(transactionTo('gone@x.example'));
+  }
+  expect(connection.isOpen).toBe(false);
 });

@@ -37,6 +37,10 @@ export type PostfixOptions = {
   readonly lmtpPort: number;
   /** All other mail goes by SMTP there. */
   readonly relayPort: number;
+  /** Lines added to main.cf; a later one wins. `$etc` is its directory. */
+  readonly more?: string;
+  /** Files beside main.cf, by name. */
+  readonly files?: Readonly<Record<string, string>>;
 };
 
 /** Why there can be no Postfix here, or null. */
@@ -54,7 +58,11 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
   for (const name of ['etc', 'queue', 'lib']) mkdirSync(join(directory, name), { mode: 0o755 });
   await run('chown', ['postfix', join(directory, 'lib')]);
   const etc = join(directory, 'etc');
-  writeFileSync(join(etc, 'main.cf'), mainCf(directory, options));
+  const more = (options.more ?? '').replaceAll('$etc', etc);
+  writeFileSync(join(etc, 'main.cf'), `${mainCf(directory, options)}${more}`);
+  for (const [name, text] of Object.entries(options.files ?? {})) {
+    writeFileSync(join(etc, name), text, { mode: 0o644 });
+  }
   writeFileSync(join(etc, 'master.cf'), masterCf(options.port));
   const control = (verb: string): Promise<unknown> => run(PROGRAM, ['-c', etc, verb]);
   await control('check');
