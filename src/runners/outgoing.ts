@@ -20,7 +20,7 @@
  */
 import { textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { type Chunk, type ChunkId, chunkName, type PostOrder, type Result } from '../mail/chunk.ts';
+import { type Chunk, type ChunkId, chunkName, type Result } from '../mail/chunk.ts';
 import { type Cooked, cook } from '../mail/cook.ts';
 import type {
   BouncesOut,
@@ -46,6 +46,7 @@ import {
   resumed,
 } from './outgoing-result.ts';
 import { sendCopies } from './outgoing-send.ts';
+import { haltedBy, orderOf } from './post-order.ts';
 import { createRecipientLimits, type RecipientLimits } from './recipient-limits.ts';
 import type { Disposal, Hand } from './runner.ts';
 
@@ -58,8 +59,6 @@ export const CLASS_WEIGHTS = { notice: 8, post: 4, bulk: 2, retry: 1 } as const;
 export const COOKED_BYTES_MAX = 64 * 1024 * 1024;
 /** Of one chunk, in the log one by one; all of them are in the result. */
 const REFUSED_LOGGED_MAX = 20;
-/** How old what is known of a post's order may be while it is sent, ms. */
-const ORDER_MS_MAX = 2_000;
 
 export type OutgoingNeeds = {
   /** Throws when it is no chunk. */
@@ -236,27 +235,6 @@ async function unheardBy(
   const areLost = maybes.length > 0 && !(await route.isAlive());
   if (areLost) meter.count('outgoing_maybe', { route: route.name, class: cls }, maybes.length);
   return [...numbersOf(421), ...(areLost ? maybes : [])];
-}
-
-/** Only posts can be paused: notices and what is forwarded are gone before anybody could. */
-async function orderOf({ key, post, recipe }: Chunk, needs: OutgoingNeeds): Promise<PostOrder> {
-  return recipe.kind === 'post' ? await needs.results.orderOf(key, post) : 'go';
-}
-
-/** Looks at the order again while the chunk is being sent; what cannot be read now stays as it was. */
-function haltedBy(chunk: Chunk, needs: OutgoingNeeds): () => Promise<'pause' | 'cancel' | null> {
-  const { clock } = needs;
-  let looked: Promise<PostOrder> = Promise.resolve('go');
-  let lookedAt = clock.monotonic();
-  return async () => {
-    if (clock.monotonic() - lookedAt > ORDER_MS_MAX) {
-      lookedAt = clock.monotonic();
-      const before = looked;
-      looked = orderOf(chunk, needs).catch(() => before);
-    }
-    const order = await looked;
-    return order === 'go' ? null : order;
-  };
 }
 
 /**

@@ -10,8 +10,8 @@ export const REFUSALS_MAX = 8;
 export function putAwayWhenRefused(connection: SmtpConnection): SmtpConnection {
   let refusals = 0;
   return {
-    async send(transaction) {
-      const replies = await connection.send(transaction);
+    async send(transaction, following) {
+      const replies = await connection.send(transaction, following);
       const isDelivered = replies.some(({ code }) => code >= 200 && code < 300);
       refusals = isDelivered ? 0 : refusals + replies.length;
       return replies;

@@ -76,7 +76,8 @@ test('a dot that an MTA died at is sent by another at once; one that it only los
   };
   const next = chunkOf(3, { post: '8' });
   await dispose(next);
-  expect(result(next)).toMatchObject({ route: 'first,second', accepted: [[1, 7]], deferred: [] });
+  expect(result(next)).toMatchObject({ route: 'first,second', deferred: [] });
+  expect(result(next)?.accepted.map(([number]) => number)).toEqual([1, 4, 7]);
   expect(mta('second').mails.flatMap(({ recipients }) => recipients)).toContain(member(1));
   expect(later.size).toBe(0);
 });
