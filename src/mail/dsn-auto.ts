@@ -9,7 +9,7 @@ import { decodeWords } from './encoded-words.ts';
 
 /** Senders that are software by name. */
 const DAEMON =
-  /(?:^|[\s<"'._+-])(?:mailer[-_. ]?daemon|mail[-_. ]?daemon|mdaemon|post[-_ ]?(?:master|office)|mail(?:er)?[-_. ]?(?:admin(?:istrator)?|system|delivery|router|server|agent)|e?mail delivery|delivery (?:sub)?system|system administrator|internet mail|smtp[\w-]*@|lsmtp|imss@|inetgw|listserv[-_. ]?daemon|ndr@|bounces?@|dsn@|nonde?liver|antivirus|smtp|mta|uucp@|daemon@|mmdf|root@)|mailer-daemon/i;
+  /(?:^|[\s<"'._+-])(?:mailer[-_. ]?daemon|mail[-_. ]?daemon|mdaemon|post[-_ ]?(?:master|office)|mail(?:er)?[-_. ]?(?:admin(?:istrator)?|system|delivery|router|server|agent)|e?mail delivery|delivery (?:sub)?system|sys(?:tem )?admin(?:istrator)?\b|internet mail|smtp[\w-]*@|lsmtp|imss@|inetgw|listserv[-_. ]?daemon|ndr@|bounces?@|dsn@|nonde?liver|antivirus|smtp|mta|uucp@|daemon@|mmdf|root@)|mailer-daemon/i;
 
 /** Subjects that hosts put over what they could not deliver. */
 const SUBJECT =
@@ -20,7 +20,7 @@ const REPLY_SUBJECT =
 
 /** How the notices of hosts begin: no person does so, unless to quote one. */
 const OPENING =
-  /^[\s*=-]*(?:your (?:message|mail|e-?mail) (?:could not|couldn't|was not|wasn't|cannot|can't|has not|did not|to the following|to <?\S+@\S+ (?:could|was|has|can))|votre message n'a pas|this is an automatically generated|this message was (?:created|generated) automatically|(?:message )?delivery (?:to|of|has|failed|failure)|sorry, we were unable|unable to deliver|undeliver|message could not|we were unable to deliver|could not deliver|the following (?:message|mail|address|recipient)|a message (?:that )?you sent|hi\. (?:this is|the|mail|message|i)|-+ ?(?:the following|transcript|failed)|this report relates to)/i;
+  /^[\s*=-]*(?:\{ ?"notificationtype" ?: ?"bounce|your (?:message|mail|e-?mail) (?:could not|couldn't|was not|wasn't|cannot|can't|has not|did not|to the following|to <?\S+@\S+ (?:could|was|has|can))|votre message n'a pas|this is an automatically generated|this message was (?:created|generated) automatically|(?:message )?delivery (?:to|of|has|failed|failure)|sorry, we were unable|unable to deliver|undeliver|message could not|we were unable to deliver|could not deliver|the following (?:message|mail|address|recipient)|a message (?:that )?you sent|hi\. (?:this is|the|mail|message|i)|-+ ?(?:the following|transcript|failed)|this report relates to)/i;
 
 export type Writer = 'host' | 'automatic' | 'person';
 

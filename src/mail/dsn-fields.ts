@@ -16,7 +16,7 @@ export type Fields = {
   /** In order: lower-case names, and where each stands. */
   readonly spans: readonly Span[];
   /** The unfolded value of one of `spans`. */
-  valueOf(span: Span): string;
+  valueAt(span: Span): string;
   /** Offset of what follows the block: after its empty line, or the line that is no field. */
   readonly end: number;
 };
@@ -45,15 +45,15 @@ export function readFields(text: string, from: number, to: number = text.length)
     spans.push({ name, from: colon + 1, to: end });
     at = end;
   }
-  const valueOf = (span: Span): string => unfolded(text.slice(span.from, span.to));
+  const valueAt = (span: Span): string => unfolded(text.slice(span.from, span.to));
   return {
     spans,
-    valueOf,
+    valueAt,
     end: Math.min(at, to),
     has: (name) => spans.some((span) => span.name === name),
     get: (name) => {
       const span = spans.find((one) => one.name === name);
-      return span === undefined ? '' : valueOf(span);
+      return span === undefined ? '' : valueAt(span);
     },
   };
 

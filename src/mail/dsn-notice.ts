@@ -20,9 +20,9 @@ export type Notice = {
 
 /** What stands before a returned message, alone on its line. */
 const RETURNED = [
-  /^[\s>|*]*[-=_*~+#]{2,}[- ]*(?:this is |here is |below (?:this|the) (?:line|next)|begin|start(?: of)?|end of message|the (?:header|first|original|text)|(?:partial |included |enclosed |attached |undelivered |failed |rejected )?(?:original|returned?|unsent|undeliver(?:ed|able)|forwarded|enclosed|bounced|failed|rejected|included) (?:mail|message|e-?mail|text|content|header)|message (?:header|text|body|contents?|follows|as received)|copy of|headers?\b|non-?delivered (?:message|information)|mensaje original|message d'origine|ursprüngliche|original-?nachricht|server message follows)/i,
+  /^[\s>|*]*[-=_*~+#]{2,}[- ]*(?:(?:this|here|below) is (?:a|the|your) (?:\w+ )?(?:copy|text|original|message|header)|below (?:this|the) (?:line|next)|begin|start(?: of)?|end of message|the (?:header|first|original|text)|(?:partial |included |enclosed |attached |undelivered |failed |rejected )?(?:original|returned?|unsent|undeliver(?:ed|able)|forwarded|enclosed|bounced|failed|rejected|included) (?:mail|message|e-?mail|text|content|header)|message (?:header|text|body|contents?|follows|as received)|copy of|headers?\b|non-?delivered message|mensaje original|message d'origine|ursprüngliche|original-?nachricht|server message follows)/i,
   /^[\s>|*]*(?:[-=_*~+#]{2,}\s*)?(?:this is|here is|here's|below is|following is|attached is|below this line is|enclosed is|what follows is)\s+(?:is\s+)?(?:a|the|your|my)?\s*(?:truncated\s+)?(?:copy|text|first|header|beginning|original|message|part|undelivered|returned)/i,
-  /^[\s>|*]*(?:the )?(?:(?:text|header|body|contents?|first \S+ \S+|start|copy|beginning) of (?:your|the|this) (?:\w+ )?(?:message|e?-?mail)\b.{0,30}(?:follow|:$)|(?:your |the )?(?:original|returned|undelivered|unsent|rejected|bounced) (?:message|mail|e-?mail|text)(?: (?:headers?|text|body|content|as received))?\s*(?:is|was|follows?|below|attached|:|included|\(|$)|original message|old message|message headers? follow|your message (?:reads|follows)|--- message non-deliverable)/i,
+  /^[\s>|*]*(?:the )?(?:(?:text|header|body|contents?|first \S+ \S+|start|copy|beginning) of (?:your|the|this) (?:\w+ )?(?:message|e?-?mail)\b.{0,30}(?:follow|:$)|(?:your |the )?(?:original|returned|undelivered|unsent|rejected|bounced) (?:message|mail|e-?mail|text)(?: (?:headers?|text|body|content|as received))?\s*(?:follows?|below|attached|:|included|\(|$|is (?:attached|below|included|following|as follows))|old message|message headers? follow|your message (?:reads|follows)|--- message non-deliverable)/i,
   /^>?\s{0,3}(?:received: +(?:from|by|\()|return-path: *<|x-mimeole:|dkim-signature:|mime-version: *1|received-spf:)/i,
   /^content-type: *(?:message\/(?:rfc822|partial|global)|text\/rfc822)/i,
 ];
@@ -45,12 +45,9 @@ export function noticeOf(parts: Parts): Notice {
 /** The header of a message that was returned as text: from the first line that is a field. */
 function headFrom(lines: readonly string[], from: number): string {
   const first = lines.findIndex((line, i) => i >= from && HEAD.test(line));
-  return first < 0
-    ? ''
-    : lines
-        .slice(first)
-        .join('\n')
-        .replace(/^[> ]+/gm, '');
+  const quote = /^[> ]*/.exec(lines[first] ?? '')?.[0] ?? '';
+  const head = first < 0 ? [] : lines.slice(first);
+  return head.map((line) => (line.startsWith(quote) ? line.slice(quote.length) : line)).join('\n');
 }
 
 /** Words that something could not be delivered, in the languages that MTAs speak. */
@@ -59,7 +56,7 @@ const FAILURE =
 
 /** Only said of mail that is still being tried. */
 const STILL =
-  /still being retried|will be (?:re-?)?(?:tried|attempted)|will (?:keep|continue) (?:to )?(?:re-?)?try|will (?:re-?)?try|not (?:yet )?been delivered yet|not yet (?:been )?(?:delivered|sent)|warning message only|this is (?:only )?a warning|could not (?:be sent|send message) for (?:the )?past|need not resend|(?:do not|don't|not) need to resend|no action is required|transient non-fatal errors|delivery attempts will|wird weiter versucht|まだ配信/i;
+  /still being retried|will be (?:re-?)?(?:tried|attempted)|will (?:keep|continue) (?:to )?(?:re-?)?try|will (?:re-?)?try|not (?:yet )?been delivered yet|not yet (?:been )?(?:delivered|sent)|warning message only|this is (?:only )?a warning|could not (?:be sent|send message) for (?:the )?past|need not resend|(?:do not|don't|not) need to resend|no action is required|transient non-fatal errors|delivery attempts will continue|wird weiter versucht|まだ配信/i;
 
 /** Words that there is hope yet: MTAs say them of mail they still try to deliver. */
 const DELAY =

@@ -54,7 +54,7 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
   ],
   [
     'blocked',
-    /blacklist|black list|block ?list|\bblocked (?:by|using|for|due|because|at)|\brbl\b|dnsbl|spamhaus|spamcop|barracuda(?:central|networks)|\bsorbs\b|spamrl|reputation|(?:ip|host|client|server|network) .{0,60}(?:is |was |been |has )(?:temporarily )?(?:blocked|banned|rejected|listed)|reverse (?:dns|host|lookup|name)|\bptr\b|cannot find your (?:hostname|reverse)|no reverse|rejected .{0,30}your ip|banned (?:ip|host|sending)|helo .{0,30}(?:rejected|invalid)|bad helo/,
+    /blacklist|black list|block ?list|\bblocked (?:by|using|for|due|because|at)|\brbl\b|dnsbl|spamhaus|spamcop|barracuda(?:central|networks)|\bsorbs\b|spamrl|reputation|(?:ip|host|client|server|network) .{0,60}(?:is |was |been |has )(?:temporarily )?(?:blocked|banned|listed)|reverse (?:dns|host|lookup|name)|\bptr\b|cannot find your (?:hostname|reverse)|no reverse|rejected .{0,30}your ip|banned (?:ip|host|sending)|helo .{0,30}(?:rejected|invalid)|bad helo/,
   ],
   [
     'spam',
@@ -69,20 +69,20 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
     /relay(?:ing)? (?:access |is |mail )?(?:denied|not (?:allowed|permitted|possible)|prohibited|refused|attempt)|(?:unable|not (?:allowed|permitted)|cannot|denied|refuse|won't|will not|do not|does not|don't) (?:to )?relay|rcpthosts|not a (?:valid )?gateway|we don't relay|no relay|cannot relay|authenticat(?:e|ion) (?:is )?required/,
   ],
   [
+    'host-unknown',
+    /(?:host|domain|name server|server name|nameserver|\bmx)\b[\w .'"<>()-]{0,50}(?:unknown|not (?:be )?(?:found|exist|resolve)|does ?n[o']t (?:exist|resolve)|lookup (?:failed|did not)|is not (?:a )?valid)|(?:unknown|no such|(?:find|resolve)(?: any)?|illegal) (?:host|domain|mail (?:server|exchanger|host)|mx\b)|nxdomain|name or service not known|no mx|unrout(?:e)?able (?:mail )?domain|bad destination system|host address lookups failed|[45]\.1\.2\b|[45]\.4\.4\b|domain .{0,60}(?:existiert nicht|n'existe pas|no existe)|all relevant mx records|dns (?:error|failure|lookup)/,
+  ],
+  [
     'moved',
     /(?:has|have) (?:been )?moved|no longer (?:on server|at this address|works|employed)|mailbox (?:has )?moved|new address is|address (?:has )?changed|please forward to|user not local; please try|[45]\.1\.6\b/,
   ],
   [
     'mailbox-disabled',
-    /(?:mailbox|account|user|recipient|address|customer|domain|e-?mail).{0,80}(?:disabled|inactive|suspended|deactivated|discontinued|de-activated|cancel|closed|locked|frozen|not active|no longer (?:active|available|valid|in use|accepting|exists?)|has been removed|terminated|on vacation|dormant|expired\b)|(?:disabled|inactive|suspended|deactivated|discontinued|locked) (?:mailbox|account|user|recipient)|not accepting (?:messages|mail|email)\b(?! from| with)|[45]\.2\.1\b|verf[uü]gt nicht/,
+    /(?:mailbox|account|user|recipient|address|customer|domain|e-?mail).{0,80}(?:disabled|inactive|suspended|deactivated|discontinued|de-activated|cancel|closed|locked|frozen|not active|no longer (?:active|available|valid|in use|accepting|exists?)|has been removed|terminated|on vacation|dormant|limited\b|expired\b)|(?:disabled|inactive|suspended|deactivated|discontinued|locked) (?:mailbox|account|user|recipient)|not accepting (?:messages|mail|email)\b(?! from| with)|[45]\.2\.1\b|verf[uü]gt nicht/,
   ],
   [
     'user-unknown',
-    /\buser[\w ]{0,12}(?:unknown|not (?:found|known|exist|valid|listed))|unknown (?:or illegal |local[ -]?)?(?:user|recipient|mailbox|address|account|alias|customer|virtual)|no such (?:user|mailbox|recipient|person|address|account|local|e-?mail|customer|domain user|name|id)|(?:mailbox|recipient|account|address|alias|user|person|name|adresse|e-mail).{0,90}(?:unknown|not (?:found|exist|valid|recognized|known|available|match|in (?:our|my) )|unavailable|does ?n[o']t exist|did(?:n't| not) (?:exactly )?match|isn't|unrouteable|invalid|is not a (?:valid|known))|recip(?:ient)?notfound|(?:invalid|illegal|bad|nonexistent|non-existent|wrong|undeliverable|incorrect|unrouteable|unroutable) (?:recipient|mailbox|user|address|destination (?:mailbox|address)|e-?mail|rcpt|final|local)|no (?:mailbox|user|account|recipient|valid recipient|matches)|not (?:listed in|a (?:valid|known|user|local|recognized)|our customer|known here|exist)|doesn't (?:have|exist|handle)|does not (?:have|exist|like recipient)|(?:don't|do not|couldn't|could not|can't|cannot) (?:have|know|find|verify|exist|recognize)|[45]\.1\.1\b|there is no (?:one|user|such)|isn't in my|not recognized|not in (?:the )?(?:directory|address|database)|utilisateur|destinataire|unbekannt|inconnu|desconocid|sconosciut|onbekend|nie (?:istnieje|ma)|não (?:existe|encontrad)|no existe|non esiste|existiert nicht|kein(?:e|en)? (?:solche|g[uü]ltige|benutzer)|不存在|存在しない|見つかりません|не существует|не найден|no estaba registrad/,
-  ],
-  [
-    'host-unknown',
-    /(?:host|domain|name server|server name|site|system|nameserver|mx)[\w .'"<>()-]{0,90}(?:unknown|not (?:be )?(?:found|exist|resolve)|does ?n[o']t (?:exist|resolve)|no such|lookup (?:failed|did not)|is not (?:a )?(?:valid|known))|(?:unknown|no such|cannot find|couldn't find|can't find|could not find|unable to (?:find|resolve)) (?:any )?(?:host|domain|mail (?:server|exchanger|host)|mx|your|a )|nxdomain|name or service not known|no mx|unrouteable (?:mail )?(?:domain|address)|bad destination system|[45]\.1\.2\b|[45]\.4\.4\b|domain .{0,60}(?:existiert nicht|n'existe pas|no existe)|all relevant mx records|illegal host|dns (?:error|failure|lookup)/,
+    /\buser[\w ]{0,12}(?:unknown|not (?:found|known|exist|valid|listed))|unknown (?:or illegal |local[ -]?)?(?:user|recipient|mailbox|address|account|alias|customer|virtual)|no such (?:user|mailbox|recipient|person|address|account|local|e-?mail|customer|domain user|name|id)|(?:mailbox|recipient|account|address|alias|user|person|name|adresse|e-mail).{0,90}(?:unknown|not (?:found|exist|valid|recognized|known|available|match|in (?:our|my) )|unavailable|does ?n[o']t exist|did(?:n't| not) (?:exactly )?match|isn't|unrouteable|invalid|is not a (?:valid|known))|recip(?:ient)?notfound|(?:invalid|illegal|bad|nonexistent|non-existent|wrong|undeliverable|incorrect|unrouteable|unroutable) (?:recipient|mailbox|user|address|destination (?:mailbox|address)|e-?mail|rcpt|final|local)|no (?:mailbox|user|account|recipient|valid recipient|matches)|not (?:listed in|a (?:valid|known|user|local|recognized)|our customer|known here|exist)|doesn't (?:have|exist|handle)|does not (?:have|exist|like recipient)|(?:don't|do not|couldn't|could not|can't|cannot) (?:have|know|verify|exist|recognize)|[45]\.1\.1\b|there is no (?:one|user|such)|isn't in my|not recognized|not in (?:the )?(?:directory|address|database)|utilisateur|destinataire|unbekannt|inconnu|desconocid|sconosciut|onbekend|nie (?:istnieje|ma)|não (?:existe|encontrad)|no existe|non esiste|existiert nicht|nicht gefunden|may not exist|no longer (?:here|with)|kein(?:e|en)? (?:solche|g[uü]ltige|benutzer)|不存在|存在しない|見つかりません|не существует|не найден|no estaba registrad/,
   ],
   [
     'loop',
@@ -98,7 +98,7 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
   ],
   [
     'policy',
-    /polic(?:y|ies)|prohibit|not (?:allowed|authori[sz]ed|permitted|accept)|access denied|denied|permission|refused|reject|restrict|blocked|banned|administrative|verification|verify|greylist|sender|whitelist|filter|5\.7\.\d/,
+    /polic(?:y|ies)|prohibit|not (?:allowed|authori[sz]ed|permitted|accept)|access denied|denied|permission|refused|reject|restrict|blocked|banned|administrative|verification|verify|gr[ea]ylist|sender (?:address |domain |host )?(?:reject|denied|verif|not|unknown|block)|whitelist|filter|5\.7\.\d/,
   ],
   [
     'system',

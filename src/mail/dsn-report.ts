@@ -64,12 +64,15 @@ export function readReport(text: string, notice: string): Report {
   return { results: once(results), delivered, isDelayed };
 }
 
-/** Each recipient once, the first that was said of it. */
+/** Each recipient once: what was said of it with numbers stands before what was said without. */
 export function once(results: readonly Result[]): readonly Result[] {
   const byKey = new Map<string, Result>();
   for (const result of results) {
     const key = result.recipient.toLowerCase();
-    if (!byKey.has(key)) byKey.set(key, result);
+    const before = byKey.get(key);
+    const hasNumbers = result.status !== null || result.code !== null;
+    const isBetter = before?.status === null && before.code === null && hasNumbers;
+    if (before === undefined || isBetter) byKey.set(key, result);
   }
   return [...byKey.values()];
 }
@@ -90,20 +93,27 @@ function groupsOf(text: string): readonly Group[] {
   return groups;
 }
 
-/** Adds a block to the group it belongs to; the group that is open after it. */
+/** Adds a block to the group that is open, or opens the next; the group that is open after it. */
 function takeBlock(block: Fields, open: Group, groups: Group[]): Group {
   let group = open;
+  // Fields that stray behind an empty line belong to the recipient before them.
+  const names = block.spans.map(({ name }) => name);
+  if (names.some((name) => RECIPIENT.test(name)) && isComplete(group)) group = next();
   for (const span of block.spans) {
     const isAgain = RECIPIENT.test(span.name) || span.name === 'action';
-    if (isAgain && group.has(span.name) && isOfRecipient(group)) {
-      groups.push(group);
-      group = new Map();
-    }
-    if (!group.has(span.name)) group.set(span.name, block.valueOf(span));
+    if (isAgain && group.has(span.name) && isOfRecipient(group)) group = next();
+    if (!group.has(span.name)) group.set(span.name, block.valueAt(span));
   }
-  if (!isOfRecipient(group) || !(group.has('action') || group.has('status'))) return group;
-  groups.push(group);
-  return new Map();
+  return group;
+
+  function next(): Group {
+    groups.push(group);
+    return new Map();
+  }
+}
+
+function isComplete(group: Group): boolean {
+  return isOfRecipient(group) && (group.has('action') || group.has('status'));
 }
 
 function isOfRecipient(group: Group): boolean {

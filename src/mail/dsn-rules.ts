@@ -63,6 +63,7 @@ export const ABOVE: readonly Rule[] = [
 
 /** What stands straight before a recipient in its line. */
 export const BEFORE: readonly Rule[] = [
+  rule('amazon-ses', /"emailaddress" ?: ?"$/i),
   rule('dialogue', /rcpt to: ?<?$/i),
   rule('dialogue', /(?:^|[\s<])(?:error (?:from|in|on|while).{0,40})?rcpt(?: command)?[: ]+<?$/i),
   rule(

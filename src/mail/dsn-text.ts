@@ -26,6 +26,11 @@ const DIAGNOSTIC_LINES_MAX = 14;
 /** A person wrote it, about anything. */
 const SUBJECT_LINE = /^\s*(?:subject|asunto|betreff|objet|oggetto|件名|主题|тема)\s*:/i;
 
+/** Rules of what no person would write. */
+const STRONG: ReadonlySet<string> = new Set(['dialogue', 'sendmail', 'amazon-ses']);
+const HAS_NUMBERS = /\b[45]\d\d\b|[45]\.\d+\.\d/;
+const BEGINS_WITH_ADDRESS = /^[<"'*> ]{0,4}[^\s<>@"']{1,64}@[\w.-]+[>"']?:?(?:\s|$)/;
+
 const LISTED = 5;
 const DIALOGUE = 4;
 const TOLD = 3;
@@ -48,11 +53,12 @@ export function recipientsIn(
   const addressed = choose(all, ours);
   const chosen = addressed.length > 0 ? addressed : namesIn(notice);
   const whole = notice.lines.filter((line) => !SUBJECT_LINE.test(line)).join(' ');
-  const results = chosen.slice(0, RECIPIENTS_MAX).map(({ address, line, to, rule }) => {
-    const said = diagnosticOf(notice.lines, line, to);
+  const results = chosen.slice(0, RECIPIENTS_MAX).map((one) => {
+    const said = diagnosticOf(notice.lines, one);
     // Where what stands with it says nothing, the rest may.
     const isMute = chosen.length === 1 && reasonOf(said, null) === 'unknown';
     const diagnostic = isMute ? `${said} ${whole}`.replace(/\s+/g, ' ').trim() : said;
+    const { address, rule } = one;
     return resultOf({ recipient: address, rule, diagnostic, status: null, isDelayed });
   });
   return once(results);
@@ -190,8 +196,7 @@ function weigh(line: string, { from, to }: Seen): { weight: number; rule: string
   )
     return { weight: 0, rule: 'sender' };
   const named = matching(BEFORE, before) ?? matching(AFTER, after);
-  if (named !== null)
-    return { weight: named === 'dialogue' || named === 'sendmail' ? DIALOGUE : TOLD, rule: named };
+  if (named !== null) return { weight: STRONG.has(named) ? DIALOGUE : TOLD, rule: named };
   if (/^\s*(?:to|cc|an|à|para|収件人|收件人)\s*:/i.test(before))
     return { weight: SUMMARY, rule: 'summary' };
   return { weight: THERE, rule: 'there' };
@@ -201,18 +206,19 @@ function matching(rules: readonly Rule[], text: string): string | null {
   return rules.find(({ says }) => says.test(text))?.name ?? null;
 }
 
-/** What stands behind an address and under it, until the next one that begins a line. */
-function diagnosticOf(lines: readonly string[], line: number, to: number): string {
-  const said = [(lines[line] ?? '').slice(to).replace(/^[>"'):\],\s]+/, '')];
+/** What stands with an address and under it, until the next one that begins a line. */
+function diagnosticOf(lines: readonly string[], { line, to, weight, address }: Weighed): string {
+  const own = lines[line] ?? '';
+  let said = weight === LISTED ? own.slice(to).replace(/^[>"'):\],\s]+/, '') : own.trim();
   let blanks = 0;
   for (let i = line + 1; i <= line + DIAGNOSTIC_LINES_MAX && i < lines.length; i++) {
     const text = (lines[i] ?? '').trim();
     if (text === '') {
-      if (++blanks > 1) break;
+      if (++blanks > 3 || (blanks > 1 && HAS_NUMBERS.test(said))) break;
       continue;
     }
-    if (/^<?[^\s<>@]+@[^\s<>@]+>?:?$/.test(text)) break;
-    said.push(text);
+    if (BEGINS_WITH_ADDRESS.test(text) && !text.includes(address)) break;
+    said += ` ${text}`;
   }
-  return said.join(' ').trim();
+  return said.trim();
 }

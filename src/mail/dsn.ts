@@ -99,7 +99,7 @@ function written(parts: Parts): Recognised {
     if (isAutoReply(parts) || disposition !== '') return found(parts, 'auto-reply', []);
     return none(parts, 'not written by a mail host');
   }
-  if (!tellsFailure(notice, subject)) {
+  if (!header.has('x-failed-recipients') && !tellsFailure(notice, subject)) {
     if (isAutoReply(parts) || disposition !== '') return found(parts, 'auto-reply', []);
     return none(parts, 'no words of a failure');
   }
