@@ -10,8 +10,11 @@ const DOMAIN_LENGTH_MAX = 253;
 /** Addresses taken of one line. */
 const PER_LINE_MAX = 20;
 
-/** What no domain looks like, and yet what mail was sent to: that is why it came back. */
-const ODD_DOMAIN = /^[\w+=*-]+(?:\.[\w+=*-]+)*@[^\s@<>"',;]{1,253}$/;
+/**
+ * What no address looks like, and yet what mail was sent to: domains of no such form, which is why it
+ * came back, and the dots that Japanese carriers allow. Three of them stand for what was left out.
+ */
+const ODD = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@[^\s@<>"',;]{1,253}$/;
 
 /** An address in a line, and where it stands. */
 export type Seen = { readonly address: Address; readonly from: number; readonly to: number };
@@ -81,9 +84,16 @@ export function addressOfField(value: string): string | null {
   const type = semicolon < 0 ? '' : value.slice(0, semicolon).trim().toLowerCase();
   const text = value.slice(semicolon + 1).trim();
   const plain = text.replace(/^<(.*)>$/, '$1').replace(/^mailto:/i, '');
-  const decoded = type.startsWith('utf-8') ? unescaped(plain) : plain;
+  const decoded = type.startsWith('utf-8') ? unescaped(plain) : plain.replace(XTEXT, unxtext);
   const address = parseAddress(decoded) ?? addressesIn(text)[0]?.address ?? null;
-  return address ?? (ODD_DOMAIN.test(decoded) ? decoded : null);
+  return address ?? (ODD.test(decoded) ? decoded : null);
+}
+
+/** What some MTAs copy from ORCPT as it stands (RFC 3461 §4): xtext of `=`, `+` and `@`. */
+const XTEXT = /\+(3D|2B|40)/g;
+
+function unxtext(_: string, hex: string): string {
+  return String.fromCharCode(Number.parseInt(hex, 16));
 }
 
 /** utf-8-addr-xtext (RFC 6533 §3): `\x{…}` for what is not ASCII. */

@@ -41,6 +41,7 @@ export function writerOf({ header, type, notice }: Parts): Writer {
 
 /** A report of delivery (RFC 6522 §3); of other things if it says so. */
 function isReport(type: string, of: string | undefined): boolean {
+  if (/^message\/(?:global-)?delivery-status$/.test(type)) return true;
   return type === 'multipart/report' && !/^(?:disposition|feedback)/i.test(of ?? '');
 }
 

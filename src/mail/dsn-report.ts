@@ -5,10 +5,14 @@
  */
 import { addressOfField } from './dsn-address.ts';
 import { type Fields, readFields } from './dsn-fields.ts';
+import { isTelling } from './dsn-reason.ts';
 import { type Result, resultOf } from './dsn-result.ts';
 
 /** Groups that are read; a report of more recipients is cut. */
 export const GROUPS_MAX = 1_000;
+
+/** Characters of the words for people that are searched for each recipient. */
+const PAGE_LENGTH_MAX = 4_096;
 
 export type Report = {
   readonly results: readonly Result[];
@@ -55,7 +59,9 @@ export function readReport(text: string, notice: string): Report {
       resultOf({
         recipient,
         rule: 'rfc3464',
-        diagnostic: diagnostic === '' ? saidOf(recipient, notice) : diagnostic,
+        // Words that stand further off are asked only where the numbers say nothing.
+        diagnostic:
+          diagnostic === '' && !isTelling(status) ? saidOf(recipient, notice) : diagnostic,
         status,
         isDelayed: isOnlyDelayed,
       }),
@@ -89,7 +95,7 @@ function groupsOf(text: string): readonly Group[] {
     group = takeBlock(block, group, groups);
     if (groups.length >= GROUPS_MAX) break;
   }
-  if (isOfRecipient(group)) groups.push(group);
+  if (isOfRecipient(group) && groups.length < GROUPS_MAX) groups.push(group);
   return groups;
 }
 
@@ -130,8 +136,9 @@ function recipientOf(group: Group): string | null {
 
 /** What the words for people say where the report says nothing: the lines from its address on. */
 function saidOf(recipient: string, notice: string): string {
-  const at = notice.indexOf(recipient);
-  const said = at < 0 ? notice : notice.slice(at + recipient.length);
+  const page = notice.slice(0, PAGE_LENGTH_MAX);
+  const at = page.indexOf(recipient);
+  const said = at < 0 ? page : page.slice(at + recipient.length);
   return said
     .slice(0, 600)
     .replace(/\s+/g, ' ')

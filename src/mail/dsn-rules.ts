@@ -40,6 +40,7 @@ export const ABOVE: readonly Rule[] = [
   rule('mailmarshal', /following recipients were affected/i),
   rule('communigate', /failed to deliver to|message (?:is|was) not delivered to/i),
   rule('notes', /failure reasons/i),
+  rule('bigfoot', /cannot deliver:?$/i),
   rule('postfix', /the mail system\s*$/i),
   rule(
     'listed',
@@ -63,6 +64,7 @@ export const ABOVE: readonly Rule[] = [
 
 /** What stands straight before a recipient in its line. */
 export const BEFORE: readonly Rule[] = [
+  rule('log', /\bto ?= ?<?$/i),
   rule('amazon-ses', /"emailaddress" ?: ?"$/i),
   rule('dialogue', /rcpt to: ?<?$/i),
   rule('dialogue', /(?:^|[\s<])(?:error (?:from|in|on|while).{0,40})?rcpt(?: command)?[: ]+<?$/i),

@@ -48,9 +48,10 @@ export function recipientsIn(
   notice: Notice,
   ours: ReadonlySet<string>,
   isDelayed: boolean,
+  returned: string | null,
 ): readonly Result[] {
   const all = weighedIn(notice.lines);
-  const addressed = choose(all, ours);
+  const addressed = choose(all, ours, returned);
   const chosen = addressed.length > 0 ? addressed : namesIn(notice);
   const whole = notice.lines.filter((line) => !SUBJECT_LINE.test(line)).join(' ');
   const results = chosen.slice(0, RECIPIENTS_MAX).map((one) => {
@@ -64,7 +65,11 @@ export function recipientsIn(
   return once(results);
 }
 
-function choose(all: readonly Weighed[], ours: ReadonlySet<string>): readonly Weighed[] {
+function choose(
+  all: readonly Weighed[],
+  ours: ReadonlySet<string>,
+  returned: string | null,
+): readonly Weighed[] {
   const theirs = all.filter(({ address, weight }) => {
     if (weight < DIALOGUE && CONTACT.test(address)) return false;
     return !ours.has(address.toLowerCase());
@@ -72,6 +77,8 @@ function choose(all: readonly Weighed[], ours: ReadonlySet<string>): readonly We
   // Mail to oneself: the address is that of the sender, and of nobody else.
   const candidates = theirs.length > 0 ? theirs : all.filter(({ weight }) => weight >= DIALOGUE);
   const most = candidates.reduce((max, { weight }) => Math.max(max, weight), 0);
+  // What was returned knows better than an address that merely stands there.
+  if (most <= SUMMARY && returned !== null) return [];
   const best = candidates.filter(({ weight }) => weight === most && most > 0);
   const isClear =
     most > SUMMARY || new Set(best.map(({ address }) => address.toLowerCase())).size === 1;

@@ -115,7 +115,8 @@ function resultsOf(notice: Notice, isDelayed: boolean): readonly Result[] {
   const of = (recipient: string, rule: string): Result =>
     resultOf({ recipient, rule, diagnostic: said, status: null, isDelayed });
   const failed = addressesIn(header.get('x-failed-recipients'));
-  const inText = recipientsIn(notice, oursIn(header, original), isDelayed);
+  const returned = returnedTo(original);
+  const inText = recipientsIn(notice, oursIn(header, original), isDelayed, returned);
   if (failed.length > 0) {
     return once(
       failed.map(
@@ -126,7 +127,6 @@ function resultsOf(notice: Notice, isDelayed: boolean): readonly Result[] {
     );
   }
   if (inText.length > 0) return inText;
-  const returned = returnedTo(original);
   return returned === null ? [] : [of(returned, 'returned')];
 }
 

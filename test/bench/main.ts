@@ -4,6 +4,7 @@
  */
 import { accept } from './accept.ts';
 import type { Bench, Figures } from './bench.ts';
+import { dsn } from './dsn.ts';
 import { fanout } from './fanout.ts';
 import { summary, tableOf } from './figures.ts';
 import { type Asked, readArguments, UsageError, usage } from './flags.ts';
@@ -15,7 +16,7 @@ import { createScene, type Scene } from './scene.ts';
 import { subscribe } from './subscribe.ts';
 import { missingTools } from './tools.ts';
 
-const BENCHES: readonly Bench[] = [accept, fanout, posts, subscribe, imports, idle, growth];
+const BENCHES: readonly Bench[] = [accept, fanout, posts, subscribe, imports, idle, growth, dsn];
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 async function main(args: readonly string[]): Promise<number> {
