@@ -3,24 +3,58 @@
  * person. Only what a host may have written is searched for bounces, so that mail about bounces is
  * none.
  */
+
 import type { Fields } from './dsn-fields.ts';
 import type { Parts } from './dsn-parts.ts';
+import { phrases } from './dsn-words.ts';
 import { decodeWords } from './encoded-words.ts';
 
 /** Senders that are software by name. */
-const DAEMON =
-  /(?:^|[\s<"'._+-])(?:mailer[-_. ]?daemon|mail[-_. ]?daemon|mdaemon|post[-_ ]?(?:master|office)|mail(?:er)?[-_. ]?(?:admin(?:istrator)?|system|delivery|router|server|agent)|e?mail delivery|delivery (?:sub)?system|sys(?:tem )?admin(?:istrator)?\b|internet mail|smtp[\w-]*@|lsmtp|imss@|inetgw|listserv[-_. ]?daemon|ndr@|bounces?@|dsn@|nonde?liver|antivirus|smtp|mta|uucp@|daemon@|mmdf|root@)|mailer-daemon/i;
+const DAEMON = phrases`
+    (?:^|[\s<"'._+-])(?:mailer[-_. ]?daemon|mail[-_. ]?daemon|mdaemon|post[-_ ]?(?:master
+    |office)|mail(?:er)?[-_. ]?(?:admin(?:istrator)?|system|delivery|router|server|agent)
+    |e?mail delivery|delivery (?:sub)?system|sys(?:tem )?admin(?:istrator)?\b|internet mail
+    |smtp[\w-]*@|lsmtp|imss@|inetgw|listserv[-_. ]?daemon|ndr@|bounces?@|dsn@|nonde?liver
+    |antivirus|smtp|mta|uucp@|daemon@|mmdf|root@)|mailer-daemon`;
 
 /** Subjects that hosts put over what they could not deliver. */
-const SUBJECT =
-  /^(?:\*+\s*)?(?:\[[^\]]{0,40}\]\s*)?(?:undeliver|un-?sent|un?able to deliver|(?:mail|message|e-?mail|delivery|send(?:ing)?)[\w :,-]{0,40}(?:fail|error|problem|undeliver|could not|not deliver|return|notif|report|status|delay|warning|reject|block|abort)|return(?:ed|ing)[\w ]{0,12}(?:mail|message|to sender|e-?mail)|fail(?:ed|ure)[\w: ]{0,20}(?:mail|notice|deliver|message|notif|to)|non[- ]?deliver|nondeliv|delivery|error (?:sending|in|while|delivering)|user unknown|unknown (?:user|address|recipient)|address(?:ee)? (?:unknown|not)|warning:|your (?:mail|message|e-?mail)\b.{0,80}(?:could|not|fail|undeliver|reject|block|return)|rejected|bounced?\b|automatically rejected|could not (?:send|deliver)|mailbox (?:full|unavail)|message you sent|processing error|\*\*message you sent|no such user|transient|permanent|smtp (?:error|server|deliver)|\[?postmaster|unzustellbar|nicht zustell|nicht zugestellt|zustell|rücksendung|échec|non remis|message non|utilisateur|avis de non|no se (?:pudo|puede|ha podido)|no entregad|mensaje no|imposible|error al|devoluci|devuelto|mancat[ao]|impossibile|recapito|falha|não entreg|niet (?:bezorgd|afgeleverd|te bezorg)|onbestelbaar|ej levere|kunne ikke|nie dostarcz|niedostarcz|zwrot|недостав|не доставлен|не может|ваше сообщение|ошибка|сбой|配信|送信|返信エラー|不達|未配達|エラー|退信|系统退信|邮件|無法|无法|投递|投遞)/i;
+const SUBJECT = phrases`
+    ^(?:\*+\s*)?(?:\[[^\]]{0,40}\]\s*)?(?:undeliver|un-?sent|un?able to deliver|(?:mail
+    |message|e-?mail|delivery|send(?:ing)?)[\w :,-]{0,40}(?:fail|error|problem|undeliver
+    |could not|not deliver|return|notif|report|status|delay|warning|reject|block|abort)
+    |return(?:ed|ing)[\w ]{0,12}(?:mail|message|to sender|e-?mail)|fail(?:ed
+    |ure)[\w: ]{0,20}(?:mail|notice|deliver|message|notif|to)|non[- ]?deliver|nondeliv
+    |error (?:sending|in|while|delivering)|user unknown|unknown (?:user|address
+    |recipient)|address(?:ee)? (?:unknown|not)|warning:|your (?:mail|message
+    |e-?mail)\b.{0,80}(?:could|not|fail|undeliver|reject|block|return)|rejected|bounced?\b
+    |automatically rejected|could not (?:send|deliver)|mailbox (?:full|unavail)
+    |message you sent|processing error|\*\*message you sent|no such user|(?:transient|permanent) (?:fail|error|deliver)
+    |smtp (?:error|server|deliver)|\[?postmaster|unzustellbar|nicht zustell|nicht zugestellt
+    |zustell|rücksendung|échec|non remis|message non|utilisateur|avis de non|no se (?:pudo
+    |puede|ha podido)|no entregad|mensaje no|imposible|error al|devoluci|devuelto|mancat[ao]
+    |impossibile|recapito|falha|não entreg|niet (?:bezorgd|afgeleverd|te bezorg)|onbestelbaar
+    |ej levere|kunne ikke|nie dostarcz|niedostarcz|zwrot|недостав|не доставлен|не может
+    |ваше сообщение|ошибка|сбой|配信|送信|返信エラー|不達|未配達|エラー|退信|系统退信|邮件|無法|无法|投递|投遞)`;
 
-const REPLY_SUBJECT =
-  /(?:^|[\s:[(])(?:auto(?:matic|mated)?[-_ ]?(?:reply|response|answer|responder|matic reply)|autoreply|autoresponse|out of (?:the )?(?:office|town)|ooo\b|away from (?:the )?(?:office|my)|on (?:vacation|holiday|leave)|vacation\b|abwesen|automatische antwort|réponse automatique|absence|absent|respuesta autom|fuera de|risposta autom|fuori (?:sede|ufficio)|resposta autom|automatyczna|afwezig|automatisch antwoord|autosvar|automaattinen|автоответ|自動(?:応答|返信)|自动(?:回复|答复)|自動回覆|不在)/i;
+const REPLY_SUBJECT = phrases`
+    (?:^|[\s:[(])(?:auto(?:matic|mated)?[-_ ]?(?:reply|response|answer|responder|matic reply)
+    |autoreply|autoresponse|out of (?:the )?(?:office|town)|ooo\b|away from (?:the )?(?:office
+    |my)|on (?:vacation|holiday|leave)|vacation\b|abwesen|automatische antwort
+    |réponse automatique|absence|absent|respuesta autom|fuera de|risposta autom|fuori (?:sede
+    |ufficio)|resposta autom|automatyczna|afwezig|automatisch antwoord|autosvar|automaattinen
+    |автоответ|自動(?:応答|返信)|自动(?:回复|答复)|自動回覆|不在)`;
 
 /** How the notices of hosts begin: no person does so, unless to quote one. */
-const OPENING =
-  /^[\s*=-]*(?:\{ ?"notificationtype" ?: ?"bounce|your (?:message|mail|e-?mail) (?:could not|couldn't|was not|wasn't|cannot|can't|has not|did not|to the following|to <?\S+@\S+ (?:could|was|has|can))|votre message n'a pas|this is an automatically generated|this message was (?:created|generated) automatically|(?:message )?delivery (?:to|of|has|failed|failure)|sorry, we were unable|unable to deliver|undeliver|message could not|we were unable to deliver|could not deliver|the following (?:message|mail|address|recipient)|a message (?:that )?you sent|hi\. (?:this is|the|mail|message|i)|-+ ?(?:the following|transcript|failed)|this report relates to)/i;
+const OPENING = phrases`
+    ^[\s*=-]*(?:\{ ?"notificationtype" ?: ?"bounce|your (?:message|mail|e-?mail) (?:could not
+    |couldn't|was not|wasn't|cannot|can't|has not|did not|to the following
+    |to <?\S+@\S+ (?:could|was|has|can))|votre message n'a pas
+    |this is an automatically generated|this message was (?:created|generated) automatically
+    |(?:message )?delivery (?:to|of|has|failed|failure)|sorry, we were unable
+    |unable to deliver|undeliver|message could not|we were unable to deliver|could not deliver
+    |the following (?:message|mail|address|recipient)|a message (?:that )?you sent
+    |hi\. (?:this is|the|mail|message|i)|-+ ?(?:the following|transcript|failed)
+    |this report relates to)`;
 
 export type Writer = 'host' | 'automatic' | 'person';
 
@@ -59,7 +93,7 @@ function isMarkedReply(header: Fields, subject: string): boolean {
   if (/^auto-(?:replied|notified)/i.test(header.get('auto-submitted'))) return true;
   if (header.has('x-autoreply') || header.has('x-autorespond')) return true;
   const precedence = `${header.get('precedence')} ${header.get('x-precedence')}`;
-  return /auto.?reply/i.test(precedence) || REPLY_SUBJECT.test(subject);
+  return /auto.?reply/i.test(precedence) || (REPLY_SUBJECT.test(subject) && !SUBJECT.test(subject));
 }
 
 /** True if the header marks an automatic reply, or nothing better explains why it came. */

@@ -3,6 +3,7 @@
  * by. A rule is for a family of MTAs, or for a way of speaking that many share. To teach a new form,
  * add a line here and a fixture.
  */
+import { phrases } from './dsn-words.ts';
 
 export type Rule = { readonly name: string; readonly says: RegExp };
 
@@ -21,18 +22,26 @@ export const ABOVE: readonly Rule[] = [
   ),
   rule(
     'qmail',
-    /(?:wasn't able|was unable|unable) to deliver (?:your|the following) message|failure notice for/i,
+    phrases`
+      (?:wasn't able|was unable|unable) to deliver (?:your|the following) message
+      |failure notice for`,
   ),
   rule('sendmail', /following addresses (?:had|have)(?: \w+){0,4} (?:errors|problems)/i),
   rule(
     'exchange',
-    /did not reach the following recipient|delivery (?:has )?failed to these (?:recipients|distribution)|following recipient\(s\) (?:could not|cannot) be reached|the following recipient\(s\)|generating server|diagnostic information for administrators/i,
+    phrases`
+      did not reach the following recipient|delivery (?:has )?failed to these (?:recipients
+      |distribution)|following recipient\(s\) (?:could not|cannot) be reached
+      |the following recipient\(s\)|generating server
+      |diagnostic information for administrators`,
   ),
   rule('domino', /was not delivered to:?\s*$/i),
   rule('groupwise', /undeliverable to the following/i),
   rule(
     'notification',
-    /delivery to the following recipients?\b|address not found|message (?:not delivered|blocked)|recipient inbox full|delivery incomplete/i,
+    phrases`
+      delivery to the following recipients?\b|address not found|message (?:not delivered
+      |blocked)|recipient inbox full|delivery incomplete`,
   ),
   rule('yahoo', /unable to deliver (?:your )?message to the following address/i),
   rule('courier', /message to the following recipients cannot be delivered/i),
@@ -44,13 +53,20 @@ export const ABOVE: readonly Rule[] = [
   rule('postfix', /the mail system\s*$/i),
   rule(
     'listed',
-    /(?:following|these|intended|specified|affected|undelivered|failed|listed|unsuccessful|bad|invalid|unknown)(?: \w+){0,3} (?:e-?mail |mail )?(?:address|recipient|user|destination|person|people|mailbox|account|mail ?id)/i,
+    phrases`
+      (?:following|these|intended|specified|affected|undelivered|failed|listed|unsuccessful
+      |bad|invalid|unknown)(?: \w+){0,3} (?:e-?mail |mail )?(?:address|recipient|user
+      |destination|person|people|mailbox|account|mail ?id)`,
   ),
   rule(
     'listed',
-    /(?:deliver\w*|sent|send|undeliver\w*|reach\w*|forwarded|addressed|return\w*|rejected|fail\w*|refused|problem|error)\b[^@]{0,60}\b(?:to|for|by|from|user|recipients?|following|address\w*)\b[^@]{0,20}:?[-=\s*]*$/i,
+    phrases`
+      (?:deliver\w*|sent|send|undeliver\w*|reach\w*|forwarded|addressed|return\w*|rejected
+      |fail\w*|refused|problem|error)\b[^@]{0,60}\b(?:to|for|by|from|user|recipients?
+      |following|address\w*)\b[^@]{0,20}:?[-=\s*]*$`,
   ),
   rule('listed', /(?:recipients?|address(?:es)?|users?)(?:\(s\)|\(es\))?\s*:?[-=\s*]*$/i),
+  rule('listed', /recipients?\b[^@]{0,30}\b(?:fail|error|reject|undeliver)\w*[^@]{0,10}$/i),
   rule('listed', /(?:did not|have not|has not|not) (?:be |been )?(?:receive|deliver)/i),
   rule('listed-de', /(?:folgende|nachstehend|empfänger|adressat|zugestellt|ausgeliefert|zustell)/i),
   rule('listed-fr', /(?:suivant|destinataire|n'a (?:pas )?pu|remis|distribu|délivr|parven)/i),
@@ -70,23 +86,37 @@ export const BEFORE: readonly Rule[] = [
   rule('dialogue', /(?:^|[\s<])(?:error (?:from|in|on|while).{0,40})?rcpt(?: command)?[: ]+<?$/i),
   rule(
     'addressed',
-    /(?:could not|couldn't|cannot|can't|not) be (?:delivered|sent|reached|forwarded)(?: \w+){0,3}(?: to| for)[: ]+["'<[(]*$/i,
+    phrases`
+      (?:could not|couldn't|cannot|can't|not) be (?:delivered|sent|reached
+      |forwarded)(?: \w+){0,3}(?: to| for)[: ]+["'<[(]*$`,
   ),
   rule(
     'addressed',
-    /(?:undeliver(?:ed|able)|unable to deliver|failed|failure|error|problem|rejected|refused|bounced|returned)(?: [\w']+){0,6}(?: to| for| from address| recipient| address| user)?(?: is)?[: ]+["'<[(]*$/i,
+    phrases`
+      (?:undeliver(?:ed|able)|unable to deliver|failed|failure|error|problem|rejected|refused
+      |bounced|returned)(?: [\w']+){0,6}(?: to| for| from address| recipient| address
+      | user)?(?: is)?[: ]+["'<[(]*$`,
   ),
   rule(
     'addressed',
-    /(?:delivery|deliver(?:ing|ed)?|sent|send(?:ing)?|message|mail|e-?mail|addressed|attempts?|destined|intended)(?: [\w']+){0,4} (?:to|for)[: ]+["'<[(]*$/i,
+    phrases`
+      (?:delivery|deliver(?:ing|ed)?|sent|send(?:ing)?|message|mail|e-?mail|addressed
+      |attempts?|destined|intended)(?: [\w']+){0,4} (?:to|for)[: ]+["'<[(]*$`,
   ),
   rule(
     'named',
-    /(?:failed |undeliver\w+ |invalid |unknown |bad |intended |original |final |rejected |unresolved )(?:e-?mail )?(?:recipients?|address(?:es)?|users?|mailbox|account|destination)(?:\(s\)|\(es\))? ?(?:was|is|name|address)? ?[:=]? ?["'<[(]*$/i,
+    phrases`
+      (?:failed |undeliver\w+ |invalid |unknown |bad |intended |original |final |rejected[ ]
+      |unresolved )(?:e-?mail )?(?:recipients?|address(?:es)?|users?|mailbox|account
+      |destination)(?:\(s\)|\(es\))? ?(?:was|is|name|address)? ?[:=]? ?["'<[(]*$`,
   ),
   rule(
     'named',
-    /(?:^|[\s*>-])(?:recipients?|recipient address|e-?mail address|user|mailbox|account|address|addressed to|delivery to|no such (?:user|account|mailbox|recipient)(?: here)?|destinat\w+|empfänger|to user|mail box|for user|for)(?:\(s\)|\(es\))?\s*[:=-]?\s*["'<[(]*$/i,
+    phrases`
+      (?:^|[\s*>-])(?:recipients?|recipient address|e-?mail address|user|mailbox|account
+      |address|addressed to|delivery to|no such (?:user|account|mailbox|recipient)(?: here)?
+      |destinat\w+|empfänger|to user|mail box|for user|for)(?:\(s\)
+      |\(es\))?\s*[:=-]?\s*["'<[(]*$`,
   ),
   rule(
     'named',
@@ -99,14 +129,24 @@ export const AFTER: readonly Rule[] = [
   rule('sendmail', /^>?\s?\.\.\.\s/),
   rule(
     'verdict',
-    /^["'>)\]]*[:,;]? *(?:\([^)]{0,60}\) ?)?(?:-+ ?)?(?:\[?(?:user|mailbox|recipient|address|account|host|domain) (?:is |was |has |does |name )?(?:unknown|not|unavail|disabled|full|over|exceed|doesn't|is full|suspended|inactive)|unknown|no such|invalid|not (?:found|known|listed|a valid|our|deliver)|unrouteable|undeliverable|bad address|rejected)/i,
+    phrases`
+      ^["'>)\]]*[:,;]? *(?:\([^)]{0,60}\) ?)?(?:-+ ?)?(?:\[?(?:user|mailbox|recipient|address
+      |account|host|domain) (?:is |was |has |does |name )?(?:unknown|not|unavail|disabled|full
+      |over|exceed|doesn't|is full|suspended|inactive)|unknown|no such|invalid|not (?:found
+      |known|listed|a valid|our|deliver)|unrouteable|undeliverable|bad address|rejected)`,
   ),
   rule(
     'verdict',
-    /^["'>)\]]*[:,;]? *(?:(?:is|was|were|has|have|had|does|do|did|could|can|cannot|can't|couldn't|doesn't|didn't|isn't|will)\b.{0,50}(?:fail|not|n't|full|exceed|over|unknown|invalid|disabled|reject|undeliver|return|unavail|suspend|delay|close|inactive|block|unable|expired)|failed|on (?:mon|tue|wed|thu|fri|sat|sun)[a-z]*[, ])/i,
+    phrases`
+      ^["'>)\]]*[:,;]? *(?:(?:is|was|were|has|have|had|does|do|did|could|can|cannot|can't
+      |couldn't|doesn't|didn't|isn't|will)\b.{0,50}(?:fail|not|n't|full|exceed|over|unknown
+      |invalid|disabled|reject|undeliver|return|unavail|suspend|delay|close|inactive|block
+      |unable|expired)|failed|on (?:mon|tue|wed|thu|fri|sat|sun)[a-z]*[, ])`,
   ),
 ];
 
 /** Local parts that are named as contacts, not as those who were not reached. */
-export const CONTACT =
-  /^(?:post-?master|mailer-daemon|abuse|help(?:desk)?|support|no-?reply|admin(?:istrator)?|host-?master|webmaster|info|spam|security|double-?bounce|removed?|unsubscribe|contact|customer|service|blacklist|delist\w*)\b/i;
+export const CONTACT = phrases`
+    ^(?:post-?master|mailer-daemon|abuse|help(?:desk)?|support|no-?reply|admin(?:istrator)?
+    |host-?master|webmaster|info|spam|security|double-?bounce|removed?|unsubscribe|contact
+    |customer|service|blacklist|delist\w*)\b`;

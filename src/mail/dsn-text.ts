@@ -6,6 +6,7 @@
  * after words of failure, or merely there. Those that weigh most are the recipients; a tie of what is
  * merely there says nothing.
  */
+
 import { parseAddress } from './address.ts';
 import { addressesIn, type Seen } from './dsn-address.ts';
 import type { Notice } from './dsn-notice.ts';
@@ -13,6 +14,7 @@ import { reasonOf } from './dsn-reason.ts';
 import { once } from './dsn-report.ts';
 import { type Result, resultOf } from './dsn-result.ts';
 import { ABOVE, AFTER, BEFORE, CONTACT, type Rule } from './dsn-rules.ts';
+import { phrases } from './dsn-words.ts';
 
 /** Recipients taken from one notice. */
 const RECIPIENTS_MAX = 500;
@@ -26,14 +28,21 @@ const DIAGNOSTIC_LINES_MAX = 14;
 /** A person wrote it, about anything. */
 const SUBJECT_LINE = /^\s*(?:subject|asunto|betreff|objet|oggetto|件名|主题|тема)\s*:/i;
 
+/** What may stand before the address of an entry: bullets, numbers, brackets, words for `to`. */
+const ENTRY = phrases`
+  ^[\s<"'*•·>|[(\-–]*(?:\d{1,3}[.)]\s+)?
+  (?:(?:smtp|rfc-?822|mailto|recipient|c=[^@]{0,80}smtp)\s*[:;=]\s*)?[<"'\s[(]*$`;
+
 /** Rules of what no person would write. */
 const STRONG: ReadonlySet<string> = new Set(['dialogue', 'sendmail', 'amazon-ses']);
 const HAS_NUMBERS = /\b[45]\d\d\b|[45]\.\d+\.\d/;
-const BEGINS_WITH_ADDRESS = /^[<"'*> ]{0,4}[^\s<>@"']{1,64}@[\w.-]+[>"']?:?(?:\s|$)/;
+const BEGINS_WITH_ADDRESS =
+  /^(?:\d{1,3}[.)] )?[<"'*> ]{0,4}[^\s<>@"']{1,64}@[\w.-]+[>"']?:?(?:\s|$)/;
 
 const LISTED = 5;
 const DIALOGUE = 4;
 const TOLD = 3;
+const ALONE = 2.5;
 const SUMMARY = 2;
 const THERE = 1;
 
@@ -105,7 +114,12 @@ function weighedIn(lines: readonly string[]): readonly Weighed[] {
         continue;
       }
     }
-    for (const one of seen) weighed.push({ ...one, line: i, ...weigh(line, one) });
+    for (const one of seen) {
+      const { weight, rule } = weigh(line, one);
+      const isAlone = weight === THERE && one === first && standsAlone(lines, i, one);
+      const found = isAlone ? { weight: ALONE, rule: 'alone' } : { weight, rule };
+      weighed.push({ ...one, line: i, ...found });
+    }
   }
   return weighed;
 }
@@ -122,9 +136,14 @@ function indentOf(line: string): number {
 
 /** True if an address begins its line, but for bullets, brackets and words for `to`. */
 function isEntry(line: string, first: Seen): boolean {
-  return /^[\s<"'*•·>|[(\-–]*(?:\d{1,3}[.)]\s+)?(?:(?:smtp|rfc-?822|mailto|recipient|c=[^@]{0,80}smtp)\s*[:;=]\s*)?[<"'\s[(]*$/i.test(
-    line.slice(0, first.from),
-  );
+  return ENTRY.test(line.slice(0, first.from));
+}
+
+/** True if an address begins its line, and not because the prose around it was wrapped there. */
+function standsAlone(lines: readonly string[], at: number, one: Seen): boolean {
+  const line = lines[at] ?? '';
+  if (!isEntry(line, one)) return false;
+  return /^[>"']*:?$/.test(line.slice(one.to)) || /(?:^|[:.=-])$/.test(lines[at - 1] ?? '');
 }
 
 /** The addresses of an entry: the first, and those that only a separator keeps from it. */
@@ -178,6 +197,7 @@ function ruleAbove(lines: readonly string[], at: number): string | null {
   let blanks = 0;
   for (let i = at - 1; i >= 0 && i >= at - 12 && taken < ABOVE_LINES; i--) {
     const line = (lines[i] ?? '').trim();
+    if (BEGINS_WITH_ADDRESS.test(line)) break;
     if (!/[\p{L}]/u.test(line)) {
       if (taken > 0) break;
       if (++blanks > 4) break;
@@ -191,7 +211,8 @@ function ruleAbove(lines: readonly string[], at: number): string | null {
 }
 
 /** What an address weighs by the words around it in its line. */
-function weigh(line: string, { from, to }: Seen): { weight: number; rule: string } {
+function weigh(line: string, seen: Seen): { weight: number; rule: string } {
+  const { from, to } = seen;
   const before = line.slice(Math.max(0, from - AROUND_LENGTH), from);
   const after = line.slice(to, to + AROUND_LENGTH);
   if (/^\s*<?$/.test(before) && /^>?: ?(?:\S|$)/.test(after))

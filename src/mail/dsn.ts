@@ -10,6 +10,7 @@
  * Pure; linear in at most DSN_BYTES_MAX; never throws. What it finds in words anyone may have
  * written: only a token of ours in the address that a message came to makes it count (design §6).
  */
+
 import { addressesIn, addressOfField } from './dsn-address.ts';
 import { complaintOf } from './dsn-arf.ts';
 import { isAutoReply, subjectOf, writerOf } from './dsn-auto.ts';
@@ -19,6 +20,7 @@ import { type Parts, partsOf } from './dsn-parts.ts';
 import { once, readReport } from './dsn-report.ts';
 import { DIAGNOSTIC_LENGTH_MAX, type Result, resultOf } from './dsn-result.ts';
 import { recipientsIn } from './dsn-text.ts';
+import { phrases } from './dsn-words.ts';
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out.
 const BLANKS = /[\s\u0000-\u001f\u007f-\u009f]+/g;
@@ -81,11 +83,13 @@ function reportIn(notice: string): string {
   return at < 0 ? '' : notice.slice(Math.max(0, notice.lastIndexOf('\n\n', at) + 2));
 }
 
+const CHALLENGE = phrases`
+  requires? (?:sender )?(?:confirmation|verification)\b.{0,80}(?:visit|click|https?:)
+  |sender not pre-?approved`;
+
 /** Asked to prove being human: the mailbox is well, and its owner has not seen the mail. */
 function isChallenge({ diagnostic }: Result): boolean {
-  return /requires? (?:sender )?(?:confirmation|verification)\b.{0,80}(?:visit|click|https?:)|sender not pre-?approved/i.test(
-    diagnostic,
-  );
+  return CHALLENGE.test(diagnostic);
 }
 
 /** What a host wrote for people. */
