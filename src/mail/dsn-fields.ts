@@ -4,8 +4,8 @@
  * failures is often old; and lazy, because nearly all fields are never asked for.
  */
 
-/** Lines read of one block; what comes after is not looked at. */
-const LINES_MAX = 1_000;
+/** Fields kept of one block; those after them are passed over. */
+const FIELDS_MAX = 4_000;
 /** Characters of a value; no honest one that matters here comes near. */
 const VALUE_LENGTH_MAX = 4_096;
 
@@ -32,7 +32,7 @@ const NOT_BYTES = /[\u0100-\uffff]/;
 export function readFields(text: string, from: number, to: number = text.length): Fields {
   const spans: Span[] = [];
   let at = text.startsWith('From ', from) || text.startsWith('>From ', from) ? next(from) : from;
-  for (let lines = 0; at < to && lines < LINES_MAX; lines++) {
+  while (at < to) {
     if (isEmptyLine(text, at)) {
       at = next(at);
       break;
@@ -42,7 +42,7 @@ export function readFields(text: string, from: number, to: number = text.length)
     let end = next(at);
     while (end < to && isFold(text, end)) end = next(end);
     const name = text.slice(at, colon).trimEnd().toLowerCase();
-    spans.push({ name, from: colon + 1, to: end });
+    if (spans.length < FIELDS_MAX) spans.push({ name, from: colon + 1, to: end });
     at = end;
   }
   const valueAt = (span: Span): string => unfolded(text.slice(span.from, span.to));

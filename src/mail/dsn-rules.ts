@@ -145,8 +145,17 @@ export const AFTER: readonly Rule[] = [
   ),
 ];
 
+/** What stands before those who wrote, and those who may be written to: no recipients. */
+export const NOT_BEFORE = phrases`
+  (?:mail from|\bfrom:|sender|reply-to)[^@]{0,40}$
+  |(?:contact|e-?mail us|write to|forward (?:this|it)|report to|questions?\b)[^@]{0,60}$
+  |(?:please|for (?:\w+ )?(?:assistance|help|information|details)|if you (?:have|need))[^@]{0,80}$`;
+
 /** Local parts that are named as contacts, not as those who were not reached. */
-export const CONTACT = phrases`
-    ^(?:post-?master|mailer-daemon|abuse|help(?:desk)?|support|no-?reply|admin(?:istrator)?
-    |host-?master|webmaster|info|spam|security|double-?bounce|removed?|unsubscribe|contact
-    |customer|service|blacklist|delist\w*)\b`;
+export const CONTACT = /^(?:post-?master|mailer-daemon|abuse|help(?:desk)?|support|no-?reply)\b/i;
+
+/** The same, where nothing but the address speaks for it. */
+export const OFFICE = phrases`
+  ^(?:admin(?:istrator)?|host-?master|webmaster|info|spam|security|double-?bounce|removed?
+  |unsubscribe|contact|customer|service|blacklist|delist\w*)\b
+  |^[^@]*-(?:owner|request|bounces|admin)@`;

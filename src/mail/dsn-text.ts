@@ -13,7 +13,7 @@ import type { Notice } from './dsn-notice.ts';
 import { reasonOf } from './dsn-reason.ts';
 import { once } from './dsn-report.ts';
 import { type Result, resultOf } from './dsn-result.ts';
-import { ABOVE, AFTER, BEFORE, CONTACT, type Rule } from './dsn-rules.ts';
+import { ABOVE, AFTER, BEFORE, CONTACT, NOT_BEFORE, OFFICE, type Rule } from './dsn-rules.ts';
 import { phrases } from './dsn-words.ts';
 
 /** Recipients taken from one notice. */
@@ -81,6 +81,7 @@ function choose(
 ): readonly Weighed[] {
   const theirs = all.filter(({ address, weight }) => {
     if (weight < DIALOGUE && CONTACT.test(address)) return false;
+    if (weight < TOLD && OFFICE.test(address)) return false;
     return !ours.has(address.toLowerCase());
   });
   // Mail to oneself: the address is that of the sender, and of nobody else.
@@ -219,10 +220,7 @@ function weigh(line: string, seen: Seen): { weight: number; rule: string } {
     return { weight: LISTED, rule: 'postfix' };
   const isReply = /(?:^|[\s<>])[45]\d\d[ -](?:[45]\.\d+\.\d+ )?<?$/.test(before);
   if (isReply && /^>?(?:\.\.\.|[:,]? ?\S)/.test(after)) return { weight: DIALOGUE, rule: 'reply' };
-  if (
-    /mail from|from:|sender|reply-to|contact|e-?mail us|write to|forward (?:this|it)/i.test(before)
-  )
-    return { weight: 0, rule: 'sender' };
+  if (NOT_BEFORE.test(before)) return { weight: 0, rule: 'sender' };
   const named = matching(BEFORE, before) ?? matching(AFTER, after);
   if (named !== null) return { weight: STRONG.has(named) ? DIALOGUE : TOLD, rule: named };
   if (/^\s*(?:to|cc|an|à|para|収件人|收件人)\s*:/i.test(before))
