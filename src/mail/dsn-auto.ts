@@ -14,8 +14,8 @@ const DAEMON = phrases`
     (?:^|[\s<"'._+-])(?:mailer[-_. ]?daemon|mail[-_. ]?daemon|mdaemon|post[-_ ]?(?:master
     |office)|mail(?:er)?[-_. ]?(?:admin(?:istrator)?|system|delivery|router|server|agent)
     |e?mail delivery|delivery (?:sub)?system|sys(?:tem )?admin(?:istrator)?\b|internet mail
-    |smtp[\w-]*@|lsmtp|imss@|inetgw|listserv[-_. ]?daemon|ndr@|bounces?@|dsn@|nonde?liver
-    |antivirus|smtp|mta|uucp@|daemon@|mmdf|root@)|mailer-daemon`;
+    |smtp[\w-]*@|lsmtp|imss@|inetgw|listserv[-_. ]?daemon|ndr@|dsn@|nonde?liver
+    |antivirus|smtp|mta|uucp@|daemon@|mmdf|root@)|mailer-daemon|(?:^|[\s<"])bounces?@`;
 
 /** Subjects that hosts put over what they could not deliver. */
 const SUBJECT = phrases`
@@ -28,7 +28,8 @@ const SUBJECT = phrases`
     |recipient)|address(?:ee)? (?:unknown|not)|warning:|your (?:mail|message
     |e-?mail)\b.{0,80}(?:could|not|fail|undeliver|reject|block|return)|rejected|bounced?\b
     |automatically rejected|could not (?:send|deliver)|mailbox (?:full|unavail)
-    |message you sent|processing error|\*\*message you sent|no such user|(?:transient|permanent) (?:fail|error|deliver)
+    |message you sent|processing error|no such user
+    |(?:transient|permanent) (?:fail|error|deliver)
     |smtp (?:error|server|deliver)|\[?postmaster|unzustellbar|nicht zustell|nicht zugestellt
     |zustell|rücksendung|échec|non remis|message non|utilisateur|avis de non|no se (?:pudo
     |puede|ha podido)|no entregad|mensaje no|imposible|error al|devoluci|devuelto|mancat[ao]
@@ -65,9 +66,7 @@ export function writerOf({ header, type, notice }: Parts): Writer {
   const isDaemon = isFromHost(header);
   if (!isDaemon && isMarkedReply(header, subject)) return 'automatic';
   if (isDaemon || header.has('x-failed-recipients')) return 'host';
-  if (header.get('x-ms-embedded-report') !== '' || header.has('x-ms-embedded-report'))
-    return 'host';
-  if (SUBJECT.test(subject)) return 'host';
+  if (header.has('x-ms-embedded-report') || SUBJECT.test(subject)) return 'host';
   if (OPENING.test(firstWordsOf(notice))) return 'host';
   if (/^<>$/.test(header.get('return-path')) || header.get('from') === '') return 'host';
   return 'person';

@@ -50,14 +50,16 @@ export function recognise(raw: Uint8Array): Recognised {
     const results = recipient === null ? [] : [resultOf({ recipient, ...said })];
     return found(parts, 'complaint', results);
   }
-  return reported(parts) ?? wrapped(parts) ?? written(parts);
+  const report = reported(parts);
+  if (report !== null) return report;
+  const said = written(parts);
+  return said.kind === 'none' ? (wrapped(parts) ?? said) : said;
 }
 
-/** A report that a gateway wrapped whole into a message of its own. */
+/** A report that a gateway wrapped whole into a message of its own; one wrapper is looked into. */
 function wrapped(parts: Parts): Recognised | null {
-  if (parts.notice.trim() !== '' || !/^content-type:\s*multipart\/report/im.test(parts.original)) {
-    return null;
-  }
+  const isReport = /^content-type:\s*multipart\/report/im.test(parts.original);
+  if (!isReport || writerOf(parts) !== 'host') return null;
   return reported(partsOf(Buffer.from(parts.original, 'latin1')));
 }
 
