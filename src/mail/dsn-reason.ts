@@ -102,7 +102,7 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
       relay(?:ing)? (?:access |is |mail )?(?:denied|not (?:allowed|permitted|possible)
       |prohibited|refused|attempt)|(?:unable|not (?:allowed|permitted)|cannot|denied|refuse
       |won't|will not|do not|does not|don't) (?:to )?relay|rcpthosts|not a (?:valid )?gateway
-      |we don't relay|no relay|cannot relay|authenticat(?:e|ion) (?:is )?required`,
+      |we don't relay|no relay|as a relay|cannot relay|authenticat(?:e|ion) (?:is )?required`,
   ],
   [
     'loop',
