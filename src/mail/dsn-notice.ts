@@ -91,7 +91,9 @@ const FAILURE = phrases`
     |n'a (?:pas )?(?:pas |pu |été )|non (?:remis|distribu|délivr|recapitat|consegn)
     |impossible de|échec|no (?:se )?(?:ha |pudo |puede |fue )?(?:podido|entregad|entregar|ser)
     |no entregad|não (?:pôde|foi|pode)|impossibile|mancat[oa]|nie (?:mógł|może|został
-    |dostarcz)|kan ikke|kunne ikke|kunde inte|niet (?:worden )?(?:afgeleverd|bezorgd)
+    |dostarcz)|kan ikke|kunne ikke|kunde inte|ei voitu|epäonnistui|nelze |nebyl[ao]? (?:\w+ )?doruč|nedoruč|nem (?:sikerült|lehet|kézbes)|sikertelen
+  |teslim edilemedi|iletilemedi|başarısız|nu a (?:putut|fost)|falhou|δεν |αποτυχ|실패|수 없|반송
+  |niet (?:worden )?(?:afgeleverd|bezorgd)
     |не (?:может|удалось|было|доставл|могут)|недостав|配信(?:でき|不能|に失敗|エラー)|送信(?:でき|に失敗|エラー)
     |届け(?:られ|でき)|存在しません|エラー|退信|无法|無法|失败|失敗|未能|错误|不存在|退回`;
 

@@ -33,6 +33,9 @@ const ENTRY = phrases`
   ^[\s<"'*•·>|[(\-–]*(?:\d{1,3}[.)]\s+)?
   (?:(?:smtp|rfc-?822|mailto|recipient|c=[^@]{0,80}smtp)\s*[:;=]\s*)?[<"'\s[(]*$`;
 
+/** A person's name before it, in brackets or not. */
+const NAMED_ENTRY = /^[\s*•-]*(?:"[^"@]{1,60}"\s?|(?:\p{Lu}[\p{L}.'-]{0,30}\s){2,4})[<(]$/u;
+
 /** Rules of what no person would write. */
 const STRONG: ReadonlySet<string> = new Set(['dialogue', 'sendmail', 'amazon-ses']);
 const HAS_NUMBERS = /\b[45]\d\d\b|[45]\.\d+\.\d/;
@@ -63,8 +66,9 @@ export function recipientsIn(
   const addressed = choose(all, ours, returned);
   const chosen = addressed.length > 0 ? addressed : namesIn(notice);
   const whole = notice.lines.filter((line) => !SUBJECT_LINE.test(line)).join(' ');
+  const starts = new Set(chosen.map(({ line }) => line));
   const results = chosen.slice(0, RECIPIENTS_MAX).map((one) => {
-    const said = diagnosticOf(notice.lines, one);
+    const said = diagnosticOf(notice.lines, one, starts);
     // Where what stands with it says nothing, the rest may.
     const isMute = chosen.length === 1 && reasonOf(said, null) === 'unknown';
     const diagnostic = isMute ? `${said} ${whole}`.replace(/\s+/g, ' ').trim() : said;
@@ -137,7 +141,8 @@ function indentOf(line: string): number {
 
 /** True if an address begins its line, but for bullets, brackets and words for `to`. */
 function isEntry(line: string, first: Seen): boolean {
-  return ENTRY.test(line.slice(0, first.from));
+  const before = line.slice(0, first.from);
+  return ENTRY.test(before) || NAMED_ENTRY.test(before);
 }
 
 /** True if an address begins its line, and not because the prose around it was wrapped there. */
@@ -232,8 +237,12 @@ function matching(rules: readonly Rule[], text: string): string | null {
   return rules.find(({ says }) => says.test(text))?.name ?? null;
 }
 
-/** What stands with an address and under it, until the next one that begins a line. */
-function diagnosticOf(lines: readonly string[], { line, to, weight, address }: Weighed): string {
+/** What stands with an address and under it, until the next one: those of others are at `starts`. */
+function diagnosticOf(
+  lines: readonly string[],
+  { line, to, weight, address }: Weighed,
+  starts: ReadonlySet<number>,
+): string {
   const own = lines[line] ?? '';
   let said = weight === LISTED ? own.slice(to).replace(/^[>"'):\],\s]+/, '') : own.trim();
   let blanks = 0;
@@ -243,7 +252,8 @@ function diagnosticOf(lines: readonly string[], { line, to, weight, address }: W
       if (++blanks > 3 || (blanks > 1 && HAS_NUMBERS.test(said))) break;
       continue;
     }
-    if (BEGINS_WITH_ADDRESS.test(text) && !text.includes(address)) break;
+    const isNext = starts.has(i) || BEGINS_WITH_ADDRESS.test(text);
+    if (isNext && !text.includes(address)) break;
     said += ` ${text}`;
   }
   return said.trim();

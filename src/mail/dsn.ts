@@ -149,14 +149,18 @@ function oursIn(header: ReturnType<typeof readFields>, original: string): Readon
   return new Set(ours.map(({ address }) => address.toLowerCase()));
 }
 
-/** The one recipient of a returned message; null for mail of a list, whose To is the list. */
+/**
+ * The one recipient of a returned message, as it says or as the host that had it noted (RFC 5321 §4.4);
+ * null for mail of a list, whose To is the list.
+ */
 function returnedTo(original: string): string | null {
   const header = readFields(original.trimStart(), 0);
   if (header.has('list-id') || header.has('x-beenthere') || header.has('list-post')) return null;
   if (/^(?:list|bulk)$/i.test(header.get('precedence'))) return null;
   const all = [...addressesIn(header.get('to')), ...addressesIn(header.get('cc'))];
-  if (all.length > 1) return null;
-  return all[0]?.address ?? addressOfField(header.get('x-original-to'));
+  if (all.length === 1) return all[0]?.address ?? null;
+  const carried = /\bfor <([^<>\s]{3,254})>/.exec(header.get('received'))?.[1] ?? '';
+  return addressOfField(header.get('x-original-to')) ?? addressOfField(carried);
 }
 
 function found(parts: Parts, kind: Recognised['kind'], results: readonly Result[]): Recognised {
