@@ -1,7 +1,7 @@
 /** What a bench is: its flags, its columns and their bars, and how one run of it is measured. */
 import type { Scene } from './scene.ts';
 
-/** A flag `--name VALUE`; a number unless it has choices. */
+/** A flag `--name VALUE`: a number, one of its choices, or any text where its default is text. */
 export type Flag = {
   readonly what: string;
   readonly default: number | string;

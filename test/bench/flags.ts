@@ -68,6 +68,7 @@ function checked(name: string, given: string, flag: Flag): number | string {
     if (flag.choices.includes(given)) return given;
     throw new UsageError(`--${name} is one of ${flag.choices.join(', ')}`);
   }
+  if (typeof flag.default === 'string') return given;
   const value = Number(given);
   if (Number.isSafeInteger(value) && value >= 1) return value;
   throw new UsageError(`--${name} is a whole number from 1`);

@@ -5,6 +5,7 @@
 import { accept } from './accept.ts';
 import type { Bench, Figures } from './bench.ts';
 import { delivery } from './delivery.ts';
+import { dsn } from './dsn.ts';
 import { failover } from './failover.ts';
 import { fanout } from './fanout.ts';
 import { summary, tableOf } from './figures.ts';
@@ -28,6 +29,7 @@ const BENCHES: readonly Bench[] = [
   idle,
   growth,
   delivery,
+  dsn,
   failover,
 ];
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;

@@ -1,0 +1,27 @@
+/** What is readable of a report that is only there as HTML: its lines, for the rules of plain text. */
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  lt: '<',
+  gt: '>',
+  amp: '&',
+  quot: '"',
+  nbsp: ' ',
+  apos: "'",
+};
+
+/** The text of HTML, a line for each block of it. Linear; never throws. */
+export function plainOfHtml(html: string): string {
+  if (html === '') return '';
+  return html
+    .replace(/[\r\n]+/g, ' ')
+    .replace(/<(?:br|\/?p|\/?div|\/?tr|\/?li|\/?h[1-6]|\/?table|hr|\/?pre)\b[^<>]{0,500}>/gi, '\n')
+    .replace(/<(?:\/|!)?[a-z][^<>@]{0,1000}>/gi, ' ')
+    .replace(/<a\b[^<>]{0,1000}>/gi, ' ')
+    .replace(/&(?:#(\d{1,7})|([a-z]{1,6}));/gi, (whole, code?: string, name?: string) =>
+      code === undefined
+        ? (ENTITIES[(name ?? '').toLowerCase()] ?? whole)
+        : Number(code) < 0x11_0000
+          ? String.fromCodePoint(Number(code))
+          : whole,
+    );
+}

@@ -1,0 +1,137 @@
+/**
+ * What an MTA wrote for people, as lines: where it ends and the returned message begins, whether it
+ * speaks of a failure or of a delay.
+ */
+
+import type { Fields } from './dsn-fields.ts';
+import type { Parts } from './dsn-parts.ts';
+import { phrases } from './dsn-words.ts';
+
+/** Characters and lines of a notice that are read: what matters stands on its first page. */
+const NOTICE_LENGTH_MAX = 48 * 1024;
+const LINES_MAX = 600;
+const LINE_LENGTH_MAX = 600;
+
+export type Notice = {
+  readonly header: Fields;
+  /** Without what was returned; lines keep their indentation and lose blanks at their ends. */
+  readonly lines: readonly string[];
+  /** The returned message or its header, one character a byte; '' if there is none. */
+  readonly original: string;
+};
+
+/** What stands before a returned message, alone on its line. */
+const RETURNED = [
+  phrases`
+    ^[\s>|*]*[-=_*~+#]{2,}[- ]*(?:(?:this|here|below) is (?:a|the|your) (?:\w+ )?(?:copy|text
+    |original|header)|below (?:this|the) (?:line|next)|begin|start(?: of)?|end of message
+    |the (?:header|first|original|text)|(?:partial |included |enclosed |attached |undelivered[ ]
+    |failed |rejected )?(?:original|returned?|unsent|undeliver(?:ed|able)|forwarded|enclosed
+    |bounced|failed|rejected|included) (?:mail|message|e-?mail|text|content|header)
+    |message (?:header|text|body|contents?|follows|as received)|copy of|headers?\b
+    |non-?delivered message|mensaje original|message d'origine|ursprüngliche
+    |original-?nachricht|server message follows)`,
+  phrases`
+    ^[\s>|*]*(?:[-=_*~+#]{2,}\s*)?(?:this is|here is|here's|below is|following is|attached is
+    |below this line is|enclosed is|what follows is)\s+(?:is\s+)?(?:a|the|your
+    |my)?\s*(?:truncated\s+)?(?:copy|text|first|header|beginning|original|undelivered
+    |returned)`,
+  phrases`
+    ^[\s>|*]*(?:the )?(?:(?:text|header|body|contents?|first \S+ \S+|start|copy
+    |beginning) of (?:your|the|this) (?:\w+ )?(?:message|e?-?mail)\b.{0,30}(?:follow|:$)
+    |(?:your |the )?(?:original|returned|undelivered|unsent|rejected|bounced) (?:message|mail
+    |e-?mail|text)(?: (?:headers?|text|body|content|as received))?\s*(?:follows?|below
+    |attached|:|included|\(|$|is (?:attached|below|included|following|as follows))|old message
+    |message headers? follow|your message (?:reads|follows)|--- message non-deliverable)`,
+  phrases`
+    ^>?\s{0,3}(?:received: +(?:from|by|\()|return-path: *<|x-mimeole:|dkim-signature:
+    |mime-version: *1|received-spf:)`,
+  /^content-type: *(?:message\/(?:rfc822|partial|global)|text\/rfc822)/i,
+];
+
+const HEAD = phrases`
+    ^[\s>]*(?:received|return-path|from|to|subject|date|message-id|x-[a-z-]+|mime-version
+    |content-type|dkim-signature|sender|delivered-to):`;
+
+/** The notice of a message taken apart. */
+export function noticeOf(parts: Parts): Notice {
+  const all = parts.notice
+    .slice(0, NOTICE_LENGTH_MAX)
+    .split('\n', LINES_MAX)
+    .map((line) => line.slice(0, LINE_LENGTH_MAX).replaceAll('\t', '    ').trimEnd());
+  const end = all.findIndex((line, i) => i > 0 && RETURNED.some((one) => one.test(line)));
+  const cut = end < 0 ? all.length : end;
+  const returned = parts.original === '' && end >= 0 ? headFrom(all, end) : parts.original;
+  return { header: parts.header, lines: all.slice(0, cut), original: returned };
+}
+
+/** The header of a message that was returned as text: from the first line that is a field. */
+function headFrom(lines: readonly string[], from: number): string {
+  const first = lines.findIndex((line, i) => i >= from && HEAD.test(line));
+  const quote = /^[> ]*/.exec(lines[first] ?? '')?.[0] ?? '';
+  const head = first < 0 ? [] : lines.slice(first);
+  return head.map((line) => (line.startsWith(quote) ? line.slice(quote.length) : line)).join('\n');
+}
+
+/** Words that something could not be delivered, in the languages that MTAs speak. */
+const FAILURE = phrases`
+    undeliver|(?:not|n't|never)(?: \w+){0,3} (?:deliver|sent|reach|send|accept|receiv|relay
+    |process|find)|deliver\w*(?: \w+){0,8} (?:fail|error|problem|impossible|not possible
+    |unsuccessful|abort)|fail(?:ed|ure|s)?\b(?: \w+){0,6} (?:deliver|recipient|address|notice
+    |send|mail|message|reason|permanent|on)|unable to (?:deliver|send|reach|relay|transfer
+    |process|complete)|could ?n[o']t (?:be )?(?:deliver|send|reach|process)
+    |cannot (?:be )?(?:deliver|send|reach|accept)|return(?:ed|ing) (?:mail|message|to sender)
+    |(?:user|host|recipient|mailbox|address|domain|account)(?: \S+){0,4} (?:unknown|not found
+    |unavailable|disabled|full|invalid|exceed)|(?:unknown|invalid|no such|bad) (?:user|host
+    |recipient|mailbox|address|destination)|over ?quota|quota exceed|mailbox (?:is )?full
+    |transcript of session|reject|refused|bounce|encountered an error|frozen
+    |yet to be delivered|processing error|been returned|permanent (?:error|fail|fatal)
+    |fatal error|no such|undelivered|(?:not|n't) a (?:valid|known)
+    |nicht (?:\w+ )?(?:zugestellt|ausgeliefert|zustell|erreich|gesendet)|unzustellbar
+    |n'a (?:pas )?(?:pas |pu |été )|non (?:remis|distribu|délivr|recapitat|consegn)
+    |impossible de|échec|no (?:se )?(?:ha |pudo |puede |fue )?(?:podido|entregad|entregar|ser)
+    |no entregad|não (?:pôde|foi|pode)|impossibile|mancat[oa]|nie (?:mógł|może|został
+    |dostarcz)|kan ikke|kunne ikke|kunde inte|ei voitu|epäonnistui|nelze |nebyl[ao]? (?:\w+ )?doruč|nedoruč|nem (?:sikerült|lehet|kézbes)|sikertelen
+  |teslim edilemedi|iletilemedi|başarısız|nu a (?:putut|fost)|falhou|δεν |αποτυχ|실패|수 없|반송
+  |niet (?:worden )?(?:afgeleverd|bezorgd)
+    |не (?:может|удалось|было|доставл|могут)|недостав|配信(?:でき|不能|に失敗|エラー)|送信(?:でき|に失敗|エラー)
+    |届け(?:られ|でき)|存在しません|エラー|退信|无法|無法|失败|失敗|未能|错误|不存在|退回`;
+
+/** Only said of mail that is still being tried. */
+const STILL = phrases`
+    still being retried|will be (?:re-?)?(?:tried|attempted)|will (?:keep
+    |continue) (?:to )?(?:re-?)?try|will (?:re-?)?try|not (?:yet )?been delivered yet
+    |not yet (?:been )?(?:delivered|sent)|warning message only|this is (?:only )?a warning
+    |could not (?:be sent|send message) for (?:the )?past|need not resend|(?:do not|don't
+    |not) need to resend|no action is required|transient non-fatal errors
+    |delivery attempts will continue|wird weiter versucht|まだ配信`;
+
+/** Words that there is hope yet: MTAs say them of mail they still try to deliver. */
+const DELAY = phrases`
+    (?:has been|is|was|being|were) (?:\w+ )?(?:delayed|deferred|queued|postponed)
+    |delayed (?:mail|message|delivery)|delivery (?:is |has been )?(?:delayed|deferred
+    |\(?delay)|message delayed|warning: (?:message|could not)|verzögert|retard(?:é|ado)|遅延`;
+const GIVEN_UP = phrases`
+    (?:permanent|fatal) (?:error|fail|fatal)|not (?:be )?delivered within|(?:has been|was
+    |is) returned|given up|gave up|giving up|will not be (?:retried|attempted)
+    |failed permanently|no further|could not be delivered (?:for|within)|returned to
+    |undeliverable:|expired|has failed|failed after`;
+
+/** True if the notice, or the subject over it, speaks of a failure or a delay. */
+export function tellsFailure({ lines }: Notice, subject: string): boolean {
+  if (FAILURE.test(subject) || DELAY.test(subject)) return true;
+  return lines.some((line, i) => {
+    if (/(?:^|[\s:>"(-])(?:4[2-7]|5[0-7])\d[ :-]\s?(?:#?[45]\.\d|\S)/.test(line)) return true;
+    // Words are wrapped: a line is read with the one after it.
+    const pair = `${line.trim()} ${(lines[i + 1] ?? '').trim()}`;
+    return FAILURE.test(pair) || DELAY.test(pair) || STILL.test(pair);
+  });
+}
+
+/** True if it only tells of a delay. */
+export function tellsDelay({ lines }: Notice, subject: string): boolean {
+  const text = lines.slice(0, 60).join(' ').replace(/\s+/g, ' ');
+  if (STILL.test(text)) return true;
+  const isDelay = DELAY.test(subject) || DELAY.test(text);
+  return isDelay && !(GIVEN_UP.test(text) || GIVEN_UP.test(subject));
+}

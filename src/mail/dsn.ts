@@ -1,0 +1,177 @@
+/**
+ * Recognises bounces: what a message that came to a return path says became of whom.
+ *
+ *   1 a complaint               dsn-arf.ts       RFC 5965
+ *   2 a delivery report         dsn-report.ts    RFC 3464, RFC 6533
+ *   3 who wrote it              dsn-auto.ts      a host, an automatic reply, a person
+ *   4 what a host wrote         dsn-text.ts      by the table of dsn-rules.ts
+ *   5 what it returned          the one recipient of the message that came back
+ *
+ * Pure; linear in at most DSN_BYTES_MAX; never throws. What it finds in words anyone may have
+ * written: only a token of ours in the address that a message came to makes it count (design §6).
+ */
+
+import { addressesIn, addressOfField } from './dsn-address.ts';
+import { complaintOf } from './dsn-arf.ts';
+import { isAutoReply, subjectOf, writerOf } from './dsn-auto.ts';
+import { readFields } from './dsn-fields.ts';
+import { type Notice, noticeOf, tellsDelay, tellsFailure } from './dsn-notice.ts';
+import { type Parts, partsOf } from './dsn-parts.ts';
+import { once, readReport } from './dsn-report.ts';
+import { DIAGNOSTIC_LENGTH_MAX, type Result, resultOf } from './dsn-result.ts';
+import { recipientsIn } from './dsn-text.ts';
+import { phrases } from './dsn-words.ts';
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out.
+const BLANKS = /[\s\u0000-\u001f\u007f-\u009f]+/g;
+
+export type Recognised = {
+  /**
+   * `bounce`: given up on. `delayed`: still being tried; every result is temporary. `auto-reply`: of
+   * a person's mailbox, a read receipt or a challenge. `complaint`: of a mailbox provider.
+   */
+  readonly kind: 'bounce' | 'delayed' | 'auto-reply' | 'complaint' | 'none';
+  /** Each recipient once; of a complaint at most one, of a reply or of nothing none. */
+  readonly results: readonly Result[];
+  /** Why nothing was recognised; null if something was. */
+  readonly why: string | null;
+  /** The first words of what was written, for people; at most DIAGNOSTIC_LENGTH_MAX characters. */
+  readonly text: string;
+};
+
+/** Recognises what a raw message reports. */
+export function recognise(raw: Uint8Array): Recognised {
+  const parts = partsOf(raw);
+  const complaint = complaintOf(parts);
+  if (typeof complaint === 'string') return none(parts, complaint);
+  if (complaint !== null) {
+    const { recipient, type } = complaint;
+    const said = { rule: 'rfc5965', diagnostic: type, status: null, isDelayed: false };
+    const results = recipient === null ? [] : [resultOf({ recipient, ...said })];
+    return found(parts, 'complaint', results);
+  }
+  const report = reported(parts);
+  if (report !== null) return report;
+  const said = written(parts);
+  return said.kind === 'none' ? (wrapped(parts) ?? said) : said;
+}
+
+/** A report that a gateway wrapped whole into a message of its own; one wrapper is looked into. */
+function wrapped(parts: Parts): Recognised | null {
+  const isReport = /^content-type:\s*multipart\/report/im.test(parts.original);
+  if (!isReport || writerOf(parts) !== 'host') return null;
+  return reported(partsOf(Buffer.from(parts.original, 'latin1')));
+}
+
+/** What a delivery report says; null if there is none that says something. */
+function reported(parts: Parts): Recognised | null {
+  const { type, status, notice } = parts;
+  const writer = writerOf(parts);
+  if (writer === 'person' || writer === 'automatic') return null;
+  const text = status !== '' ? status : reportIn(notice);
+  if (text === '' && type.type !== 'multipart/report') return null;
+  const { results, delivered, isDelayed } = readReport(text, notice);
+  if (results.length === 0) {
+    return delivered > 0 ? none(parts, 'a report of delivery, not of failure') : null;
+  }
+  if (results.every(isChallenge)) return found(parts, 'auto-reply', []);
+  const isAllDelayed = isDelayed && results.every(({ permanent }) => !permanent);
+  return found(parts, isAllDelayed ? 'delayed' : 'bounce', results);
+}
+
+/** A report that was not labelled as one. */
+function reportIn(notice: string): string {
+  const at = notice.search(/^(?:final|original)-recipient:/im);
+  return at < 0 ? '' : notice.slice(Math.max(0, notice.lastIndexOf('\n\n', at) + 2));
+}
+
+const CHALLENGE = phrases`
+  requires? (?:sender )?(?:confirmation|verification)\b.{0,80}(?:visit|click|https?:)
+  |sender not pre-?approved`;
+
+/** Asked to prove being human: the mailbox is well, and its owner has not seen the mail. */
+function isChallenge({ diagnostic }: Result): boolean {
+  return CHALLENGE.test(diagnostic);
+}
+
+/** What a host wrote for people. */
+function written(parts: Parts): Recognised {
+  const { header, disposition } = parts;
+  const writer = writerOf(parts);
+  const subject = subjectOf(header);
+  const notice = noticeOf(parts);
+  if (writer === 'automatic') return found(parts, 'auto-reply', []);
+  if (writer === 'person') {
+    if (isAutoReply(parts) || disposition !== '') return found(parts, 'auto-reply', []);
+    return none(parts, 'not written by a mail host');
+  }
+  if (!header.has('x-failed-recipients') && !tellsFailure(notice, subject)) {
+    if (isAutoReply(parts) || disposition !== '') return found(parts, 'auto-reply', []);
+    return none(parts, 'no words of a failure');
+  }
+  const isDelayed = tellsDelay(notice, subject);
+  const results = resultsOf(notice, isDelayed);
+  if (results.length === 0) return none(parts, 'tells of a failure, but not whose');
+  return found(parts, isDelayed ? 'delayed' : 'bounce', results);
+}
+
+function resultsOf(notice: Notice, isDelayed: boolean): readonly Result[] {
+  const { header, lines, original } = notice;
+  const said = lines.join(' ').replace(/\s+/g, ' ');
+  const of = (recipient: string, rule: string): Result =>
+    resultOf({ recipient, rule, diagnostic: said, status: null, isDelayed });
+  const failed = addressesIn(header.get('x-failed-recipients'));
+  const returned = returnedTo(original);
+  const inText = recipientsIn(notice, oursIn(header, original), isDelayed, returned);
+  if (failed.length > 0) {
+    return once(
+      failed.map(
+        ({ address }) =>
+          inText.find(({ recipient }) => recipient === address) ??
+          of(address, 'x-failed-recipients'),
+      ),
+    );
+  }
+  if (inText.length > 0) return inText;
+  return returned === null ? [] : [of(returned, 'returned')];
+}
+
+/** Addresses of our own side of the exchange, in lower case. */
+function oursIn(header: ReturnType<typeof readFields>, original: string): ReadonlySet<string> {
+  const returned = readFields(original.trimStart(), 0);
+  const values = [
+    ...['from', 'to', 'sender', 'reply-to', 'return-path', 'errors-to', 'delivered-to', 'cc'].map(
+      (name) => header.get(name),
+    ),
+    ...['from', 'sender', 'reply-to', 'return-path', 'errors-to'].map((name) => returned.get(name)),
+  ];
+  const ours = values.flatMap((value) => addressesIn(value));
+  return new Set(ours.map(({ address }) => address.toLowerCase()));
+}
+
+/**
+ * The one recipient of a returned message, as it says or as the host that had it noted (RFC 5321 §4.4);
+ * null for mail of a list, whose To is the list.
+ */
+function returnedTo(original: string): string | null {
+  const header = readFields(original.trimStart(), 0);
+  if (header.has('list-id') || header.has('x-beenthere') || header.has('list-post')) return null;
+  if (/^(?:list|bulk)$/i.test(header.get('precedence'))) return null;
+  const all = [...addressesIn(header.get('to')), ...addressesIn(header.get('cc'))];
+  if (all.length === 1) return all[0]?.address ?? null;
+  const carried = /\bfor <([^<>\s]{3,254})>/.exec(header.get('received'))?.[1] ?? '';
+  return addressOfField(header.get('x-original-to')) ?? addressOfField(carried);
+}
+
+function found(parts: Parts, kind: Recognised['kind'], results: readonly Result[]): Recognised {
+  return { kind, results, why: null, text: textOf(parts) };
+}
+
+function none(parts: Parts, why: string): Recognised {
+  return { kind: 'none', results: [], why, text: textOf(parts) };
+}
+
+function textOf({ notice }: Parts): string {
+  const text = notice.slice(0, 2 * DIAGNOSTIC_LENGTH_MAX).replace(BLANKS, ' ');
+  return text.trim().slice(0, DIAGNOSTIC_LENGTH_MAX);
+}
