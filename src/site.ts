@@ -15,7 +15,7 @@ import { openKv } from './nats/kv.ts';
 import { createLater } from './nats/later.ts';
 import { createLedger } from './nats/ledger.ts';
 import { createMailStore } from './nats/mail-store.ts';
-import { mailboxOut, outgoingOut, parkedOut, resultsOf } from './nats/outlets.ts';
+import { bouncesOut, mailboxOut, outgoingOut, parkedOut, resultsOf } from './nats/outlets.ts';
 import { createPublisher } from './nats/publisher.ts';
 import { openSecrets, openSite } from './nats/secrets.ts';
 import { ensureStreams } from './nats/streams.ts';
@@ -62,6 +62,7 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
     mail: createMailStore(nats, publisher),
     mailbox: mailboxOut<Command>(publisher),
     outgoing: outgoingOut(publisher),
+    bounces: bouncesOut(publisher),
     later: createLater<Command>(nats, publisher),
     parked: parkedOut(nats, publisher),
     results: resultsOf(nats, publisher),

@@ -6,6 +6,7 @@
  * one thread under a seed. Everything that can fail throws a `MailError` (4.x.x: try again) unless it says otherwise.
  */
 import type { Address } from './mail/address.ts';
+import type { BounceEvent } from './mail/bounce-event.ts';
 import type { Chunk, ChunkId, Class, Result } from './mail/chunk.ts';
 import type { Envelope, MailKind, MailRef, RawMail } from './mail/envelope.ts';
 import type { ListKey } from './mail/list-key.ts';
@@ -122,6 +123,9 @@ export type Results = {
   last(id: ChunkId): Promise<Result | null>;
   tell(id: ChunkId, result: Result): Promise<void>;
 };
+
+/** Copies that came back; kept 60 days. The same event id of a list within 2 minutes is one. */
+export type BouncesOut = { put(key: ListKey, event: BounceEvent): Promise<void> };
 
 /** What is to happen when it is due. */
 export type Due<C> =

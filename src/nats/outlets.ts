@@ -1,7 +1,8 @@
 /** Where runners and the host put things: mailboxes, outgoing, results, and what is set aside. */
 import { assert } from '../assert.ts';
+import { encodeBounceEvent } from '../mail/bounce-event.ts';
 import { chunkName } from '../mail/chunk.ts';
-import type { MailboxOut, OutgoingOut, Parked, Results } from '../world.ts';
+import type { BouncesOut, MailboxOut, OutgoingOut, Parked, Results } from '../world.ts';
 import { decodeResult, encodeAsked, encodeChunk, encodeResult } from './codec.ts';
 import type { Nats } from './connect.ts';
 import { FROM_SEQ, FROM_SUBJECT, WHY } from './parked.ts';
@@ -20,6 +21,16 @@ export function mailboxOut<C>(publisher: Publisher): MailboxOut<C> {
     async put(key, asked) {
       const id = `${key}.${asked.id}`;
       await publisher.publish(subjects.mailbox(key), encodeAsked(asked), { id });
+    },
+  };
+}
+
+/** An event told twice counts once in the fold too; the Msg-Id only saves it the work. */
+export function bouncesOut(publisher: Publisher): BouncesOut {
+  return {
+    async put(key, event) {
+      const id = `${key}.${event.id}`;
+      await publisher.publish(subjects.bounces(key), encodeBounceEvent(event), { id });
     },
   };
 }

@@ -22,6 +22,8 @@ export const ledger = (slot: number, topic: ListKey | 'owner'): string =>
 export const ledgerOfSlot = (slot: number): string => `troupe.ledger.${slot}.*`;
 export const held = (key: ListKey): string => `troupe.held.${slotOf(key)}.${key}`;
 export const archive = (key: ListKey): string => `troupe.archive.${slotOf(key)}.${key}`;
+export const bounces = (key: ListKey): string => `troupe.bounces.${slotOf(key)}.${key}`;
+export const bouncesOfSlot = (slot: number): string => `troupe.bounces.${slot}.*`;
 export const later = (id: string): string => `troupe.later.${id}`;
 export const outgoing = (cls: Class): string => `troupe.outgoing.${cls}`;
 export const results = (id: ChunkId): string => `troupe.results.${slotOf(id.key)}.${chunkName(id)}`;
