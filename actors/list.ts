@@ -26,6 +26,13 @@ import { decideApprove, decideDiscard, decideReject } from './list/moderation.ts
 import { decideOwnerMail, decidePost, decideTellModerators, HELD_MAX } from './list/posting.ts';
 import { changesOnly, checkSettings, DEFAULT_SETTINGS } from './list/settings.ts';
 import { EMPTY, LIST_VERSION, type ListRow } from './list/state.ts';
+import {
+  decideSetDelivery,
+  decideTellOwners,
+  decideVerdict,
+  troubleEffects,
+  troublesAfter,
+} from './list/troubles.ts';
 import { type Mode, mayManage, type State, type View } from './list/view.ts';
 import type { Answer, Command, Effect, Fact, Refusal } from './protocol.ts';
 
@@ -77,6 +84,14 @@ export function decide(view: View, command: Command): readonly Fact[] | Refusal 
       return decideDiscard(view, command.hold, command.by);
     case 'tell-moderators':
       return decideTellModerators(view, command.due ?? view.at);
+    case 'bounce-verdict':
+    case 'bounce-hint':
+    case 'bounce-storm':
+      return decideVerdict(view, command);
+    case 'set-delivery':
+      return decideSetDelivery(view, command);
+    case 'tell-owners':
+      return decideTellOwners(view, command.due);
     default:
       return unreachable(command);
   }
@@ -85,14 +100,14 @@ export function decide(view: View, command: Command): readonly Fact[] | Refusal 
 const isMail = (command: Command): boolean =>
   command.type === 'post' || command.type === 'owner-mail';
 
+const ALLOWED_WHEN_RETIRED: ReadonlySet<Command['type']> = new Set([
+  ...(['retire', 'remove-member', 'approve', 'reject', 'discard', 'tell-moderators'] as const),
+  ...(['bounce-verdict', 'bounce-hint', 'bounce-storm', 'tell-owners'] as const),
+]);
+
 /** A retired list still answers its mail, lets members go, and lets moderators clear what is held. */
 function isAllowedWhenRetired(command: Command): boolean {
-  return (
-    isMail(command) ||
-    ['retire', 'remove-member', 'approve', 'reject', 'discard', 'tell-moderators'].includes(
-      command.type,
-    )
-  );
+  return isMail(command) || ALLOWED_WHEN_RETIRED.has(command.type);
 }
 
 function decideCreate(
@@ -167,8 +182,11 @@ export function answerOf(command: Command | null, facts: readonly Fact[]): Answe
 /** What a fact changes in the state. Rows (members, holds, roles) are written by the host's fold. */
 function evolve(state: State, fact: Happened): State {
   switch (fact.type) {
-    case 'list-created':
-      return { ...state, address: fact.address, settings: fact.settings, createdAt: fact.at };
+    case 'list-created': {
+      // A fact of 0.1 lacks the settings that came later.
+      const settings = { ...DEFAULT_SETTINGS, ...fact.settings };
+      return { ...state, address: fact.address, settings, createdAt: fact.at };
+    }
     case 'settings-changed':
       return { ...state, settings: { ...state.settings, ...fact.settings } };
     case 'members-added': {
@@ -189,6 +207,9 @@ function evolve(state: State, fact: Happened): State {
       return { ...state, untold: 0, toldAt: fact.at, noticeDue: null };
     case 'moderators-notice-set':
       return { ...state, noticeDue: fact.due };
+    case 'owners-told':
+    case 'owners-to-tell':
+      return { ...state, troubles: troublesAfter(state.troubles, fact) };
     default:
       return state;
   }
@@ -249,6 +270,10 @@ function effectsOf(state: State, mode: Mode, fact: Happened): readonly Effect[] 
       return [{ type: 'set-timer', due: fact.due }];
     case 'owner-mail-forwarded':
       return [{ type: 'forward', mail: fact.mail, to: fact.to }];
+    case 'owners-to-tell':
+    case 'owners-told':
+    case 'storm-seen':
+      return troubleEffects(fact);
     default:
       return [];
   }
@@ -303,6 +328,9 @@ const working = (mode: Mode) => ({
   'moderators-notice-set': { actions: taken(mode) },
   'owner-mail-forwarded': { actions: taken(mode) },
   'owner-mail-discarded': { actions: taken(mode) },
+  'storm-seen': { actions: taken(mode) },
+  'owners-told': { actions: taken(mode) },
+  'owners-to-tell': { actions: taken(mode) },
 });
 
 /** Law: which fact may follow which, what it changes, and what it causes. Flat; driven by facts only. */
@@ -338,6 +366,7 @@ export const machine = chart.createMachine({
         'hold-discarded': { actions: taken('retired') },
         'moderators-told': { actions: taken('retired') },
         'owner-mail-discarded': { actions: taken('retired') },
+        'owners-told': { actions: taken('retired') },
       },
     },
   },

@@ -5,6 +5,10 @@
 import type { Address } from '../src/mail/address.ts';
 import type { Class, Mode } from '../src/mail/chunk.ts';
 import type { MailRef, ReversePath } from '../src/mail/envelope.ts';
+import type { BounceQuestion } from './bounces/report.ts';
+import type { Scoring } from './bounces/scoring.ts';
+import type { DeliveryCommand, DeliveryEffect, DeliveryFact } from './delivery.ts';
+import type { TroubleEffect, TroubleFact } from './list/troubles.ts';
 
 // ── What commands and facts are made of ───────────────────────────────────
 
@@ -30,6 +34,13 @@ export type Settings = {
   readonly footer: string;
   /** The largest post, bytes as received. Larger is refused at SMTP (552). */
   readonly maxMessageBytes: number;
+  /** What bounces count for, when a member is probed, and how often warned before removal. */
+  readonly bounceScoring: Scoring;
+  readonly bounceThreshold: number;
+  readonly bounceWarnings: number;
+  readonly bounceWarningDays: number;
+  /** What owners hear of members whom bounces disable and remove. */
+  readonly bounceNotices: 'none' | 'removals' | 'all';
 };
 
 /** What the incoming runner knows of a post, small and plain. */
@@ -106,7 +117,8 @@ export type Command =
    * A timer: tell the moderators of the holds that came since the last notice. `due` is the time it was set for: it has come by
    * the clock that fired it, even if the list's is behind.
    */
-  | { readonly type: 'tell-moderators'; readonly due?: number };
+  | { readonly type: 'tell-moderators'; readonly due?: number }
+  | DeliveryCommand;
 
 /** The most members one `add-members` may carry; a bulk command becomes one fact (design §3). */
 export const ADD_MEMBERS_MAX = 1_000;
@@ -158,6 +170,8 @@ export type Fact =
       readonly post: PostSummary;
       readonly counter: number;
       readonly width: number;
+      /** Who get it; absent in facts of 0.1. */
+      readonly members?: number;
       readonly class: Class;
       readonly hold: HoldId | null;
     }
@@ -193,7 +207,9 @@ export type Fact =
       readonly mail: PostSummary;
       readonly to: readonly Address[];
     }
-  | { readonly type: 'owner-mail-discarded'; readonly mail: PostSummary };
+  | { readonly type: 'owner-mail-discarded'; readonly mail: PostSummary }
+  | DeliveryFact
+  | TroubleFact;
 
 // ── Answers ───────────────────────────────────────────────────────────────
 
@@ -241,7 +257,8 @@ export type Question =
       readonly limit: number;
     }
   | { readonly ask: 'holds'; readonly after: HoldId; readonly limit: number }
-  | { readonly ask: 'hold'; readonly hold: HoldId };
+  | { readonly ask: 'hold'; readonly hold: HoldId }
+  | BounceQuestion;
 
 export type ListView = {
   readonly address: Address;
@@ -357,4 +374,6 @@ export type Effect =
       readonly comment: string;
     }
   | { readonly type: 'set-timer'; readonly due: number }
+  | DeliveryEffect
+  | TroubleEffect
   | { readonly type: 'forward'; readonly mail: PostSummary; readonly to: readonly Address[] };

@@ -31,6 +31,7 @@ export function accepted(view: View, post: PostSummary, hold: HoldId | null): Fa
     post,
     counter: state.nextMember,
     width: widthOf(state),
+    members: state.live,
     class: classOf(state.live),
     hold,
   };

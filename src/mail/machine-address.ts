@@ -20,9 +20,10 @@ import { BASE32, KEY_PREFIX_LENGTH, type ListKey, prefixOf } from './list-key.ts
 
 /**
  * `b` bounce address, `u` leave address, `w` the https one-click of List-Unsubscribe (RFC 8058),
- * `f` the link in a footer, which only leads to a page with a button.
+ * `f` the link in a footer, which only leads to a page with a button; `d` the link in a probe or a
+ * warning, which leads to one that turns delivery on again.
  */
-export type TokenKind = 'b' | 'u' | 'w' | 'f';
+export type TokenKind = 'b' | 'u' | 'w' | 'f' | 'd';
 
 /** Whose copy of which post. Numbers count from 0 or 1 and are never negative. */
 export type TokenIds = { readonly key: ListKey; readonly member: number; readonly post: number };

@@ -69,6 +69,11 @@ const settings = z.strictObject({
   subjectPrefix: line.exactOptional(),
   footer: text.exactOptional(),
   maxMessageBytes: count.exactOptional(),
+  bounceScoring: z.enum(['reasons', 'mailman3', 'off']).exactOptional(),
+  bounceThreshold: z.number().exactOptional(),
+  bounceWarnings: count.exactOptional(),
+  bounceWarningDays: count.exactOptional(),
+  bounceNotices: z.enum(['none', 'removals', 'all']).exactOptional(),
 });
 
 const mailRef = z.strictObject({
@@ -110,6 +115,37 @@ const role = z.enum(['owner', 'moderator']);
 const newMember = z.strictObject({ address, name: line });
 const who = z.union([z.strictObject({ address }), z.strictObject({ number: count })]);
 
+/** What the bounce actor says; a bounce's own words are cut long before they come here. */
+const cause = z.strictObject({
+  seq: count,
+  reason: line,
+  status: line.nullable(),
+  code: count.nullable(),
+  diagnostic: line,
+});
+const troubles = [
+  z.strictObject({
+    type: z.literal('bounce-verdict'),
+    verdict: z.enum(['probe', 'disable', 'warn', 'remove', 're-enable']),
+    member: count,
+    count,
+    complaint: z.boolean(),
+    cause: cause.nullable(),
+  }),
+  z.strictObject({ type: z.literal('bounce-hint'), address, cause }),
+  z.strictObject({
+    type: z.literal('bounce-storm'),
+    post: count,
+    reason: line,
+    bounced: count,
+    members: count,
+    blame: z.enum(['post', 'sender-domain', 'route', 'provider']),
+    where: line,
+  }),
+  z.strictObject({ type: z.literal('set-delivery'), who, on: z.boolean(), by }),
+  z.strictObject({ type: z.literal('tell-owners'), due: count }),
+] as const;
+
 const command = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('create'),
@@ -136,6 +172,7 @@ const command = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('reject'), hold: count, comment: text, by }),
   z.strictObject({ type: z.literal('discard'), hold: count, by }),
   z.strictObject({ type: z.literal('tell-moderators'), due: count.exactOptional() }),
+  ...troubles,
 ]);
 
 const limit = z.number().int().min(1).max(PAGE_LENGTH_MAX);
@@ -153,6 +190,9 @@ const question = z.discriminatedUnion('ask', [
   }),
   z.strictObject({ ask: z.literal('holds'), after: count, limit }),
   z.strictObject({ ask: z.literal('hold'), hold: count }),
+  z.strictObject({ ask: z.literal('bounces'), after: z.number().int().min(-1), limit }),
+  z.strictObject({ ask: z.literal('bounces-of'), who }),
+  z.strictObject({ ask: z.literal('bounce-report') }),
 ]);
 
 const request = z.union([

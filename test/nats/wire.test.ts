@@ -47,6 +47,20 @@ const COMMANDS: { readonly [T in Command['type']]: Extract<Command, { type: T }>
   reject: { type: 'reject', hold: 1, comment: 'off topic', by },
   discard: { type: 'discard', hold: 1, by },
   'tell-moderators': { type: 'tell-moderators' },
+  'bounce-verdict': {
+    ...{ type: 'bounce-verdict', verdict: 'warn', member: 7, count: 2, complaint: false },
+    cause: { seq: 9, reason: 'user-unknown', status: '5.1.1', code: 550, diagnostic: 'no' },
+  },
+  'bounce-hint': {
+    ...{ type: 'bounce-hint', address },
+    cause: { seq: 9, reason: 'user-unknown', status: null, code: null, diagnostic: '' },
+  },
+  'bounce-storm': {
+    ...{ type: 'bounce-storm', post: 3, reason: 'spam', bounced: 40, members: 90 },
+    ...{ blame: 'provider', where: 'example.org' },
+  },
+  'set-delivery': { type: 'set-delivery', who: { address }, on: true, by },
+  'tell-owners': { type: 'tell-owners', due: 5 },
 };
 
 const QUESTIONS: { readonly [A in Question['ask']]: Extract<Question, { ask: A }> } = {
@@ -55,6 +69,9 @@ const QUESTIONS: { readonly [A in Question['ask']]: Extract<Question, { ask: A }
   roster: { ask: 'roster', role: 'member', after: -1, limit: 100 },
   holds: { ask: 'holds', after: 0, limit: 1 },
   hold: { ask: 'hold', hold: 3 },
+  bounces: { ask: 'bounces', after: -1, limit: 50 },
+  'bounces-of': { ask: 'bounces-of', who: { number: 4 } },
+  'bounce-report': { ask: 'bounce-report' },
 };
 
 const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));

@@ -132,6 +132,7 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
   const directory = createDirectory(links.linkKv(life, 'directory', bus.directory));
   const queue = (of: Bus['due']): Queue => links.linkQueue(life, of, timeline, witness);
   const log = logOf(life, timeline);
+  const bounceLog = createFakeBounceLog();
   const world: HostWorld = {
     node: life.node,
     web: () => `https://${DOMAIN}`,
@@ -146,6 +147,13 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
     serveAsks: links.linkAsks(life, bus),
     later: links.linkLater(life, bus),
     outgoing: links.linkOutgoing(life, bus),
+    bounces: bounceLog,
+    bounceFold: {
+      ...{ rows: fakeRows(), log: bounceLog, mailbox: links.linkMailbox(life, bus) },
+      ...{ checkpointEvents: 1_000, checkpointMs: 5_000 },
+      ...{ idle: async () => undefined, yieldsTo: () => null },
+    },
+    secret: () => SECRET,
     mail: links.linkMail(life, bus),
     parked: links.linkParked(life, bus),
     publishDirectory: directory.publish,
@@ -181,6 +189,8 @@ function startIncoming(
     decode: decodeMail,
     read: world.mail.read,
     mailbox,
+    bounces: world.bounces,
+    recognise,
     park: world.parked.put,
     mayLogLoop: createThrottle(life.clock, LOOP_LOG_EVERY_MS),
     log,
