@@ -92,8 +92,8 @@ export type Score = {
   readonly entries: readonly Entry[];
   /** The last probe that came back, and whether that was decisive. */
   readonly probe: number;
-  /** What the list was last asked and has not said it did. */
-  readonly asked: 'probe' | 'disable' | null;
+  /** What the list was last asked and has not said it did; after a day it may be asked again. */
+  readonly asked: { readonly what: 'probe' | 'disable'; readonly at: number } | null;
   /** What the list last said; null while all is well. */
   readonly standing:
     | (Pick<Standing, 'what' | 'at' | 'count' | 'byBounces'> & { readonly seq: number })
@@ -138,10 +138,10 @@ const DIAGNOSTIC_MAX = 300;
 
 /** Folds one event of a list: B1 to B5. What the list is to do becomes rows `ask`. */
 export function fold(book: Book, event: BounceEvent, seq: number): void {
-  if (event.type === 'standing') return foldStanding(book, event, seq);
-  if (event.verified && event.member !== null && event.post !== null)
-    return foldVerified(book, event, { member: event.member, post: event.post }, seq);
-  return foldHint(book, event, seq);
+  if (event.type === 'standing') foldStanding(book, event, seq);
+  else if (event.verified && event.member !== null && event.post !== null)
+    foldVerified(book, event, { member: event.member, post: event.post }, seq);
+  else foldHint(book, event, seq);
 }
 
 /** The score of a member, storms left out. */
@@ -154,10 +154,15 @@ type Of = { readonly member: number; readonly post: number };
 
 function foldVerified(book: Book, event: Bounce, { member, post }: Of, seq: number): void {
   const before = scoreRow(book, member);
-  const isNew = post > before.floor && before.entries.every((entry) => entry.post !== post);
   if (before.standing?.what === 'removed') return;
-  if (post >= PROBES_FROM) return foldProbe(book, event, { member, post }, seq);
-  if (!isNew) return;
+  if (post >= PROBES_FROM) foldProbe(book, event, { member, post }, seq);
+  else if (post > before.floor && before.entries.every((entry) => entry.post !== post))
+    foldNew(book, event, { member, post }, seq);
+}
+
+/** The first word of a copy. */
+function foldNew(book: Book, event: Bounce, { member, post }: Of, seq: number): void {
+  const before = scoreRow(book, member);
   const entry = { post, at: event.at, seq, reason: event.reason, permanent: event.permanent };
   const score = noted({ ...before, ...withEntry(before, entry) }, event.at, seq, lineOf(event));
   book.put(['score', member], score);
@@ -180,9 +185,9 @@ function foldProbe(book: Book, event: Bounce, { member, post }: Of, seq: number)
 function consider(book: Book, member: number, score: Score, event: Bounce, seq: number): void {
   const rules = book.rules();
   if (rules.scoring === 'off' || event.at <= score.resetAt) return;
-  if (event.kind === 'complaint') return ask(book, member, score, 'disable', event, seq);
-  if (score.asked !== null || score.standing !== null) return;
-  if (currentScore(book, score) >= rules.threshold) ask(book, member, score, 'probe', event, seq);
+  if (event.kind === 'complaint') ask(book, member, score, 'disable', event, seq);
+  else if (score.standing === null && currentScore(book, score) >= rules.threshold)
+    ask(book, member, score, 'probe', event, seq);
 }
 
 function ask(
@@ -194,8 +199,10 @@ function ask(
   seq: number,
 ): void {
   const what = score.standing?.what;
-  if (score.asked === 'disable' || what === 'disabled' || what === 'warned') return;
-  book.put(['score', member], { ...score, asked: verdict });
+  const isAsked = score.asked !== null && event.at < score.asked.at + ASK_AGAIN_MS;
+  const isMore = verdict === 'disable' && score.asked?.what === 'probe';
+  if ((isAsked && !isMore) || what === 'disabled' || what === 'warned') return;
+  book.put(['score', member], { ...score, asked: { what: verdict, at: event.at } });
   const complaint = event.kind === 'complaint';
   const cause = causeOf(event, seq);
   const command = { type: 'bounce-verdict', verdict, member, count: 0, complaint, cause } as const;
@@ -229,7 +236,7 @@ function foldStanding(book: Book, event: Standing, seq: number): void {
   switch (what) {
     case 'probed': {
       // It may have come back before the list said that it went out.
-      const isBack = before.asked === 'disable' && before.probe === PROBES_FROM + count;
+      const isBack = before.asked?.what === 'disable' && before.probe === PROBES_FROM + count;
       const asked = isBack ? before.asked : null;
       book.put(['score', member], { ...said, standing, asked });
       if (!isBack) book.put(['ask', 'member', member], undefined);
@@ -272,12 +279,11 @@ function foldTally(book: Book, event: Bounce, post: number): void {
   const after = tallied(before, event);
   if (before === NO_TALLY) prune(book, 'post', (value) => (value as Tally).at, event.at);
   const storm = stormOf(post, after, event.reason, book.membersOf(post));
-  if (storm === null || after.storm !== null) return book.put(['post', post], after);
-  book.put(['post', post], { ...after, storm: event.reason });
-  book.put(['ask', 'storm', post], {
-    id: `storm.${post}`,
-    command: { type: 'bounce-storm', ...storm },
-  });
+  const isNew = storm !== null && after.storm === null;
+  book.put(['post', post], isNew ? { ...after, storm: event.reason } : after);
+  if (!isNew) return;
+  const command = { type: 'bounce-storm', ...storm } as const;
+  book.put(['ask', 'storm', post], { id: `storm.${post}`, command });
 }
 
 function foldDay(book: Book, event: Bounce): void {

@@ -127,15 +127,16 @@ function effectsOf(state: DeliveryState, fact: Happened): readonly DeliveryEffec
       return [tell('probed', probe), { type: 'send-probe', number, address, probe, cause, at }];
     }
     case 'delivery-disabled': {
-      const { warning, of, cause } = fact;
+      const { warning, of, why, cause } = fact;
       if (warning === 0) return [tell('disabled', warning)];
-      const warn = { type: 'send-warning', number, address, warning, of, at, cause } as const;
+      const warn = { type: 'send-warning', number, address, warning, of, why, at, cause } as const;
       return [tell('disabled', warning), warn];
     }
     case 'member-warned': {
       const { warning, of } = fact;
       const { cause } = state;
-      const warn = { type: 'send-warning', number, address, warning, of, at, cause } as const;
+      const why = 'bounces';
+      const warn = { type: 'send-warning', number, address, warning, of, why, at, cause } as const;
       return [tell('warned', warning), warn];
     }
     case 'probe-passed':
@@ -239,6 +240,7 @@ export type DeliveryEffect =
       readonly type: 'send-warning';
       readonly warning: number;
       readonly of: number;
+      readonly why: DisabledBy;
       readonly cause: Cause | null;
       readonly at: number;
     });

@@ -102,20 +102,20 @@ function decideOne(
   }
 }
 
-/** A complaint is answered by silence: who does not want our mail gets no warnings either. */
+/** A complaint leads to one notice, with the way back, and no reminders: who does not want mail gets none. */
 function disable(
   view: View,
-  of: { readonly number: number; readonly address: Address },
+  member: { readonly number: number; readonly address: Address },
   { complaint, cause }: Extract<Verdict, { type: 'bounce-verdict' }>,
 ): readonly Fact[] {
-  const { value } = view.trouble(of.number);
+  const { value } = view.trouble(member.number);
   if (value === 'disabled' || value === 'removed') return NOTHING;
   const { bounceWarnings } = view.state().settings;
   const why = complaint ? 'complaint' : 'bounces';
-  const warning = complaint || bounceWarnings === 0 ? 0 : 1;
+  const of = complaint ? 1 : bounceWarnings;
   const by = { kind: 'list' } as const;
   return [
-    { type: 'delivery-disabled', ...of, why, warning, of: bounceWarnings, cause, by },
+    { type: 'delivery-disabled', ...member, why, warning: Math.min(of, 1), of, cause, by },
     ...ownersHear(view, { disabled: 1, removed: 0 }),
   ];
 }

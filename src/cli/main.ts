@@ -32,6 +32,7 @@ const VERBS: readonly Verb[] = [
   ['list', 'create, show, set, retire and list mailing lists', () => import('./list.ts')],
   ['member', 'add, remove, list and import members', () => import('./member.ts')],
   ['hold', 'look at held posts and decide on them', () => import('./hold.ts')],
+  ['bounces', 'mail that came back: who, why, what is done', () => import('./bounces.ts')],
   ['inspect', 'what a list, node, slot or route is doing', () => import('./inspect.ts')],
   ['node', 'the nodes of the site; drain one', () => import('./node.ts')],
   ['slot', 'who owns which share of the lists', () => import('./slot.ts')],

@@ -9,8 +9,9 @@
  *   ['#due', slot, at, key, member]  when time alone changes something about a member
  *   ['#slot', slot]                  Checkpoint: how far BOUNCES is folded
  */
-import { type Asking, type Book, nextOf, type Score, type Tail } from '../../actors/bounces.ts';
+
 import type { Rules } from '../../actors/bounces/scoring.ts';
+import { type Asking, type Book, nextOf, type Score, type Tail } from '../../actors/bounces.ts';
 import { rulesOf } from '../../actors/list/troubles.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { slotOf } from '../mail/list-key.ts';

@@ -1,5 +1,5 @@
 /** Answers to questions about bounces, from the rows of the last checkpoint and the list's own. */
-import { currentScore, type Day, NO_SCORE, type Score } from '../../actors/bounces.ts';
+
 import type {
   BounceHistory,
   BounceQuestion,
@@ -9,6 +9,7 @@ import type {
 } from '../../actors/bounces/report.ts';
 import { DAY_MS } from '../../actors/bounces/scoring.ts';
 import type { Tally } from '../../actors/bounces/storm.ts';
+import { currentScore, type Day, NO_SCORE, type Score } from '../../actors/bounces.ts';
 import { rulesOf } from '../../actors/list/troubles.ts';
 import type { Question, Refusal } from '../../actors/protocol.ts';
 import { assert, unreachable } from '../assert.ts';
@@ -26,7 +27,12 @@ const POSTS_MAX = 20;
 export type BounceAnswer = BouncesPage | BounceHistory | BounceReport | Refusal;
 
 type World = Pick<HostWorld, 'rows' | 'bounceFold' | 'clock' | 'node'>;
-type Asked = { readonly world: World; readonly key: ListKey; readonly draft: Draft; readonly books: Books };
+type Asked = {
+  readonly world: World;
+  readonly key: ListKey;
+  readonly draft: Draft;
+  readonly books: Books;
+};
 
 export function answerBounces(
   world: World,

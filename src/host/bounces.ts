@@ -6,8 +6,16 @@
  * still a row is asked again, by the same id; a node that never had the slot, or has a checkpoint
  * older than the stream remembers, begins at the stream's first event.
  */
-import { type Asking, askAgainAt, fold, KEPT_DAYS, nextOf, type Score } from '../../actors/bounces.ts';
+
 import { DAY_MS } from '../../actors/bounces/scoring.ts';
+import {
+  type Asking,
+  askAgainAt,
+  fold,
+  KEPT_DAYS,
+  nextOf,
+  type Score,
+} from '../../actors/bounces.ts';
 import { textOf } from '../errors.ts';
 import type { RowKey } from '../world.ts';
 import {
@@ -176,12 +184,14 @@ export function createBounces(
     const book = books.of(due.key);
     if (books.get(due.row) === undefined) return; // Folded away since the checkpoint.
     const score = book.get(['score', due.member]) as Score | undefined;
-    if (score === undefined) return books.remove(due.row);
-    const next = nextOf(due.member, score, book.rules());
-    if (next.due > now) return books.postpone(due, next.due);
-    if (next.asking === null) return book.put(['score', due.member], undefined);
-    book.put(['ask', 'member', due.member], next.asking);
-    books.postpone(due, askAgainAt(now));
+    const next = score === undefined ? null : nextOf(due.member, score, book.rules());
+    if (next === null) books.remove(due.row);
+    else if (next.due > now) books.postpone(due, next.due);
+    else if (next.asking === null) book.put(['score', due.member], undefined);
+    else {
+      book.put(['ask', 'member', due.member], next.asking);
+      books.postpone(due, askAgainAt(now));
+    }
   }
 
   /** All that is to be asked, some at once. What no mailbox takes now is asked at the next tick. */

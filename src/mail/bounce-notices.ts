@@ -79,11 +79,16 @@ export function warningNotice(
     readonly link: string;
     readonly warning: number;
     readonly of: number;
+    readonly why: string;
   },
 ): Uint8Array {
   const { warning, of } = about;
   const { list } = about.list;
-  const next =
+  const isComplaint = about.why === 'complaint';
+  const because = isComplaint
+    ? 'your mail provider told us that you marked one as unwanted.'
+    : 'mail to you kept coming back.';
+  const reminders =
     warning < of
       ? `This is reminder ${warning} of ${of}. After the last one you are taken off the list.`
       : `This is the last of ${of} reminders. If nothing happens, you are taken off the list.`;
@@ -92,15 +97,14 @@ export function warningNotice(
     answers: '',
     subject: `${list} has stopped sending you mail`,
     text: [
-      `The list ${list} has stopped sending you its posts, because mail to you kept coming back.`,
+      `The list ${list} has stopped sending you its posts, because ${because}`,
       '',
-      ...quoted(about.cause),
+      ...(isComplaint ? [] : quoted(about.cause)),
       'You are still a member. To get its posts again, open this page and press its button:',
       '',
       `    ${about.link}`,
       '',
-      next,
-      '',
+      ...(isComplaint ? [] : [reminders, '']),
       `Questions reach the owners of the list at ${robotAddress(list, 'owner')}.`,
     ].join('\n'),
   });

@@ -1,12 +1,12 @@
 /** Reading BOUNCES: followed by the bounce actors of the slots, and shown one by one to operators. */
 import { systemClock } from '../clock.ts';
 import { MailError, textOf } from '../errors.ts';
-import { decodeBounceEvent } from '../mail/bounce-event.ts';
+import { type BounceEvent, decodeBounceEvent } from '../mail/bounce-event.ts';
 import type { BounceLog } from '../world.ts';
 import type { Nats } from './connect.ts';
 import { passing } from './passing.ts';
 import { PullLost } from './pull.ts';
-import { apiRequest, failure } from './stored.ts';
+import { apiRequest, failure, storedMessage } from './stored.ts';
 import type { StreamName } from './streams.ts';
 import { bouncesOfSlot, partsOf } from './subjects.ts';
 
@@ -40,4 +40,10 @@ export function createBounceLog(nats: Nats): BounceLog {
       return { first: first_seq, last: last_seq };
     },
   };
+}
+
+/** One event as it is stored; null if it is gone, or none of ours. Throws MailError 451 while NATS is away. */
+export async function readBounce(nats: Nats, seq: number): Promise<BounceEvent | null> {
+  const found = await storedMessage(nats, STREAM, { seq });
+  return found === null ? null : decodeBounceEvent(found.data);
 }

@@ -47,6 +47,8 @@ export type Inspection = {
    */
   readonly nodeId: string;
   list(address: Address, level: InspectLevel): unknown;
+  /** What came back of a list's posts, and how far its bounce actor is. */
+  bounces(address: Address): unknown;
   node(): unknown;
   /** All nodes, as this one sees them. */
   nodes(): unknown;
@@ -84,6 +86,7 @@ export async function serveInspect(
   endpoint('list', `${INSPECT}.list.>`, (text, body) =>
     inspection.list(addressOf(text), levelOf(body)),
   );
+  endpoint('bounces', `${INSPECT}.bounces.>`, (text) => inspection.bounces(addressOf(text)));
   endpoint('slot', `${INSPECT}.slot.>`, (text) => inspection.slot(slotNumberOf(text)));
   endpoint('slots', INSPECT_SLOTS, () => inspection.slots());
   const { route } = inspection;

@@ -50,8 +50,8 @@ export function bounceOf(
     const dsn = Buffer.from(mail.raw.subarray(0, DSN_BYTES_MAX)).toString('latin1');
     const events = of.map((result, i) => ({
       id: `d${mail.seq}.${member === null ? 'h' : `${member}x${post}`}.${i}`,
-      ...{ type: 'bounce', at: mail.at, source: 'dsn', route: null } as const,
-      ...{ kind: kind === 'complaint' ? 'complaint' : 'bounce', dsn } as const,
+      ...({ type: 'bounce', at: mail.at, source: 'dsn', route: null } as const),
+      ...({ kind: kind === 'complaint' ? 'complaint' : 'bounce', dsn } as const),
       ...{ verified: member !== null && post !== null, member, post },
       address: parseAddress(result.recipient),
       permanent: result.permanent,

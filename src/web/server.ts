@@ -12,6 +12,7 @@ import { Hono } from 'hono';
 import { html } from 'hono/html';
 import { OperatorError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { addDeliver } from './deliver.ts';
 import { addOutbox, type OutboxNeeds } from './outbox.ts';
 import { page, SAFE_HEADERS } from './page.ts';
 import { problem, wantsHtml } from './problem.ts';
@@ -114,6 +115,7 @@ export function createApp(needs: WebNeeds): Hono {
   });
   app.notFound((c) => problem(c, 404, 'There is no such page.'));
   addUnsubscribe(app, needs);
+  addDeliver(app, needs);
   addOutbox(app, needs);
   addStatus(app, needs);
   return app;

@@ -35,6 +35,7 @@ function inspectionOf(nodeId: string) {
       if (address.startsWith('bug@')) throw new TypeError('secret of /var/lib');
       return level === 'fast' ? { address } : { address, level };
     },
+    bounces: (address: string) => ({ address, days: [] }),
     node: () => ({ node: nodeId }),
     nodes: () => ({ nodes: [{ node: nodeId }] }),
     slot: (slot: number) => ({ slot }),
@@ -103,6 +104,7 @@ describe('inspection', () => {
     expect(info.metadata.node).toMatch(/^n[12]$/);
     expect(info.endpoints.map(({ subject }) => subject)).toEqual([
       'troupe.inspect.list.>',
+      'troupe.inspect.bounces.>',
       'troupe.inspect.slot.>',
       'troupe.inspect.slots',
       'troupe.inspect.route.>',

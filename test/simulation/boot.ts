@@ -1,6 +1,7 @@
 /**
  * Starts the real program over a simulated world: the node's membership, host and runners, wired as `src/roles.ts` wires them.
  */
+
 import type { Command } from '../../actors/protocol.ts';
 import { textOf } from '../../src/errors.ts';
 import { type Host, startHost } from '../../src/host/host.ts';
@@ -8,6 +9,7 @@ import { joinSite, type Membership } from '../../src/host/membership.ts';
 import type { HostWorld } from '../../src/host/world.ts';
 import type { Log } from '../../src/log.ts';
 import { CLASSES } from '../../src/mail/chunk.ts';
+import { recognise } from '../../src/mail/dsn.ts';
 import { MAIL_KINDS } from '../../src/mail/envelope.ts';
 import { decodeChunk, decodeDue } from '../../src/nats/codec.ts';
 import { createDirectory } from '../../src/nats/directory.ts';
@@ -19,6 +21,8 @@ import { type RunnerOptions, type Running, runRunner } from '../../src/runners/r
 import { createThrottle } from '../../src/runners/throttle.ts';
 import { createPool } from '../../src/smtp/pool.ts';
 import type { Delivery, MailStore, Queue } from '../../src/world.ts';
+import { createFakeBounceLog } from '../support/fake/bounce-log.ts';
+import { fakeRows } from '../support/fake/rows.ts';
 import type { Bus } from './bus.ts';
 import type { Chance } from './chance.ts';
 import { type Disk, linkJournal, linkRows, linkSuspects } from './disk.ts';

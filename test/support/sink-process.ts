@@ -25,6 +25,8 @@ export type SinkLine = {
   readonly bytes: number;
   /** The whole header as latin1, where the sink was asked to keep it. */
   readonly header?: string;
+  /** The same of what follows it. */
+  readonly body?: string;
 };
 
 export type SinkProcess = {
@@ -44,12 +46,18 @@ export type SinkProcess = {
 
 /** Starts one; `close` it in `afterAll`. */
 export async function startSinkProcess(
-  options: { readonly keepHeader?: boolean; readonly address?: string } = {},
+  options: {
+    readonly keepHeader?: boolean;
+    readonly keepBody?: boolean;
+    readonly address?: string;
+  } = {},
 ): Promise<SinkProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'troupe-sink-'));
   const logFile = join(directory, 'sink.log');
   const address = options.address ?? '127.0.0.1';
-  const flags = [...(options.keepHeader ? ['--header'] : []), `--listen=${address}`];
+  const header = options.keepHeader ? ['--header'] : [];
+  const body = options.keepBody ? ['--body'] : [];
+  const flags = [...header, ...body, `--listen=${address}`];
   let { child, port } = await spawnSink(logFile, 0, flags);
   const orphaned = (): boolean => child.kill('SIGKILL');
   process.once('exit', orphaned);

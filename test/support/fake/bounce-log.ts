@@ -29,7 +29,9 @@ export function createFakeBounceLog(): FakeBounceLog {
     async *follow(slot, after, signal, caughtUp) {
       let at = after;
       while (!signal.aborted) {
-        const next = stored.find(({ seq, key }) => seq > at && seq >= first && slotOf(key) === slot);
+        const next = stored.find(
+          ({ seq, key }) => seq > at && seq >= first && slotOf(key) === slot,
+        );
         if (next !== undefined) {
           at = next.seq;
           yield next;
