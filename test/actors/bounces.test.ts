@@ -29,8 +29,13 @@ test('five days on which mail came back lead to a probe, by an id that follows f
   expect([scoreOf(five), verdicts(five)]).toEqual([5, [['1.probe.5', 'bounce-verdict']]]);
 });
 
-test('more bounces after the probe was asked for ask for nothing more', () => {
-  expect(verdicts(emptyBook().fold(...daily(9)))).toEqual([['1.probe.5', 'bounce-verdict']]);
+test('who has not answered is asked again by the bounces of another day, not of the same', () => {
+  const story = emptyBook().fold(...daily(5), bounce(1, 6, { at: onDay(4, 13) }));
+  expect(verdicts(story)).toEqual([['1.probe.5', 'bounce-verdict']]);
+  story.fold(bounce(1, 7, { at: onDay(5) }));
+  expect(verdicts(story)).toEqual([['1.probe.7', 'bounce-verdict']]);
+  story.fold(standing(1, 'probed', onDay(5), 1), bounce(1, 8, { at: onDay(6) }));
+  expect(verdicts(story)).toEqual([]);
 });
 
 test('B1: a copy that comes back twice counts once, however much later', () => {

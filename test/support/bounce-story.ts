@@ -50,14 +50,16 @@ export type BookStory = {
   rows(): ReadonlyMap<string, unknown>;
 };
 
+/** `before` and `reached` are a checkpoint. */
 export function emptyBook(
   rules: Partial<Rules> = {},
   members: number | null = 1_000,
   before: ReadonlyMap<string, unknown> = new Map(),
+  reached = 0,
 ): BookStory {
   const rows = new Map(before);
   const idOf = (tail: Tail): string => JSON.stringify(tail);
-  let seq = 0;
+  let seq = reached;
   const book: Book = {
     get: (tail) => rows.get(idOf(tail)),
     put: (tail, value) => {
