@@ -4,6 +4,7 @@
  */
 import { accept } from './accept.ts';
 import type { Bench, Figures } from './bench.ts';
+import { bounces } from './bounces.ts';
 import { dsn } from './dsn.ts';
 import { fanout } from './fanout.ts';
 import { summary, tableOf } from './figures.ts';
@@ -16,7 +17,9 @@ import { createScene, type Scene } from './scene.ts';
 import { subscribe } from './subscribe.ts';
 import { missingTools } from './tools.ts';
 
-const BENCHES: readonly Bench[] = [accept, fanout, posts, subscribe, imports, idle, growth, dsn];
+const BENCHES: readonly Bench[] = [
+  ...[accept, fanout, posts, subscribe, imports, idle, growth, dsn, bounces],
+];
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 async function main(args: readonly string[]): Promise<number> {

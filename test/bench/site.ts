@@ -47,7 +47,7 @@ export type BenchList = { readonly address: Address; readonly key: ListKey };
 /** Starts a site that sends to the sink; without one it captures. */
 export async function openSite(
   scene: Scene,
-  route: { readonly sink: Sink; readonly connections: number } | null,
+  route: { readonly sink: Pick<Sink, 'url'>; readonly connections: number } | null,
 ): Promise<BenchSite> {
   const routes =
     route === null ? [] : [{ name: 'sink', url: route.sink.url, connections: route.connections }];
