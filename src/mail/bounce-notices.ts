@@ -116,10 +116,11 @@ export function troubleNotice(
 ): Uint8Array {
   const { disabled, removed } = about;
   const { list } = about.list;
-  const members = (many: number): string => (many === 1 ? '1 member' : `${many} members`);
+  const gets = disabled === 1 ? '1 member no longer gets' : `${disabled} members no longer get`;
+  const were = removed === 1 ? '1 member was' : `${removed} members were`;
   const lines = [
-    ...(disabled > 0 ? [`${members(disabled)} no longer get posts, until they ask for them.`] : []),
-    ...(removed > 0 ? [`${members(removed)} were removed, after every warning.`] : []),
+    ...(disabled > 0 ? [`${gets} posts, until they ask for them.`] : []),
+    ...(removed > 0 ? [`${were} removed, after every warning.`] : []),
   ];
   return composeNotice({
     ...about,

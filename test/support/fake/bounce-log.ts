@@ -29,6 +29,7 @@ export function createFakeBounceLog(): FakeBounceLog {
     async *follow(slot, after, signal, caughtUp) {
       let at = after;
       while (!signal.aborted) {
+        const seen = last;
         const next = stored.find(
           ({ seq, key }) => seq > at && seq >= first && slotOf(key) === slot,
         );
@@ -38,6 +39,8 @@ export function createFakeBounceLog(): FakeBounceLog {
           continue;
         }
         caughtUp();
+        // Whoever was told may have heard enough, or have put more.
+        if (signal.aborted || last !== seen) continue;
         await new Promise<void>((resolve) => {
           const wake = (): void => {
             wakers.delete(wake);
