@@ -14,7 +14,8 @@
  * L5. Moderators get at most one notice of holds in NOTICE_EVERY_MS.
  */
 import { setup, transition } from 'xstate';
-import { assert, unreachable } from '../src/assert.ts';
+import { unreachable } from '../src/assert.ts';
+import { effectsOf, type Happened } from './list/effects.ts';
 import {
   decideAdd,
   decideGrant,
@@ -23,17 +24,18 @@ import {
   notAllowed,
 } from './list/membership.ts';
 import { decideApprove, decideDiscard, decideReject } from './list/moderation.ts';
-import { decideOwnerMail, decidePost, decideTellModerators, HELD_MAX } from './list/posting.ts';
+import { decideOwnerMail, decidePost, decideTellModerators } from './list/posting.ts';
 import { decideOrder, decideResend } from './list/sending.ts';
 import { changesOnly, checkSettings, DEFAULT_SETTINGS } from './list/settings.ts';
 import { EMPTY, LIST_VERSION, type ListRow } from './list/state.ts';
+import {
+  decideSetDelivery,
+  decideTellOwners,
+  decideVerdict,
+  troublesAfter,
+} from './list/troubles.ts';
 import { type Mode, mayManage, type State, type View } from './list/view.ts';
 import type { Answer, Command, Effect, Fact, Refusal } from './protocol.ts';
-
-// ── State ─────────────────────────────────────────────────────────────────
-
-/** A fact with the time of its record. */
-export type Happened = Fact & { readonly at: number };
 
 // ── Decide ────────────────────────────────────────────────────────────────
 
@@ -82,6 +84,14 @@ export function decide(view: View, command: Command): readonly Fact[] | Refusal 
       return decideResend(view, command.post, command.to, command.by);
     case 'tell-moderators':
       return decideTellModerators(view, command.due ?? view.at);
+    case 'bounce-verdict':
+    case 'bounce-hint':
+    case 'bounce-storm':
+      return decideVerdict(view, command);
+    case 'set-delivery':
+      return decideSetDelivery(view, command);
+    case 'tell-owners':
+      return decideTellOwners(view, command.due);
     default:
       return unreachable(command);
   }
@@ -90,15 +100,23 @@ export function decide(view: View, command: Command): readonly Fact[] | Refusal 
 const isMail = (command: Command): boolean =>
   command.type === 'post' || command.type === 'owner-mail';
 
+const ALLOWED_WHEN_RETIRED: ReadonlySet<Command['type']> = new Set([
+  ...([
+    'order-post',
+    'retire',
+    'remove-member',
+    'approve',
+    'reject',
+    'discard',
+    'tell-moderators',
+  ] as const),
+  ...(['bounce-verdict', 'bounce-hint', 'bounce-storm', 'tell-owners'] as const),
+]);
+
 /** A retired list still answers its mail, lets members go, lets moderators clear what is held, and its last posts be stopped. */
 function isAllowedWhenRetired(command: Command): boolean {
-  return isMail(command) || ALLOWED_WHEN_RETIRED.includes(command.type);
+  return isMail(command) || ALLOWED_WHEN_RETIRED.has(command.type);
 }
-
-const ALLOWED_WHEN_RETIRED: readonly Command['type'][] = [
-  ...(['retire', 'remove-member', 'approve', 'reject', 'discard'] as const),
-  ...(['order-post', 'tell-moderators'] as const),
-];
 
 function decideCreate(
   view: View,
@@ -174,8 +192,11 @@ export function answerOf(command: Command | null, facts: readonly Fact[]): Answe
 /** What a fact changes in the state. Rows (members, holds, roles) are written by the host's fold. */
 function evolve(state: State, fact: Happened): State {
   switch (fact.type) {
-    case 'list-created':
-      return { ...state, address: fact.address, settings: fact.settings, createdAt: fact.at };
+    case 'list-created': {
+      // A fact of 0.1 lacks the settings that came later.
+      const settings = { ...DEFAULT_SETTINGS, ...fact.settings };
+      return { ...state, address: fact.address, settings, createdAt: fact.at };
+    }
     case 'settings-changed':
       return { ...state, settings: { ...state.settings, ...fact.settings } };
     case 'members-added': {
@@ -196,89 +217,12 @@ function evolve(state: State, fact: Happened): State {
       return { ...state, untold: 0, toldAt: fact.at, noticeDue: null };
     case 'moderators-notice-set':
       return { ...state, noticeDue: fact.due };
+    case 'owners-told':
+    case 'owners-to-tell':
+      return { ...state, troubles: troublesAfter(state.troubles, fact) };
     default:
       return state;
   }
-}
-
-/** What a fact causes, given the state after it. */
-function effectsOf(state: State, mode: Mode, fact: Happened): readonly Effect[] {
-  switch (fact.type) {
-    case 'list-created':
-    case 'settings-changed':
-      return [directory(state, 'active')];
-    case 'list-retired':
-      return [directory(state, 'retired')];
-    case 'post-accepted': {
-      const { number, post, counter, width, hold } = fact;
-      const { settings } = state;
-      const deliver = {
-        type: 'deliver',
-        number,
-        counter,
-        width,
-        class: fact.class,
-        hold,
-        post,
-        settings,
-      } as const;
-      return [deliver, { type: 'archive', number, hold, post }];
-    }
-    case 'post-held': {
-      const keep = { type: 'keep-held', hold: fact.hold, post: fact.post } as const;
-      return state.held === HELD_MAX ? [keep, directory(state, 'full')] : [keep];
-    }
-    case 'hold-approved':
-      return roomAgain(state, mode);
-    case 'hold-rejected': {
-      const drop = { type: 'drop-held', hold: fact.hold } as const;
-      const { hold, at, tell, comment, subject, messageId } = fact;
-      if (tell === null) return [drop, ...roomAgain(state, mode)];
-      const notice = {
-        type: 'notify-rejection',
-        hold,
-        at,
-        to: tell,
-        subject,
-        messageId,
-        comment,
-      } as const;
-      return [notice, drop, ...roomAgain(state, mode)];
-    }
-    case 'hold-discarded':
-      return [{ type: 'drop-held', hold: fact.hold }, ...roomAgain(state, mode)];
-    case 'moderators-told': {
-      const { holds, to, at } = fact;
-      if (to.length === 0) return [];
-      return [{ type: 'notify-moderators', holds, held: state.held, at, to }];
-    }
-    case 'moderators-notice-set':
-      return [{ type: 'set-timer', due: fact.due }];
-    case 'post-ordered':
-      return [{ type: 'order-post', number: fact.number, order: fact.order }];
-    case 'post-resent': {
-      const { number, again, to } = fact;
-      return [{ type: 'deliver-again', number, again, to, settings: state.settings }];
-    }
-    case 'owner-mail-forwarded':
-      return [{ type: 'forward', mail: fact.mail, to: fact.to }];
-    default:
-      return [];
-  }
-}
-
-/** `full` unless there is room: a change of settings on a full list must not reopen it. */
-function directory(state: State, wanted: 'active' | 'full' | 'retired'): Effect {
-  const isFull = wanted === 'active' && state.held >= HELD_MAX;
-  const { address } = state;
-  assert(address !== '', 'a list without an address has no facts but its creation');
-  const { maxMessageBytes } = state.settings;
-  return { type: 'publish-directory', address, state: isFull ? 'full' : wanted, maxMessageBytes };
-}
-
-/** The one hold that makes room again opens the list; a retired one stays retired. */
-function roomAgain(state: State, mode: Mode): readonly Effect[] {
-  return state.held === HELD_MAX - 1 && mode !== 'retired' ? [directory(state, 'active')] : [];
 }
 
 const chart = setup({
@@ -318,6 +262,9 @@ const working = (mode: Mode) => ({
   'owner-mail-discarded': { actions: taken(mode) },
   'post-ordered': { actions: taken(mode) },
   'post-resent': { actions: taken(mode) },
+  'storm-seen': { actions: taken(mode) },
+  'owners-told': { actions: taken(mode) },
+  'owners-to-tell': { actions: taken(mode) },
 });
 
 /** Law: which fact may follow which, what it changes, and what it causes. Flat; driven by facts only. */
@@ -354,6 +301,7 @@ export const machine = chart.createMachine({
         'moderators-told': { actions: taken('retired') },
         'owner-mail-discarded': { actions: taken('retired') },
         'post-ordered': { actions: taken('retired') },
+        'owners-told': { actions: taken('retired') },
       },
     },
   },

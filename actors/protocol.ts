@@ -5,6 +5,10 @@
 import type { Address } from '../src/mail/address.ts';
 import type { Class, Mode } from '../src/mail/chunk.ts';
 import type { PostSummary } from '../src/mail/summary.ts';
+import type { BounceQuestion } from './bounces/report.ts';
+import type { Scoring } from './bounces/scoring.ts';
+import type { DeliveryCommand, DeliveryEffect, DeliveryFact } from './delivery.ts';
+import type { TroubleEffect, TroubleFact } from './list/troubles.ts';
 import type { PostCommand, PostEffect, PostFact, PostQuestion } from './protocol-posts.ts';
 
 export type { PostSummary } from '../src/mail/summary.ts';
@@ -33,6 +37,13 @@ export type Settings = {
   readonly footer: string;
   /** The largest post, bytes as received. Larger is refused at SMTP (552). */
   readonly maxMessageBytes: number;
+  /** What bounces count for, when a member is probed, and how often warned before removal. */
+  readonly bounceScoring: Scoring;
+  readonly bounceThreshold: number;
+  readonly bounceWarnings: number;
+  readonly bounceWarningDays: number;
+  /** What owners hear of members whom bounces disable and remove. */
+  readonly bounceNotices: 'none' | 'removals' | 'all';
 };
 
 /** Why a post was held or discarded; told to moderators in these words. */
@@ -83,7 +94,8 @@ export type Command =
    * A timer: tell the moderators of the holds that came since the last notice. `due` is the time it was set for: it has come by
    * the clock that fired it, even if the list's is behind.
    */
-  | { readonly type: 'tell-moderators'; readonly due?: number };
+  | { readonly type: 'tell-moderators'; readonly due?: number }
+  | DeliveryCommand;
 
 /** The most members one `add-members` may carry; a bulk command becomes one fact (design §3). */
 export const ADD_MEMBERS_MAX = 1_000;
@@ -173,7 +185,9 @@ export type Fact =
       readonly mail: PostSummary;
       readonly to: readonly Address[];
     }
-  | { readonly type: 'owner-mail-discarded'; readonly mail: PostSummary };
+  | { readonly type: 'owner-mail-discarded'; readonly mail: PostSummary }
+  | DeliveryFact
+  | TroubleFact;
 
 // ── Answers ───────────────────────────────────────────────────────────────
 
@@ -224,7 +238,8 @@ export type Question =
     }
   | { readonly ask: 'holds'; readonly after: HoldId; readonly limit: number }
   | { readonly ask: 'hold'; readonly hold: HoldId }
-  | PostQuestion;
+  | PostQuestion
+  | BounceQuestion;
 
 export type ListView = {
   readonly address: Address;
@@ -341,4 +356,6 @@ export type Effect =
     }
   | { readonly type: 'set-timer'; readonly due: number }
   | PostEffect
+  | DeliveryEffect
+  | TroubleEffect
   | { readonly type: 'forward'; readonly mail: PostSummary; readonly to: readonly Address[] };

@@ -175,6 +175,13 @@ export const schema = z.strictObject({
     })
     .prefault({}),
   maxMessageBytes: bytes(65_536, 100 * MIB, 'from 64KiB to 100MiB').default(10 * MIB),
+  bounces: z
+    .strictObject({
+      checkpointEvents: count(1, 100_000).default(1_000),
+      checkpointMs: count(10, 600_000).default(5_000),
+      maxAgeMs: count(0, 86_400_000).default(900_000),
+    })
+    .prefault({}),
   outgoing: z
     .strictObject({
       ackWaitMs: count(1_000, 3_600_000).default(120_000),

@@ -121,6 +121,13 @@ export type Config = {
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent' };
   /** The site's limit; a list's own may be lower. */
   readonly maxMessageBytes: number;
+  readonly bounces: {
+    /** Folded bounces are written after so many, or so many ms. */
+    readonly checkpointEvents: number;
+    readonly checkpointMs: number;
+    /** Past this age, ms, they wait for no idle time any more. */
+    readonly maxAgeMs: number;
+  };
   readonly outgoing: {
     /** How long a chunk may be in hand without a word before another runner gets it. */
     readonly ackWaitMs: number;

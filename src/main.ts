@@ -9,6 +9,7 @@ import { joinSite } from './host/membership.ts';
 import { type Rebuilt, rebuild as rebuildRows } from './host/rebuild.ts';
 import { createLoad } from './load.ts';
 import { createLog, type Log } from './log.ts';
+import { backlogOf } from './nats/backlog.ts';
 import { startInspection, VERSION } from './operators.ts';
 import { gather } from './ops/gather.ts';
 import { createMetrics } from './ops/metrics.ts';
@@ -23,6 +24,7 @@ import {
   startOutgoing,
   startWebRole,
 } from './roles.ts';
+import { createIdle } from './runners/idle.ts';
 import { createPrecedence } from './runners/precedence.ts';
 import { type Closers, type Node, openSiteParts, type Parts } from './site.ts';
 import { openRows } from './store/rows.ts';
@@ -154,6 +156,11 @@ async function start(
     startedAt,
     membership,
     precedence: createPrecedence({ clock: systemClock, isBusy: createLoad().isBusy }),
+    idle: createIdle({
+      clock: systemClock,
+      backlog: () => backlogOf(site.nats),
+      maxAgeMs: config.bounces.maxAgeMs,
+    }),
     closers,
     fatal,
     url,

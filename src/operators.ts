@@ -99,6 +99,12 @@ export async function startInspection(node: Node): Promise<void> {
       return inspectList(address, entry.key, listReplyOf(reply), place, needs);
     },
     delivery: (list, request) => inspectDelivery(delivery, needs, list, request, BY_NATS),
+    bounces: async (address) => {
+      const entry = mirror.find(address) ?? (await directory.find(address));
+      if (entry === null) return null;
+      const reply = await asker.question(entry.key, { ask: 'bounce-report' });
+      return reply.ok ? reply.answer : { address, ...reply };
+    },
     node: () => inspectNode(needs),
     nodes: () => ({ ...stamp(), nodes: places.nodes() }),
     slot: async (slot) => inspectSlot(places.slot(slot), await ofOwner(node, places, slot), needs),

@@ -5,8 +5,10 @@ import type { Command } from '../actors/protocol.ts';
 import { systemClock, systemRandom } from './clock.ts';
 import { startHost } from './host/host.ts';
 import { CLASSES } from './mail/chunk.ts';
+import { recognise } from './mail/dsn.ts';
 import { MAIL_KINDS } from './mail/envelope.ts';
 import { previewText, stopMime } from './mail/mime.ts';
+import { createBounceLog } from './nats/bounces.ts';
 import { decodeChunk, decodeDue } from './nats/codec.ts';
 import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
 import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
@@ -58,10 +60,13 @@ export async function startHostRole({
   membership,
   url,
   precedence,
+  idle,
 }: Node): Promise<void> {
   const { nats, disk, data, ledger, later, outgoing, results, mail, parked } = site;
   const rows = await openRows(join(data, 'state'), { disk, log });
   closers.push(() => rows.close());
+  const bounceRows = await openRows(join(data, 'bounces'), { disk, log });
+  closers.push(() => bounceRows.close());
   const world = {
     node: config.node,
     web: url,
@@ -72,6 +77,17 @@ export async function startHostRole({
     later,
     outgoing,
     results,
+    bounces: site.bounces,
+    secret: site.secrets.newest,
+    bounceFold: {
+      rows: bounceRows,
+      log: createBounceLog(nats),
+      mailbox: site.mailbox,
+      checkpointEvents: config.bounces.checkpointEvents,
+      checkpointMs: config.bounces.checkpointMs,
+      idle: idle.yields,
+      yieldsTo: idle.state,
+    },
     mail,
     parked,
     publishDirectory: site.directory.publish,
@@ -101,7 +117,7 @@ function runnerOf({ log, meter, site }: Node) {
 }
 
 export async function startIncoming(node: Node): Promise<void> {
-  const { config, site, mirror, closers, log, meter, precedence } = node;
+  const { config, site, mirror, closers, log, meter, precedence, idle } = node;
   const needs = {
     lists: mirror,
     findAtLeader: site.directory.find,
@@ -110,6 +126,8 @@ export async function startIncoming(node: Node): Promise<void> {
     decode: site.mail.decode,
     read: site.mail.read,
     mailbox: site.mailbox,
+    bounces: site.bounces,
+    recognise,
     park: site.parked.put,
     mayLogLoop: createThrottle(systemClock, LOOP_LOG_EVERY_MS),
     log,
@@ -125,7 +143,10 @@ export async function startIncoming(node: Node): Promise<void> {
       queues: [{ queue: mailQueue(site.nats, kind), weight: 1 }],
       dispose: (delivery) => disposeIncoming(delivery, needs),
       concurrency: INCOMING_AT_ONCE,
-      canPull: precedence.yields,
+      canPull: async (signal) => {
+        await precedence.yields();
+        if (kind === 'bounce') await idle.yieldsForQueue(signal);
+      },
     });
     closers.push(() => runner.stop());
   }

@@ -21,6 +21,7 @@ import { createPublisher } from './nats/publisher.ts';
 import { openSecrets, openSite } from './nats/secrets.ts';
 import { ensureStreams } from './nats/streams.ts';
 import type { Metrics } from './ops/metrics.ts';
+import type { Idle } from './runners/idle.ts';
 import type { Precedence } from './runners/precedence.ts';
 import type { Edge } from './smtp/edge.ts';
 import type { Routes } from './smtp/routes.ts';
@@ -151,6 +152,8 @@ export type Node = {
   readonly startedAt: number;
   readonly membership: Membership;
   readonly precedence: Precedence;
+  /** When bounces may be worked on. */
+  readonly idle: Idle;
   readonly closers: Closers;
   readonly fatal: (error: unknown) => void;
   /** `http.url`, or where the web role listens if the system picked its port. */

@@ -130,6 +130,28 @@ export type Results = {
 /** Copies that came back; kept 60 days. The same event id of a list within 2 minutes is one. */
 export type BouncesOut = { put(key: ListKey, event: BounceEvent): Promise<void> };
 
+/** What BOUNCES holds of one slot, and what comes: read, never taken away. */
+export type BounceLog = {
+  /**
+   * The slot's events with a sequence above `after`, and each new one, until the signal aborts.
+   * `caughtUp` is called, perhaps again and again, when all that there was has been taken. An event
+   * that cannot be read is null.
+   */
+  follow(
+    slot: number,
+    after: number,
+    signal: AbortSignal,
+    caughtUp: () => void,
+  ): AsyncIterable<FoundBounce>;
+  /** The first and the last sequence of the whole stream; both 0 if it never held any. */
+  span(): Promise<{ readonly first: number; readonly last: number }>;
+};
+export type FoundBounce = {
+  readonly seq: number;
+  readonly key: ListKey;
+  readonly event: BounceEvent | null;
+};
+
 /** What is to happen when it is due. */
 export type Due<C> =
   | { readonly to: 'outgoing'; readonly chunk: Chunk }

@@ -1,6 +1,7 @@
 /** What `decide` may read: the list's rows as they stand within this turn. Nothing else; nothing waits. */
 import type { Address } from '../../src/mail/address.ts';
 import type { PostOrder } from '../../src/mail/chunk.ts';
+import type { DeliveryRow } from '../delivery.ts';
 import type { By, HeldPost, HoldId, Role, Settings } from '../protocol.ts';
 
 /** A list's mode, as an operator would name it; `new` is before `list-created`. */
@@ -24,6 +25,13 @@ export type State = {
   readonly untold: number;
   readonly toldAt: number;
   readonly noticeDue: number | null;
+  /** What owners have not heard of bounces, when they last did, and when they next will. */
+  readonly troubles: {
+    readonly disabled: number;
+    readonly removed: number;
+    readonly toldAt: number;
+    readonly due: number | null;
+  };
 };
 
 /** What an address is to the list. */
@@ -56,6 +64,10 @@ export type View = {
   hold(id: HoldId): HeldPost | null;
   verdict(id: HoldId): Verdict | null;
   post(number: number): SentPost | null;
+  /** How the member's mail fares. */
+  trouble(number: number): DeliveryRow;
+  /** True if the post is known as the beginning of a bounce storm. */
+  isStorm(post: number): boolean;
 };
 
 /** Operators and owners manage a list; a person's right is looked up here, never trusted from outside. */

@@ -2,13 +2,19 @@
 import type { InspectLevel } from '../../actors/protocol.ts';
 import { OperatorError } from '../errors.ts';
 import { SLOTS } from '../mail/list-key.ts';
-import { inspectList, inspectNode, inspectRoute, inspectSlot } from '../nats/subjects.ts';
+import {
+  inspectBounces,
+  inspectList,
+  inspectNode,
+  inspectRoute,
+  inspectSlot,
+} from '../nats/subjects.ts';
 import { type Context, DONE, type ExitCode, type Register } from './context.ts';
 import { flatten, printFields, timeText, toJson } from './print.ts';
 import { addressFrom } from './site.ts';
 
 /** Fields that are times in ms since the epoch, shown as dates. */
-const TIMES = /(?:^|\.)(?:asOf|since|[a-z]+At)$/;
+const TIMES = /(?:^|\.)(?:asOf|at|since|[a-z]+At)$/;
 
 export const register: Register = (program, run) => {
   const inspect = program
@@ -21,6 +27,10 @@ export const register: Register = (program, run) => {
     .action((address: string, { level }: { level: string }) =>
       run((c) => show(c, inspectList(addressFrom(address)), { level: levelFrom(level) })),
     );
+  inspect
+    .command('bounces <address>')
+    .description('what came back of a list, how far its bounces are folded, what they yield to')
+    .action((address: string) => run((c) => show(c, inspectBounces(addressFrom(address)))));
   inspect
     .command('node [id]')
     .description('a node: roles, slots, lists awake, what is blocked')

@@ -34,6 +34,7 @@ const VERBS: readonly Verb[] = [
   ['hold', 'look at held posts and decide on them', () => import('./hold.ts')],
   ['post', 'the posts of a list; pause, resume, cancel one', () => import('./post.ts')],
   ['delivery', 'who got a post, who did not, and why', () => import('./delivery.ts')],
+  ['bounces', 'mail that came back: who, why, what is done', () => import('./bounces.ts')],
   ['inspect', 'what a list, node, slot or route is doing', () => import('./inspect.ts')],
   ['node', 'the nodes of the site; drain one, or undrain it', () => import('./node.ts')],
   ['slot', 'who owns which share of the lists', () => import('./slot.ts')],

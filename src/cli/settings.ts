@@ -23,6 +23,17 @@ type Setter = (value: string, draft: Draft) => string | null;
 
 const POSTINGS: readonly Posting[] = ['closed', 'members', 'anyone'];
 
+const SCORINGS: readonly Settings['bounceScoring'][] = ['reasons', 'mailman3', 'off'];
+const NOTICES: readonly Settings['bounceNotices'][] = ['all', 'removals', 'none'];
+
+function numberOf(name: 'bounceThreshold' | 'bounceWarnings' | 'bounceWarningDays'): Setter {
+  return (value, draft) => {
+    if (!/^\d{1,4}(?:\.\d{1,4})?$/.test(value)) return 'a number';
+    draft.settings[name] = Number(value);
+    return null;
+  };
+}
+
 /** By name: takes the value, or says what is expected. */
 const SETTERS: Readonly<Record<string, Setter>> = {
   name: (value, draft) =>
@@ -56,6 +67,21 @@ const SETTERS: Readonly<Record<string, Setter>> = {
     const bytes = parseSize(value);
     if (bytes === null) return 'a size such as 500KB or 10MB';
     draft.settings.maxMessageBytes = bytes;
+    return null;
+  },
+  bounces: (value, draft) => {
+    const scoring = SCORINGS.find((s) => s === value);
+    if (scoring === undefined) return 'reasons, mailman3 or off';
+    draft.settings.bounceScoring = scoring;
+    return null;
+  },
+  'bounce-threshold': numberOf('bounceThreshold'),
+  'bounce-warnings': numberOf('bounceWarnings'),
+  'bounce-warning-days': numberOf('bounceWarningDays'),
+  'bounce-notices': (value, draft) => {
+    const notices = NOTICES.find((n) => n === value);
+    if (notices === undefined) return 'all, removals or none';
+    draft.settings.bounceNotices = notices;
     return null;
   },
   emergency: (value, draft) => {
@@ -112,5 +138,10 @@ export function settingRows(settings: Settings): [string, string][] {
     ['prefix', settings.subjectPrefix],
     ['footer', settings.footer.replaceAll('\n', '\\n')],
     ['max-size', bytesText(settings.maxMessageBytes)],
+    ['bounces', settings.bounceScoring],
+    ['bounce-threshold', String(settings.bounceThreshold)],
+    ['bounce-warnings', String(settings.bounceWarnings)],
+    ['bounce-warning-days', String(settings.bounceWarningDays)],
+    ['bounce-notices', settings.bounceNotices],
   ];
 }

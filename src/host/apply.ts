@@ -3,12 +3,13 @@
  * live and what is rebuilt cannot differ (design §3).
  */
 
+import { isDeliveryFact, stepDelivery } from '../../actors/delivery.ts';
 import type { Verdict } from '../../actors/list/view.ts';
 import { answerOf, step, takes } from '../../actors/list.ts';
-import type { Fact } from '../../actors/protocol.ts';
+import type { Effect, Fact } from '../../actors/protocol.ts';
 import { assert } from '../assert.ts';
 import { addressKey } from '../mail/address.ts';
-import type { Done, Draft, PostRow } from '../store/list-rows.ts';
+import type { Done, Draft, MemberRow, PostRow } from '../store/list-rows.ts';
 import type { Entry, LedgerRecord } from './record.ts';
 
 const DAY_MS = 86_400_000;
@@ -24,10 +25,7 @@ const EXPIRED_PER_ENTRY = 4;
 export function applyEntry(draft: Draft, n: number, index: number, entry: Entry): void {
   let k = 0;
   for (const fact of entry.facts) {
-    const before = draft.list();
-    assert(takes(before.value, fact.type), `${before.value} does not take ${fact.type}`);
-    const { row, effects } = step(before, { ...fact, at: draft.at });
-    draft.put(['list'], row);
+    const effects = [...stepList(draft, fact), ...stepMember(draft, fact)];
     writeRows(draft, n, fact);
     for (const effect of effects) draft.put(['outbox', n, index, k++], effect);
   }
@@ -37,6 +35,25 @@ export function applyEntry(draft: Draft, n: number, index: number, entry: Entry)
   }
   draft.put(['seen', entry.commandId], [n, index, answerOf(null, entry.facts)]);
   expire(draft, SEEN_MS, n, index, ['seen', entry.commandId]);
+}
+
+/** The list's own chart takes every fact but those of one member's mail. */
+function stepList(draft: Draft, fact: Fact): readonly Effect[] {
+  if (isDeliveryFact(fact)) return [];
+  const before = draft.list();
+  assert(takes(before.value, fact.type), `${before.value} does not take ${fact.type}`);
+  const { row, effects } = step(before, { ...fact, at: draft.at });
+  draft.put(['list'], row);
+  return effects;
+}
+
+/** The chart of a member's mail; who leaves without ever having been in trouble has none. */
+function stepMember(draft: Draft, fact: Fact): readonly Effect[] {
+  const isLeaving = fact.type === 'member-removed';
+  if (!isDeliveryFact(fact) && !(isLeaving && draft.hasTrouble(fact.number))) return [];
+  const { row, effects } = stepDelivery(draft.trouble(fact.number), { ...fact, at: draft.at });
+  draft.put(['trouble', fact.number], isLeaving ? undefined : row);
+  return effects;
 }
 
 /** Folds the rest of a record, once its entries are in: what of the outbox is done, what has expired, and the head. */
@@ -136,6 +153,19 @@ function writeRows(draft: Draft, n: number, fact: Fact): void {
       draft.put(['hold', hold], { hold, post, reasons, heldAt: draft.at });
       return;
     }
+    case 'delivery-disabled':
+    case 'delivery-enabled': {
+      const { off: _, ...member } = assertFound(draft.memberRow(fact.number));
+      const off = fact.type === 'delivery-disabled';
+      draft.put(['member', fact.number], off ? { ...member, off } : member);
+      return;
+    }
+    case 'storm-seen': {
+      const { post } = fact.storm;
+      const row = draft.postRow(post);
+      if (row !== null) draft.put(['post', post], { ...row, storm: true });
+      return;
+    }
     case 'hold-approved':
       decided(draft, n, fact.hold, 'approved');
       return;
@@ -156,6 +186,11 @@ function postRowOf(draft: Draft, fact: Extract<Fact, { type: 'post-accepted' }>)
   const messageId = post.messageIdIsOurs ? post.messageId : '';
   const to = { counter, width, live: draft.state().live };
   return { id, at: draft.at, ...to, subject, hold, mail, messageId, smtputf8, trace };
+}
+
+function assertFound(row: MemberRow | null): MemberRow {
+  assert(row !== null, 'a fact about the mail of nobody');
+  return row;
 }
 
 function decided(draft: Draft, n: number, hold: number, verdict: Verdict): void {

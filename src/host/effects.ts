@@ -14,6 +14,8 @@ import { heldNotice, rejectionNotice } from '../mail/notice.ts';
 import { openDraft } from '../store/list-rows.ts';
 import { chunksAgain, fanOut, plainRecipe } from './fanout.ts';
 import type { Perform } from './outbox.ts';
+import { inline, putPlain } from './plain-mail.ts';
+import { performTrouble } from './trouble-effects.ts';
 import type { HostWorld } from './world.ts';
 
 /** Effects of all lists under way at once; each may hold a mail in memory. */
@@ -92,8 +94,15 @@ async function perform(
       const { id, trace, smtputf8, received } = mail;
       const recipe = { ...plainRecipe(world.web(), list, 'forward'), received };
       const post = `o${id.slice(0, 20)}`;
-      return put(world, { key, post, recipe, mail: mail.mail, to, trace, smtputf8 });
+      return putPlain(world, { key, post, recipe, mail: mail.mail, to, trace, smtputf8 });
     }
+    case 'tell-bounces':
+    case 'send-probe':
+    case 'send-warning':
+    case 'notify-owners':
+    case 'notify-storm':
+    case 'set-owners-timer':
+      return performTrouble(world, key, list, effect);
     default:
       return unreachable(effect);
   }
@@ -139,21 +148,10 @@ async function notify(
   const bytes = isRejection
     ? rejectionNotice({ ...about, ...effect })
     : heldNotice({ ...about, to: robotAddress(list, 'owner'), holds: effect.held });
-  const mail = { inline: Buffer.from(bytes).toString('base64') };
+  const mail = inline(bytes);
   const recipe = plainRecipe(world.web(), list, 'notice');
   const to = isRejection ? [effect.to] : effect.to;
-  return put(world, { key, post, recipe, mail, to, trace: post, smtputf8: false });
-}
-
-type Plain = Pick<Chunk, 'key' | 'post' | 'recipe' | 'mail' | 'trace' | 'smtputf8'>;
-
-async function put(
-  world: HostWorld,
-  { to, ...plain }: Plain & { readonly to: readonly Address[] },
-): Promise<void> {
-  const recipients = to.map((address, index) => [index + 1, address] as const);
-  const id = { chunk: '0', try: 0, class: 'notice' } as const;
-  await world.outgoing.put([{ ...plain, ...id, to: recipients, firstAt: world.clock.now() }]);
+  return putPlain(world, { key, post, recipe, mail, to, trace: post, smtputf8: false });
 }
 
 function addressOf(world: HostWorld, key: ListKey): Address {

@@ -95,12 +95,14 @@ export function chunksAgain(
   });
 }
 
-/** The live members whose numbers are in the range that begins at `from`. */
+/** The live members who want mail, and whose numbers are in the range that begins at `from`. */
 function recipientsOf(rows: Rows, key: ListKey, from: number, deliver: Deliver): Recipient[] {
   const to = Math.min(from + deliver.width, deliver.counter);
   const found: Recipient[] = [];
-  for (const [row, value] of rows.range([key, 'member', from], [key, 'member', to]))
-    found.push([Number(row[2]), (value as MemberRow).address]);
+  for (const [row, value] of rows.range([key, 'member', from], [key, 'member', to])) {
+    const { address, off } = value as MemberRow;
+    if (off !== true) found.push([Number(row[2]), address]);
+  }
   return found;
 }
 
@@ -140,7 +142,11 @@ function recipeOf(
 }
 
 /** A recipe for mail that is not cooked: notices of our own, and what goes on to owners. */
-export function plainRecipe(web: string, list: Address, kind: 'forward' | 'notice'): Recipe {
+export function plainRecipe(
+  web: string,
+  list: Address,
+  kind: Exclude<Recipe['kind'], 'post'>,
+): Recipe {
   const texts = { displayName: '', description: '', subjectPrefix: '', footer: '' };
   return { kind, mode: 'individual', list, ...texts, web, messageId: '', postNumber: 0 };
 }

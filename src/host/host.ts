@@ -11,6 +11,8 @@ import { DISK_FREE_BYTES_MIN } from '../store/open.ts';
 import type { Asked } from '../world.ts';
 import { answerAsk } from './ask.ts';
 import { createLists, type Lists } from './awake.ts';
+import { answerBounces, isAboutBounces } from './bounce-questions.ts';
+import { type Bounces, createBounces } from './bounces.ts';
 import { createCommitter } from './commit.ts';
 import { recover } from './fold.ts';
 import { lagAt } from './levels.ts';
@@ -77,7 +79,8 @@ export async function startHost(
   const committer = createCommitter(world.rows, world.nextTick, reached);
   const fenced = (slot: number): void => owner.fenced(slot);
   const lists = createLists({ world, committer, fenced, fatal });
-  const serving = createServing(world, lists, fatal, (key, request) =>
+  const bounces = createBounces(world, fatal);
+  const serving = createServing(world, { lists, bounces }, fatal, (key, request) =>
     answerAsk(host, world.node, key, request),
   );
   const work: SlotWork = {
@@ -107,13 +110,18 @@ export async function startHost(
       const bytes = JSON.stringify(asked).length;
       return new Promise((reply) => lists.enqueue(key, { asked, bytes, reply }));
     },
-    question: (key, question) =>
-      answer(world.rows, key, question, () => ({
+    question: (key, question) => {
+      if (isAboutBounces(question)) {
+        bounces.settle(slotOf(key)); // What is folded and not written yet is asked about too.
+        return answerBounces(world, key, question, bounces.status(slotOf(key)));
+      }
+      return answer(world.rows, key, question, () => ({
         ...lists.running(key),
         node: world.node,
         asOf: world.clock.now(),
         leaseMsLeft: Math.round(membership.lease.msLeft()),
-      })),
+      }));
+    },
     inspect: async (key, level) => {
       const before = host.question(key, { ask: 'inspect' });
       if ('type' in before) return before;
@@ -156,7 +164,7 @@ const statusOf = ({ slot, epoch, reached }: OwnedSlot) => ({ slot, epoch, reache
 /** Per slot: its mailbox, its requests, its lists' outboxes. */
 function createServing(
   world: HostWorld,
-  lists: Lists,
+  { lists, bounces }: { readonly lists: Lists; readonly bounces: Bounces },
   fatal: (error: unknown) => void,
   handler: Parameters<HostWorld['serveAsks']>[1],
 ) {
@@ -180,6 +188,7 @@ function createServing(
     },
     serve: (slot: OwnedSlot): void => {
       lists.serve(slot);
+      bounces.serve(slot);
       const leaving = endWith(slot.signal);
       const needs = { world, enqueue, inHand, turned, fatal };
       const mailbox = followMailbox(slot.slot, needs, leaving.signal);
@@ -193,11 +202,12 @@ function createServing(
     },
     drain: async (slot: OwnedSlot): Promise<void> => {
       await stop(slot);
-      await lists.drain(slot);
+      await Promise.all([lists.drain(slot), bounces.drain(slot)]);
     },
     drop: (slot: OwnedSlot): void => {
       void stop(slot);
       lists.drop(slot);
+      bounces.drop(slot);
     },
     renew: () => {
       for (const { mailbox } of services.values()) mailbox.renew();

@@ -1,4 +1,5 @@
 /** Answers to questions about a list, from its rows. They change nothing and wait for nothing. */
+import type { BounceQuestion } from '../../actors/bounces/report.ts';
 import type {
   HeldPost,
   HoldsPage,
@@ -13,6 +14,7 @@ import { unreachable } from '../assert.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { type MemberRow, openDraft } from '../store/list-rows.ts';
 import type { Rows } from '../world.ts';
+import type { BounceAnswer } from './bounce-questions.ts';
 import { aboutPosts, type PostsAnswer } from './post-questions.ts';
 
 /** The most rows that one page holds. */
@@ -39,12 +41,13 @@ export type QuestionAnswer =
   | HoldsPage
   | HeldPost
   | PostsAnswer
+  | BounceAnswer
   | Refusal;
 
 export function answer(
   rows: Rows,
   key: ListKey,
-  question: Question,
+  question: Exclude<Question, BounceQuestion>,
   running: () => Running,
 ): QuestionAnswer {
   const view = listView(rows, key);

@@ -5,10 +5,13 @@ import type { Address } from '../mail/address.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { AskReply, AskRequest } from '../nats/ask.ts';
 import type {
+  BounceLog,
+  BouncesOut,
   Clock,
   Disk,
   Later,
   Ledger,
+  MailboxOut,
   MailStore,
   Meter,
   OutgoingOut,
@@ -17,6 +20,21 @@ import type {
   Results,
   Rows,
 } from '../world.ts';
+
+/** What the bounce actors need besides. */
+export type BounceWorld = {
+  /** The LMDB environment `bounces`. */
+  readonly rows: Rows;
+  readonly log: BounceLog;
+  readonly mailbox: MailboxOut<Command>;
+  /** A checkpoint after so many events, or so many ms, whichever is first. */
+  readonly checkpointEvents: number;
+  readonly checkpointMs: number;
+  /** Resolves when nothing more urgent waits, or when work of that age (ms since the epoch) can wait no more. */
+  readonly idle: (oldestAt: number, signal: AbortSignal) => Promise<void>;
+  /** To what it yields now, and since when (ms since the epoch). */
+  readonly yieldsTo: () => { readonly why: string; readonly since: number } | null;
+};
 
 /** Makes the directory say what a list is; done twice, it is the same. */
 export type PublishDirectory = (
@@ -42,6 +60,10 @@ export type HostWorld = {
   readonly later: Later<Command>;
   readonly outgoing: OutgoingOut;
   readonly results: Pick<Results, 'order'>;
+  readonly bounces: BouncesOut;
+  readonly bounceFold: BounceWorld;
+  /** The newest of the site's secrets, for links in notices. */
+  readonly secret: () => Uint8Array;
   readonly mail: MailStore;
   readonly parked: Parked;
   readonly publishDirectory: PublishDirectory;

@@ -22,7 +22,8 @@ export const PROBES_FROM = 2 ** 29;
 export type Bounce = {
   readonly type: 'bounce';
   /**
-   * The same for the same cause, however often it is told: `d<sequence in MAIL>.<n>` for a DSN,
+   * The same for the same cause, however often it is told: `d<sequence in MAIL>.<whose>.<n>` for a
+   * DSN,
    * `s<post>.<chunk>.<try>.<member>` for a refusal by an MTA. `[A-Za-z0-9.-]{1,128}`.
    */
   readonly id: string;
@@ -58,7 +59,7 @@ export type Bounce = {
 /** What the list did about a member; only the list says so, and only after it is in its ledger. */
 export type Standing = {
   readonly type: 'standing';
-  /** `l<record>.<index>.<n>`: where its ledger says so. */
+  /** `l<at>.<member>.<what>.<count>`: the same however often the outbox does it. */
   readonly id: string;
   readonly at: number;
   readonly member: number;

@@ -16,8 +16,11 @@ export type Mode = 'individual' | 'shared';
 
 /** How a post is cooked: what the list's settings said when it was accepted. Plain JSON, small. */
 export type Recipe = {
-  /** `post`: cooked with all list headers. `forward`: sent on as it is, with a loop header. `notice`: bytes of our own. */
-  readonly kind: 'post' | 'forward' | 'notice';
+  /**
+   * `post`: cooked with all list headers. `forward`: sent on as it is, with a loop header. `notice`:
+   * bytes of our own, from nobody. `probe`: the same, but it may bounce, to member and number.
+   */
+  readonly kind: 'post' | 'forward' | 'notice' | 'probe';
   readonly mode: Mode;
   /** The list's address, e.g. `dev@example.org`; domain and local part are read from it. */
   readonly list: Address;

@@ -63,6 +63,7 @@ export function cook(raw: Uint8Array, recipe: Recipe): Cooked {
 function piecesOf(message: Uint8Array, recipe: Recipe): readonly Piece[] {
   switch (recipe.kind) {
     case 'notice':
+    case 'probe':
       return [message];
     case 'forward':
       // The owners get what came, so that they can judge it; the mark stops it from coming round.

@@ -20,9 +20,10 @@ import { BASE32, KEY_PREFIX_LENGTH, type ListKey, prefixOf } from './list-key.ts
 
 /**
  * `b` bounce address, `u` leave address, `w` the https one-click of List-Unsubscribe (RFC 8058),
- * `f` the link in a footer, which only leads to a page with a button.
+ * `f` the link in a footer, which only leads to a page with a button; `d` the link in a probe or a
+ * warning, which leads to one that turns delivery on again.
  */
-export type TokenKind = 'b' | 'u' | 'w' | 'f';
+export type TokenKind = 'b' | 'u' | 'w' | 'f' | 'd';
 
 /** Whose copy of which post. Numbers count from 0 or 1 and are never negative. */
 export type TokenIds = { readonly key: ListKey; readonly member: number; readonly post: number };
@@ -139,8 +140,11 @@ function hmac(secret: Uint8Array, text: string): Buffer {
   return hash('sha512', Buffer.concat([outer, first]), 'buffer');
 }
 
-/** Where in the digest the 80 bits of each kind are: they do not overlap, so none tells of another. */
-const MAC_AT: Readonly<Record<TokenKind, number>> = { b: 0, u: 16, w: 32, f: 48 };
+/**
+ * Where in the digest the 80 bits of each kind are: they do not overlap, so none tells of another.
+ * `d`, which is in no copy of a post, has a digest of its own.
+ */
+const MAC_AT: Readonly<Record<TokenKind, number>> = { b: 0, u: 16, w: 32, f: 48, d: 0 };
 
 /** The last digest: the tokens of one copy are made one after the other. */
 let last: { readonly text: string; readonly secret: Uint8Array; readonly digest: Buffer } | null =
@@ -148,7 +152,7 @@ let last: { readonly text: string; readonly secret: Uint8Array; readonly digest:
 
 /** Its kind's part of an HMAC over the whole key, the member and the post, as base32. */
 function macOf(kind: TokenKind, { key, member, post }: TokenIds, secret: Uint8Array): string {
-  const text = `troupe token ${key} ${member} ${post}`;
+  const text = `troupe ${kind === 'd' ? 'delivery' : 'token'} ${key} ${member} ${post}`;
   if (last?.text !== text || last.secret !== secret) {
     last = { text, secret, digest: hmac(secret, text) };
   }

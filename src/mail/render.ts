@@ -52,7 +52,7 @@ function tokenOf(slot: Slot, copy: CopyOf): string {
 
 /**
  * Where bounces of a copy go: to an address that names member and post (VERP) in mode
- * `individual`, to the list's robot in `shared` and for what is forwarded to owners; nowhere for a
+ * `individual` and for a probe, to the list's robot in `shared` and for what is forwarded to owners; nowhere for a
  * notice.
  */
 export function returnPathOf(recipe: Recipe, copy: CopyOf): ReversePath {

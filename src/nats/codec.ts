@@ -125,13 +125,14 @@ function chunkOf(value: unknown): Chunk {
 function isRecipe(recipe: Fields): boolean {
   const { kind, mode } = recipe;
   return (
-    (kind === 'post' || kind === 'forward' || kind === 'notice') &&
+    RECIPE_KINDS.some((known) => known === kind) &&
     (mode === 'individual' || mode === 'shared') &&
     RECIPE_TEXTS.every((name) => typeof recipe[name] === 'string') &&
     isCount(recipe.postNumber)
   );
 }
 
+const RECIPE_KINDS = ['post', 'forward', 'notice', 'probe'];
 const RECIPE_TEXTS = [
   'list',
   'displayName',

@@ -52,6 +52,8 @@ export type Inspection = {
   list(address: Address, level: InspectLevel): unknown;
   /** What became of a post of the list. */
   delivery(list: Address, request: DeliveryRequest): unknown;
+  /** What came back of a list's posts, and how far its bounce actor is. */
+  bounces(address: Address): unknown;
   node(): unknown;
   /** All nodes, as this one sees them. */
   nodes(): unknown;
@@ -93,6 +95,7 @@ export async function serveInspect(
   endpoint('delivery', `${INSPECT}.delivery.>`, (text, body) =>
     inspection.delivery(addressOf(text), parseDeliveryRequest(bodyOf(body))),
   );
+  endpoint('bounces', `${INSPECT}.bounces.>`, (text) => inspection.bounces(addressOf(text)));
   endpoint('slot', `${INSPECT}.slot.>`, (text) => inspection.slot(slotNumberOf(text)));
   endpoint('slots', INSPECT_SLOTS, () => inspection.slots());
   const { route, routes } = inspection;

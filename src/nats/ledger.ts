@@ -5,15 +5,15 @@
  * was stored (reliability §0.4), and same bytes sent again are told apart by the sequence alone.
  * Reads serve recovery and rebuild; what is right never rests on one.
  */
-import { nuid } from 'nats';
 import { assert } from '../assert.ts';
 import { systemClock } from '../clock.ts';
 import { MailError, textOf } from '../errors.ts';
 import { SLOTS } from '../mail/list-key.ts';
-import type { Appended, Ledger, StoredRecord } from '../world.ts';
+import type { Appended, Ledger } from '../world.ts';
 import type { Nats } from './connect.ts';
+import { type Found, passing } from './passing.ts';
 import { type Publisher, WrongSequence } from './publisher.ts';
-import { numbersOf, PullLost, pull } from './pull.ts';
+import { PullLost } from './pull.ts';
 import { apiRequest, away, failure, storedMessage } from './stored.ts';
 import { MESSAGE_BYTES_MAX, type StreamName } from './streams.ts';
 import { LEDGERS, ledgerOfSlot, partsOf, ledger as subjectOf } from './subjects.ts';
@@ -21,16 +21,9 @@ import { LEDGERS, ledgerOfSlot, partsOf, ledger as subjectOf } from './subjects.
 const STREAM: StreamName = 'TROUPE_LEDGER';
 /** A record's bytes: the largest message without the room for its headers. */
 export const RECORD_BYTES_MAX = MESSAGE_BYTES_MAX - 1024;
-/** Records on their way to a reader, and their bytes. */
-const READ_AHEAD = 1_000;
-const READ_BYTES_MAX = 4 * 1024 * 1024;
-/** The server forgets a reader that it has not heard of for this long, ms. */
-const FORGOTTEN_MS = 30_000;
 /** How often in a row a reader that gets nowhere opens again, and at what distance. */
 const REOPEN_TRIES_MAX = 20;
 const REOPEN_WAIT_MS = 250;
-
-type Found = StoredRecord & { readonly subject: string };
 
 export function createLedger(nats: Nats, publisher: Publisher): Ledger {
   return {
@@ -58,7 +51,7 @@ export function createLedger(nats: Nats, publisher: Publisher): Ledger {
       const reached = { seq: after };
       while (!signal.aborted) {
         try {
-          for await (const found of session(nats, subjectsOf(slots), reached, signal)) {
+          for await (const found of passing(nats, of(subjectsOf(slots)), reached, signal)) {
             const parts = partsOf(found.subject);
             if (parts === null || parts.topic === 'owner') continue;
             yield { seq: found.seq, bytes: found.bytes, slot: parts.slot, key: parts.topic };
@@ -77,6 +70,8 @@ export function createLedger(nats: Nats, publisher: Publisher): Ledger {
     },
   };
 }
+
+const of = (subjects: readonly string[]) => ({ stream: STREAM, subjects });
 
 /** One filter where the reader wants every slot: the server then looks at no subject at all. */
 function subjectsOf(slots: readonly number[]): readonly string[] {
@@ -115,7 +110,7 @@ async function* records(
   for (let tries = 0; tries < REOPEN_TRIES_MAX; ) {
     const before = reached.seq;
     try {
-      yield* session(nats, subjects, reached);
+      yield* passing(nats, of(subjects), reached);
       return;
     } catch (error) {
       if (!(error instanceof PullLost || error instanceof MailError)) throw error;
@@ -125,68 +120,6 @@ async function* records(
     await systemClock.sleep(REOPEN_WAIT_MS);
   }
   throw away(new Error('the ledger could not be read'));
-}
-
-/**
- * One passing consumer's worth of reading; moves `reached` with each record that was taken. Without a signal it ends at the
- * last record there is, with one when it aborts.
- */
-async function* session(
-  nats: Nats,
-  subjects: readonly string[],
-  reached: { seq: number },
-  signal?: AbortSignal,
-): AsyncGenerator<Found, void, void> {
-  const consumer = `read_${nuid.next()}`;
-  let left = await open(nats, consumer, subjects, reached.seq);
-  if (left === 0 && signal === undefined) return;
-  const source = {
-    stream: STREAM,
-    consumer,
-    kind: 'passing',
-    ahead: READ_AHEAD,
-    bytesMax: READ_BYTES_MAX,
-  } as const;
-  let count = 0;
-  try {
-    for await (const msg of pull(nats, source, signal ?? new AbortController().signal)) {
-      const numbers = numbersOf(msg);
-      count += 1;
-      if (numbers.count !== count) throw new PullLost('a record was missed on the way');
-      reached.seq = numbers.seq;
-      left -= 1;
-      yield { subject: msg.subject, seq: numbers.seq, bytes: msg.data };
-      if (signal === undefined && (left === 0 || numbers.pending === 0)) return;
-    }
-  } finally {
-    if (nats.isConnected()) nats.nc.publish(`$JS.API.CONSUMER.DELETE.${STREAM}.${consumer}`);
-  }
-}
-
-/** Makes a consumer that lives in the server's memory; returns how many records it will give. */
-async function open(
-  nats: Nats,
-  consumer: string,
-  subjects: readonly string[],
-  after: number,
-): Promise<number> {
-  checkConnected(nats);
-  const answer = await apiRequest(nats, `$JS.API.CONSUMER.CREATE.${STREAM}.${consumer}`, {
-    stream_name: STREAM,
-    config: {
-      name: consumer,
-      filter_subjects: subjects,
-      deliver_policy: 'by_start_sequence',
-      opt_start_seq: after + 1,
-      ack_policy: 'none',
-      max_deliver: 1,
-      inactive_threshold: FORGOTTEN_MS * 1e6,
-      mem_storage: true,
-      num_replicas: 1,
-    },
-  });
-  if (answer.error !== undefined) throw failure(answer.error);
-  return Number(answer.num_pending);
 }
 
 /** A request without a connection would only wait for its time-out. */

@@ -38,6 +38,7 @@ export const ask = (key: ListKey): string => `troupe.ask.${slotOf(key)}.${key}`;
 export const askOfSlot = (slot: number): string => `troupe.ask.${slot}.*`;
 export const inspectList = (address: string): string => `${INSPECT}.list.${address}`;
 export const inspectDelivery = (list: string): string => `${INSPECT}.delivery.${list}`;
+export const inspectBounces = (address: string): string => `${INSPECT}.bounces.${address}`;
 export const inspectSlot = (slot: number): string => `${INSPECT}.slot.${slot}`;
 /** Without a name: whichever node answers speaks of itself. */
 export const inspectNode = (node: string | null): string =>

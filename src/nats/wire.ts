@@ -64,6 +64,11 @@ const settings = z.strictObject({
   subjectPrefix: line.exactOptional(),
   footer: text.exactOptional(),
   maxMessageBytes: count.exactOptional(),
+  bounceScoring: z.enum(['reasons', 'mailman3', 'off']).exactOptional(),
+  bounceThreshold: z.number().exactOptional(),
+  bounceWarnings: count.exactOptional(),
+  bounceWarningDays: count.exactOptional(),
+  bounceNotices: z.enum(['none', 'removals', 'all']).exactOptional(),
 });
 
 const mailRef = z.strictObject({
@@ -94,6 +99,37 @@ const postOrder = z.enum(['go', 'pause', 'cancel']);
 const role = z.enum(['owner', 'moderator']);
 const newMember = z.strictObject({ address, name: line });
 const who = z.union([z.strictObject({ address }), z.strictObject({ number: count })]);
+
+/** What the bounce actor says; a bounce's own words are cut long before they come here. */
+const cause = z.strictObject({
+  seq: count,
+  reason: line,
+  status: line.nullable(),
+  code: count.nullable(),
+  diagnostic: line,
+});
+const troubles = [
+  z.strictObject({
+    type: z.literal('bounce-verdict'),
+    verdict: z.enum(['probe', 'disable', 'warn', 'remove', 're-enable']),
+    member: count,
+    count,
+    complaint: z.boolean(),
+    cause: cause.nullable(),
+  }),
+  z.strictObject({ type: z.literal('bounce-hint'), address, cause }),
+  z.strictObject({
+    type: z.literal('bounce-storm'),
+    post: count,
+    reason: line,
+    bounced: count,
+    members: count,
+    blame: z.enum(['post', 'sender-domain', 'route', 'provider']),
+    where: line,
+  }),
+  z.strictObject({ type: z.literal('set-delivery'), who, on: z.boolean(), by }),
+  z.strictObject({ type: z.literal('tell-owners'), due: count }),
+] as const;
 
 const command = z.discriminatedUnion('type', [
   z.strictObject({
@@ -128,6 +164,7 @@ const command = z.discriminatedUnion('type', [
     by,
   }),
   z.strictObject({ type: z.literal('tell-moderators'), due: count.exactOptional() }),
+  ...troubles,
 ]);
 
 const limit = z.number().int().min(1).max(PAGE_LENGTH_MAX);
@@ -154,6 +191,9 @@ const question = z.discriminatedUnion('ask', [
     recipient: address.exactOptional(),
     numbers: numbers.exactOptional(),
   }),
+  z.strictObject({ ask: z.literal('bounces'), after: z.number().int().min(-1), limit }),
+  z.strictObject({ ask: z.literal('bounces-of'), who }),
+  z.strictObject({ ask: z.literal('bounce-report') }),
 ]);
 
 const request = z.union([

@@ -13,7 +13,7 @@ export const COUNTERS: Readonly<Record<string, Named>> = {
   edge_turned_away: { help: 'Connections refused at once', labels: ['protocol', 'status'] },
   edge_bytes: { help: 'Bytes of mail received', labels: ['protocol'] },
   edge_bare_line_ends: { help: 'Bare CR or LF made CRLF on entry', labels: ['protocol'] },
-  incoming_told: { help: 'Commands given to lists', labels: ['what'] },
+  incoming_told: { help: 'Commands and bounces told of, by what they were', labels: ['what'] },
   incoming_loops: { help: 'Mails discarded because they had been here', labels: ['loop'] },
   incoming_parked: { help: 'Mails set aside by the incoming runner', labels: ['where'] },
   runner_done: { help: 'Deliveries disposed of', labels: ['runner'] },
@@ -35,6 +35,11 @@ export const COUNTERS: Readonly<Record<string, Named>> = {
     help: 'Commands left in the mailbox because their list takes none',
     labels: [],
   },
+  bounces_folded: { help: 'Events of BOUNCES folded into scores', labels: [] },
+  bounce_checkpoints: { help: 'Checkpoints of folded bounces', labels: [] },
+  bounce_checkpoint_bytes: { help: 'Bytes of rows in those checkpoints', labels: [] },
+  bounce_verdicts: { help: 'Verdicts given to lists', labels: ['verdict'] },
+  web_delivery_on: { help: 'Members who turned delivery on by a web link', labels: [] },
   web_unsubscribed: { help: 'Members who left by a web link', labels: ['how'] },
 };
 

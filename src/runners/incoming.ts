@@ -3,8 +3,9 @@
  *
  *   takes   troupe.mail.<kind>           raw mail and its envelope, from the edge
  *   gives   troupe.mailbox.<slot>.<key>  one small command for each list it went to
+ *           troupe.bounces.<slot>.<key>  what came back, as events
  *   parks   troupe.parked.command        mail for robots that are not built yet, whole
- *           troupe.parked.bounce         bounces, until the bounce actor is built
+ *           troupe.parked.bounce         what came to a bounce address and is not understood
  *           troupe.parked.unknown        mail for what was there at RCPT and is no more
  *
  * I1. Every recipient of a mail ends as a command, in the park, or, only for a loop, in the log.
@@ -26,11 +27,13 @@ import {
   listNamesOf,
   type Meaning,
 } from '../mail/classify.ts';
+import type { Recognised } from '../mail/dsn.ts';
 import type { Envelope, MailRef } from '../mail/envelope.ts';
 import { robotAddress } from '../mail/list-headers.ts';
 import { type Loop, loopOfAny, loopOfPost } from '../mail/loops.ts';
 import { type ReadMail, readMail, summarise } from '../mail/summary.ts';
-import type { Delivery, MailboxOut, MailStore, Meter, Parked } from '../world.ts';
+import type { BouncesOut, Delivery, MailboxOut, MailStore, Meter, Parked } from '../world.ts';
+import { bounceOf } from './incoming-bounce.ts';
 import type { Disposal } from './runner.ts';
 import type { Throttle } from './throttle.ts';
 
@@ -52,6 +55,9 @@ export type IncomingNeeds = {
   };
   readonly read: MailStore['read'];
   readonly mailbox: MailboxOut<Command>;
+  readonly bounces: BouncesOut;
+  /** What a message that came to a bounce address says. */
+  recognise(raw: Uint8Array): Recognised;
   readonly park: Parked['put'];
   /** Made with {@link LOOP_LOG_EVERY_MS}. */
   readonly mayLogLoop: Throttle;
@@ -79,10 +85,11 @@ export async function dispose(delivery: Delivery, needs: IncomingNeeds): Promise
   const { envelope, lastPiece, parts } = needs.decode(delivery);
   const ref: MailRef = { in: 'mail', seq: delivery.seq, ...(parts.length > 0 && { parts }) };
   const meanings = await meaningsOf(envelope.recipients, needs);
-  const isWanted = meanings.some(({ kind }) => kind === 'post' || kind === 'owner');
+  const isRead = meanings.some(({ kind }) => kind === 'post' || kind === 'owner');
+  const isWanted = isRead || meanings.some(({ kind }) => kind === 'bounce');
   const raw = isWanted && parts.length > 0 ? await needs.read(ref) : lastPiece;
   if (raw === null) return { kind: 'park', why: 'parts of this mail are gone from MAIL' };
-  const mail: Mail = { envelope, ref, raw, read: readMail(isWanted ? raw : new Uint8Array(0)) };
+  const mail: Mail = { envelope, ref, raw, read: readMail(isRead ? raw : new Uint8Array(0)) };
   const asides: Aside[] = [];
   for (const meaning of meanings) {
     const aside = await tell(meaning, mail, needs);
@@ -138,7 +145,7 @@ async function tell(meaning: Meaning, mail: Mail, needs: IncomingNeeds): Promise
     case 'leave-token':
       return tellLeave(meaning.list, meaning.member, mail, needs);
     case 'bounce':
-      return { where: 'bounce', why: 'not built yet: bounces' };
+      return tellBounce(meaning, mail, needs);
     case 'command':
       return { where: 'command', why: `not built yet: the robot ${meaning.verb}` };
     case 'confirm-token':
@@ -169,6 +176,25 @@ async function tellOwners(list: KnownList, mail: Mail, needs: IncomingNeeds): Pr
   const id = `o.${summary.id}`;
   await needs.mailbox.put(list.key, { id, command: { type: 'owner-mail', mail: summary } });
   note('owner', list, mail, needs, { post: summary.id });
+  return null;
+}
+
+/** What came back becomes events, once for each member or address (B1). */
+async function tellBounce(
+  meaning: Extract<Meaning, { kind: 'bounce' }>,
+  { raw, ref, envelope }: Mail,
+  needs: IncomingNeeds,
+): Promise<Aside | null> {
+  const { list } = meaning;
+  const mail = { raw, at: envelope.receivedAt, seq: ref.seq };
+  const became = bounceOf(meaning, needs.recognise(raw), mail);
+  if (became.kind === 'not-understood') return { where: 'bounce', why: became.why };
+  if (became.kind === 'ignored') {
+    needs.meter.count('incoming_told', { what: became.what });
+    return null;
+  }
+  await Promise.all(became.events.map((event) => needs.bounces.put(list.key, event)));
+  needs.meter.count('incoming_told', { what: 'bounce' });
   return null;
 }
 

@@ -9,13 +9,15 @@
  *   [key, 'left', number]             MemberRow: who left, for 60 days, so that late bounces find whose they were
  *   [key, 'post', number]             PostRow
  *   [key, 'hold', id]                 HeldPost
+ *   [key, 'trouble', number]           DeliveryRow: a member whose mail came back, now or once
  *   [key, 'verdict', id]              what was decided about a hold, for a week
  *   [key, 'seen', commandId]          [n, index, answer] for a week
  *   [key, 'outbox', n, index, k]      Effect: the k-th effect of entry `index` of record `n`
  *   [key, 'expiry', at, n, x]         the tail of a row that goes when the records' time passes `at`
  */
 
-import { EMPTY, type ListRow, NEW_LIST } from '../../actors/list/state.ts';
+import type { DeliveryRow } from '../../actors/delivery.ts';
+import { type ListRow, NEW_LIST, NO_TROUBLE, upgraded } from '../../actors/list/state.ts';
 import type { Mode, SentPost, Standing, State, Verdict, View } from '../../actors/list/view.ts';
 import type { Answer, HeldPost, Role } from '../../actors/protocol.ts';
 import { type Address, addressKey } from '../mail/address.ts';
@@ -55,7 +57,13 @@ export const NO_HEAD: Head = {
   done: { n: 1, index: 0, k: 0, chunk: 0 },
 };
 
-export type MemberRow = { readonly address: Address; readonly name: string; readonly at: number };
+/** `off`: gets no posts. */
+export type MemberRow = {
+  readonly address: Address;
+  readonly name: string;
+  readonly at: number;
+  readonly off?: true;
+};
 export type PostRow = {
   readonly id: string;
   readonly at: number;
@@ -74,6 +82,8 @@ export type PostRow = {
   readonly messageId: string;
   readonly smtputf8: boolean;
   readonly trace: string;
+  /** Its bounces were a storm. */
+  readonly storm?: true;
 };
 export type RolesRow = Readonly<Record<Role, readonly Address[]>>;
 /** What a command was answered when it was first asked. */
@@ -92,6 +102,7 @@ export type Draft = View & {
   leftRow(number: number): MemberRow | null;
   postRow(number: number): PostRow | null;
   rolesRow(): RolesRow;
+  hasTrouble(number: number): boolean;
   put(tail: Tail, value: unknown): void;
   remove(tail: Tail): void;
   /** Rows of one kind with from ≤ tail < to, as the draft stands. */
@@ -122,7 +133,7 @@ export function openDraft(rows: Rows, key: ListKey, at: number): Draft {
     count += 1;
     kind.set(JSON.stringify(tail), [[key, ...tail], value]);
   };
-  const list = (): ListRow => (get(['list']) as ListRow | undefined) ?? NEW_LIST;
+  const list = (): ListRow => upgraded((get(['list']) as ListRow | undefined) ?? NEW_LIST);
   const rolesRow = (): RolesRow => (get(['roles']) as RolesRow | undefined) ?? NO_ROLES;
   const memberRow = (number: number): MemberRow | null =>
     (get(['member', number]) as MemberRow | undefined) ?? null;
@@ -147,7 +158,7 @@ export function openDraft(rows: Rows, key: ListKey, at: number): Draft {
     head: () => (get(['head']) as Head | undefined) ?? NO_HEAD,
     list,
     mode: (): Mode => list().value,
-    state: (): State => list().context ?? EMPTY,
+    state: (): State => list().context,
     standing,
     member: (number) => memberRow(number)?.address ?? null,
     memberRow,
@@ -158,6 +169,9 @@ export function openDraft(rows: Rows, key: ListKey, at: number): Draft {
     rolesRow,
     hold: (id) => (get(['hold', id]) as HeldPost | undefined) ?? null,
     verdict: (id) => (get(['verdict', id]) as Verdict | undefined) ?? null,
+    trouble: (number) => (get(['trouble', number]) as DeliveryRow | undefined) ?? NO_TROUBLE,
+    hasTrouble: (number) => get(['trouble', number]) !== undefined,
+    isStorm: (number) => postRow(number)?.storm === true,
     seen: (commandId) => (get(['seen', commandId]) as Seen | undefined) ?? null,
     put: write,
     remove: (tail) => write(tail, undefined),

@@ -12,6 +12,7 @@ import { Hono } from 'hono';
 import { html } from 'hono/html';
 import { OperatorError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { addDeliver } from './deliver.ts';
 import { addDelivery, type DeliveryNeeds } from './delivery.ts';
 import { addOutbox, type OutboxNeeds } from './outbox.ts';
 import { page, SAFE_HEADERS } from './page.ts';
@@ -116,6 +117,7 @@ export function createApp(needs: WebNeeds): Hono {
   });
   app.notFound((c) => problem(c, 404, 'There is no such page.'));
   addUnsubscribe(app, needs);
+  addDeliver(app, needs);
   addOutbox(app, needs);
   addDelivery(app, needs);
   addStatus(app, needs);

@@ -30,7 +30,7 @@ import { problem, wantsHtml } from './problem.ts';
 /** `List-Unsubscribe=One-Click` as multipart takes some 200 bytes. */
 export const BODY_BYTES_MAX = 8 * 1024;
 /** When a provider may try again, seconds. */
-const RETRY_AFTER_S = 60;
+export const RETRY_AFTER_S = 60;
 
 export type UnsubscribeNeeds = {
   /** All site secrets that may have signed. */
@@ -43,7 +43,13 @@ export type UnsubscribeNeeds = {
 };
 
 /** A token that is really ours: whose, on which list. */
-type Verified = { readonly token: ParsedToken; readonly key: ListKey; readonly list: string };
+export type Verified = {
+  readonly token: ParsedToken;
+  readonly key: ListKey;
+  readonly list: string;
+};
+
+const LEAVING: readonly TokenKind[] = ['w', 'f'];
 
 /** Refusals that leave the member where a leave would have. */
 const GONE: readonly Refusal['code'][] = [
@@ -55,7 +61,7 @@ const GONE: readonly Refusal['code'][] = [
 
 export function addUnsubscribe(app: Hono, needs: UnsubscribeNeeds): void {
   app.get('/u/:token', async (c) => {
-    const verified = await verify(c.req.param('token'), needs);
+    const verified = await verify(c.req.param('token'), LEAVING, needs);
     return verified === null ? unknown(c) : await ask(c, verified, needs);
   });
   app.post(
@@ -65,7 +71,7 @@ export function addUnsubscribe(app: Hono, needs: UnsubscribeNeeds): void {
       onError: (c) => problem(c, 413, 'The form is too large.'),
     }),
     async (c) => {
-      const verified = await verify(c.req.param('token'), needs);
+      const verified = await verify(c.req.param('token'), LEAVING, needs);
       if (verified === null) return unknown(c);
       const how = await intentOf(c);
       if (how === 'other-type') {
@@ -90,8 +96,13 @@ function unknown(c: Context): Response | Promise<Response> {
   return problem(c, 404, 'This link is not one of ours, or it was cut off. Copy it whole.');
 }
 
-async function verify(text: string, needs: UnsubscribeNeeds): Promise<Verified | null> {
-  for (const kind of ['w', 'f'] satisfies TokenKind[]) {
+/** Whose token it is, if it is one of these kinds; null for any other text. */
+export async function verify(
+  text: string,
+  kinds: readonly TokenKind[],
+  needs: UnsubscribeNeeds,
+): Promise<Verified | null> {
+  for (const kind of kinds) {
     const token = parseToken(kind, text);
     if (token === null) return null;
     const keys = await needs.keysByPrefix(token.prefix);
@@ -126,7 +137,7 @@ async function ask(c: Context, verified: Verified, needs: UnsubscribeNeeds): Pro
  * The member's address, masked: who was forwarded a mail sees that it is not about them, and not
  * much more.
  */
-async function memberOf({ token, key }: Verified, needs: UnsubscribeNeeds): Promise<string> {
+export async function memberOf({ token, key }: Verified, needs: UnsubscribeNeeds): Promise<string> {
   const after = token.member - 1;
   const reply = await needs.asker.question(key, { ask: 'roster', role: 'member', after, limit: 1 });
   if (!reply.ok) return 'refusal' in reply ? 'gone' : 'not known';

@@ -36,6 +36,9 @@ const WORKING = [
   'owner-mail-discarded',
   'post-ordered',
   'post-resent',
+  'storm-seen',
+  'owners-told',
+  'owners-to-tell',
 ] as const;
 
 /** What may happen in which mode: the law, written down once more by hand. */
@@ -51,6 +54,7 @@ const LAW: Readonly<Record<Mode, readonly Fact['type'][]>> = {
     'moderators-told',
     'owner-mail-discarded',
     'post-ordered',
+    'owners-told',
   ],
 };
 
@@ -77,6 +81,15 @@ const ALL: Readonly<Record<Fact['type'], true>> = {
   'moderators-notice-set': true,
   'owner-mail-forwarded': true,
   'owner-mail-discarded': true,
+  'storm-seen': true,
+  'owners-told': true,
+  'owners-to-tell': true,
+  // Of one member's mail: the delivery chart takes these.
+  'member-probed': true,
+  'probe-passed': true,
+  'delivery-disabled': true,
+  'member-warned': true,
+  'delivery-enabled': true,
 };
 const TYPES = Object.keys(ALL).sort() as Fact['type'][];
 

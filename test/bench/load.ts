@@ -15,6 +15,8 @@ export type LoadOptions = {
   /** Post i goes to list i modulo their number. */
   readonly lists: readonly string[];
   readonly sender: string;
+  /** What post i is, with its final dot, if it is not to be like all others. */
+  readonly message?: (i: number) => Buffer;
 };
 
 export type Loaded = {
@@ -45,7 +47,7 @@ export async function sendPosts(options: LoadOptions): Promise<Loaded> {
       const startedAt = performance.now();
       socket.write(`MAIL FROM:<${options.sender}>\r\nRCPT TO:<${list}>\r\nDATA\r\n`);
       await replies.read(3);
-      socket.write(message.bytesOf(i));
+      socket.write(options.message?.(i) ?? message.bytesOf(i));
       await replies.read(1);
       ms[i] = performance.now() - startedAt;
     }

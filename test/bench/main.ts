@@ -4,6 +4,7 @@
  */
 import { accept } from './accept.ts';
 import type { Bench, Figures } from './bench.ts';
+import { bounces } from './bounces.ts';
 import { delivery } from './delivery.ts';
 import { dsn } from './dsn.ts';
 import { failover } from './failover.ts';
@@ -30,6 +31,7 @@ const BENCHES: readonly Bench[] = [
   growth,
   delivery,
   dsn,
+  bounces,
   failover,
 ];
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;

@@ -47,7 +47,10 @@ export type BenchList = { readonly address: Address; readonly key: ListKey };
 /** Starts a site that sends to the sink, or over these routes; without one it captures. */
 export async function openSite(
   scene: Scene,
-  to: { readonly sink: Sink; readonly connections: number } | readonly RouteOption[] | null,
+  to:
+    | { readonly sink: Pick<Sink, 'url'>; readonly connections: number }
+    | readonly RouteOption[]
+    | null,
   env: Readonly<Record<string, string>> = {},
 ): Promise<BenchSite> {
   const routes = to !== null && 'sink' in to ? [routeTo(to.sink, to.connections)] : (to ?? []);
@@ -69,7 +72,7 @@ export async function openSite(
   };
 }
 
-const routeTo = ({ url }: Sink, connections: number): RouteOption => ({
+const routeTo = ({ url }: Pick<Sink, 'url'>, connections: number): RouteOption => ({
   ...{ name: 'sink', url, connections },
 });
 

@@ -36,6 +36,7 @@ function inspectionOf(nodeId: string) {
       return level === 'fast' ? { address } : { address, level };
     },
     delivery: (list: string, request: object) => ({ list, ...request }),
+    bounces: (address: string) => ({ address, days: [] }),
     node: () => ({ node: nodeId }),
     nodes: () => ({ nodes: [{ node: nodeId }] }),
     slot: (slot: number) => ({ slot }),
@@ -124,6 +125,7 @@ describe('inspection', () => {
     expect(info.endpoints.map(({ subject }) => subject)).toEqual([
       'troupe.inspect.list.>',
       'troupe.inspect.delivery.>',
+      'troupe.inspect.bounces.>',
       'troupe.inspect.slot.>',
       'troupe.inspect.slots',
       'troupe.inspect.route.>',

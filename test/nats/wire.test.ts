@@ -49,6 +49,20 @@ const COMMANDS: { readonly [T in Command['type']]: Extract<Command, { type: T }>
   'order-post': { type: 'order-post', post: 7, order: 'pause', by },
   resend: { type: 'resend', post: 7, to: [1, 5], by },
   'tell-moderators': { type: 'tell-moderators' },
+  'bounce-verdict': {
+    ...{ type: 'bounce-verdict', verdict: 'warn', member: 7, count: 2, complaint: false },
+    cause: { seq: 9, reason: 'user-unknown', status: '5.1.1', code: 550, diagnostic: 'no' },
+  },
+  'bounce-hint': {
+    ...{ type: 'bounce-hint', address },
+    cause: { seq: 9, reason: 'user-unknown', status: null, code: null, diagnostic: '' },
+  },
+  'bounce-storm': {
+    ...{ type: 'bounce-storm', post: 3, reason: 'spam', bounced: 40, members: 90 },
+    ...{ blame: 'provider', where: 'example.org' },
+  },
+  'set-delivery': { type: 'set-delivery', who: { address }, on: true, by },
+  'tell-owners': { type: 'tell-owners', due: 5 },
 };
 
 const QUESTIONS: { readonly [A in Question['ask']]: Extract<Question, { ask: A }> } = {
@@ -59,6 +73,9 @@ const QUESTIONS: { readonly [A in Question['ask']]: Extract<Question, { ask: A }
   hold: { ask: 'hold', hold: 3 },
   posts: { ask: 'posts', before: 8, limit: 20, by },
   post: { ask: 'post', post: 7, by, recipient: address, numbers: [1, 2] },
+  bounces: { ask: 'bounces', after: -1, limit: 50 },
+  'bounces-of': { ask: 'bounces-of', who: { number: 4 } },
+  'bounce-report': { ask: 'bounce-report' },
 };
 
 const encode = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));

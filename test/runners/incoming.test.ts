@@ -8,7 +8,9 @@ import type { Command } from '../../actors/protocol.ts';
 import { MailError } from '../../src/errors.ts';
 import type { Log } from '../../src/log.ts';
 import { type Address, addressKey, parseAddress } from '../../src/mail/address.ts';
+import type { BounceEvent } from '../../src/mail/bounce-event.ts';
 import type { KnownList } from '../../src/mail/classify.ts';
+import { recognise } from '../../src/mail/dsn.ts';
 import type { Envelope, MailRef } from '../../src/mail/envelope.ts';
 import { type ListKey, listKeyOf } from '../../src/mail/list-key.ts';
 import { makeMachineAddress } from '../../src/mail/machine-address.ts';
@@ -34,6 +36,7 @@ const PLAIN = 'From: jane@example.org\r\nSubject: Hello\r\nMessage-ID: <1@x>\r\n
 function world() {
   const told: { key: ListKey; asked: Asked<Command> }[] = [];
   const parked: { where: string; seq: number; why: string }[] = [];
+  const bounced: { key: ListKey; event: BounceEvent }[] = [];
   const logged: Readonly<Record<string, unknown>>[] = [];
   const counted: string[] = [];
   const whole = new Map<number, Uint8Array>();
@@ -74,6 +77,8 @@ function world() {
         told.push({ key, asked: command });
       },
     },
+    bounces: { put: async (key, event) => void bounced.push({ key, event }) },
+    recognise,
     park: async (where, { seq }, why) => void parked.push({ where, seq, why }),
     mayLogLoop: createThrottle({ monotonic: () => time.now }, LOOP_LOG_EVERY_MS),
     log,
@@ -83,6 +88,7 @@ function world() {
     needs,
     told,
     parked,
+    bounced,
     logged,
     counted,
     whole,

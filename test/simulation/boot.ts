@@ -1,6 +1,7 @@
 /**
  * Starts the real program over a simulated world: the node's membership, host and runners, wired as `src/roles.ts` wires them.
  */
+
 import type { Command } from '../../actors/protocol.ts';
 import { textOf } from '../../src/errors.ts';
 import { type Host, startHost } from '../../src/host/host.ts';
@@ -8,6 +9,7 @@ import { joinSite, type Membership } from '../../src/host/membership.ts';
 import type { HostWorld } from '../../src/host/world.ts';
 import type { Log } from '../../src/log.ts';
 import { CLASSES } from '../../src/mail/chunk.ts';
+import { recognise } from '../../src/mail/dsn.ts';
 import { MAIL_KINDS } from '../../src/mail/envelope.ts';
 import { decodeChunk, decodeDue } from '../../src/nats/codec.ts';
 import { createDirectory } from '../../src/nats/directory.ts';
@@ -19,6 +21,8 @@ import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import { type RunnerOptions, type Running, runRunner } from '../../src/runners/runner.ts';
 import { createThrottle } from '../../src/runners/throttle.ts';
 import type { Delivery, MailStore, Queue } from '../../src/world.ts';
+import { createFakeBounceLog } from '../support/fake/bounce-log.ts';
+import { fakeRows } from '../support/fake/rows.ts';
 import { openTestRoutes } from '../support/routes.ts';
 import type { Bus } from './bus.ts';
 import type { Chance } from './chance.ts';
@@ -133,6 +137,7 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
   const directory = createDirectory(links.linkKv(life, 'directory', bus.directory));
   const queue = (of: Bus['due']): Queue => links.linkQueue(life, of, timeline, witness);
   const log = logOf(life, timeline);
+  const bounceLog = createFakeBounceLog();
   const world: HostWorld = {
     node: life.node,
     web: () => `https://${DOMAIN}`,
@@ -148,6 +153,13 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
     later: links.linkLater(life, bus),
     outgoing: links.linkOutgoing(life, bus),
     results: links.linkResults(life, bus),
+    bounces: bounceLog,
+    bounceFold: {
+      ...{ rows: fakeRows(), log: bounceLog, mailbox: links.linkMailbox(life, bus) },
+      ...{ checkpointEvents: 1_000, checkpointMs: 5_000 },
+      ...{ idle: async () => undefined, yieldsTo: () => null },
+    },
+    secret: () => SECRET,
     mail: links.linkMail(life, bus),
     parked: links.linkParked(life, bus),
     publishDirectory: directory.publish,
@@ -183,6 +195,8 @@ function startIncoming(
     decode: decodeMail,
     read: world.mail.read,
     mailbox,
+    bounces: world.bounces,
+    recognise,
     park: world.parked.put,
     mayLogLoop: createThrottle(life.clock, LOOP_LOG_EVERY_MS),
     log,

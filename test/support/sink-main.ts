@@ -2,7 +2,7 @@
  * An MTA as a process of its own, so that it outlives every kill of the others. Each mail that it
  * takes is a line in a log that is on the disk before its 250; lines that wait are synced together.
  *
- *   node sink-main.ts LOG PORT [--header] [--listen=ADDRESS] [--moods=SEED|names]
+ *   node sink-main.ts LOG PORT [--header] [--body] [--listen=ADDRESS] [--moods=SEED|names]
  *
  * prints its port on stdout and runs until it is ended
  */
@@ -15,6 +15,7 @@ import type { SinkLine } from './sink-process.ts';
 const [, , logFile = '', wantedPort = '0', ...flags] = process.argv;
 const log = openSync(logFile, 'a');
 const keepsHeader = flags.includes('--header');
+const keepsBody = flags.includes('--body');
 const flagOf = (name: string): string | undefined =>
   flags.find((flag) => flag.startsWith(`--${name}=`))?.slice(name.length + 3);
 const address = flagOf('listen') ?? '127.0.0.1';
@@ -59,6 +60,7 @@ function lineOf({ helo, sender, recipients }: Session, message: Buffer): SinkLin
     bodySha: sha(message.subarray(bodyStart)),
     bytes: message.length,
     ...(keepsHeader && { header }),
+    ...(keepsBody && { body: message.toString('latin1', end < 0 ? message.length : end + 4) }),
   };
 }
 

@@ -30,6 +30,8 @@ export type SinkLine = {
   readonly answer?: number;
   /** The whole header as latin1, where the sink was asked to keep it. */
   readonly header?: string;
+  /** The same of what follows it. */
+  readonly body?: string;
 };
 
 export type SinkProcess = {
@@ -51,6 +53,7 @@ export type SinkProcess = {
 export async function startSinkProcess(
   options: {
     readonly keepHeader?: boolean;
+    readonly keepBody?: boolean;
     readonly address?: string;
     /** See `sink-moods.ts`. */
     readonly moods?: number | 'names';
@@ -62,6 +65,7 @@ export async function startSinkProcess(
   const flags = [
     `--listen=${address}`,
     ...(options.keepHeader ? ['--header'] : []),
+    ...(options.keepBody ? ['--body'] : []),
     ...(options.moods === undefined ? [] : [`--moods=${options.moods}`]),
   ];
   let { child, port } = await spawnSink(logFile, 0, flags);

@@ -64,7 +64,9 @@ export function fakeWeb(captured: readonly Captured[] | null = []): FakeWeb {
     asker: {
       command: async (_, asked) => {
         fake.asked.push(asked);
-        return fake.failure ?? removed(members, asked.command);
+        if (fake.failure !== null) return fake.failure;
+        if (asked.command.type === 'set-delivery') return { ...AT, answer: { type: 'done' } };
+        return removed(members, asked.command);
       },
       question: async (_, question) => {
         if (fake.failure !== null) return fake.failure;

@@ -9,6 +9,7 @@ import { SLOTS } from '../../../src/mail/list-key.ts';
 import { encodeAsked } from '../../../src/nats/codec.ts';
 import { mailbox } from '../../../src/nats/subjects.ts';
 import type { Asked, Rows } from '../../../src/world.ts';
+import { createFakeBounceLog, type FakeBounceLog } from './bounce-log.ts';
 import { createFakeClock, type FakeClock } from './clock.ts';
 import { createFakeDisk } from './disk.ts';
 import { createFakeKv } from './kv.ts';
@@ -23,6 +24,7 @@ export type FakeHostWorld = HostWorld & {
   readonly ledger: FakeLedger;
   readonly later: FakeLater<Command>;
   readonly mail: FakeMailStore;
+  readonly bounceLog: FakeBounceLog;
   /** Every chunk that was put, repeats too. */
   readonly put: Chunk[];
   /** What was said about posts, by `key.post`. */
@@ -53,6 +55,7 @@ export function fakeHostWorld(
   const queues =
     before?.queues ??
     Array.from({ length: SLOTS }, (_, slot) => createFakeQueue({ name: `mailbox_${slot}`, clock }));
+  const bounceLog = before?.bounceLog ?? createFakeBounceLog();
   const put: Chunk[] = before?.put ?? [];
   const directory = before?.directory ?? new Map<string, string>();
   const parkedWhy: string[] = [];
@@ -82,6 +85,16 @@ export function fakeHostWorld(
       },
     },
     orders,
+    bounces: { put: async (key, event) => bounceLog.put(key, event) },
+    bounceFold: {
+      rows: before?.bounceFold.rows ?? fakeRows(),
+      log: bounceLog,
+      mailbox: { put: async (key, asked) => world.send(key, asked) },
+      ...{ checkpointEvents: 1_000, checkpointMs: 5_000 },
+      ...{ idle: async () => undefined, yieldsTo: () => null },
+    },
+    secret: () => new Uint8Array(32),
+    bounceLog,
     mail: before?.mail ?? createFakeMailStore(),
     parked: {
       put: async (_where, _delivery, why) => {

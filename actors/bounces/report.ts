@@ -1,0 +1,71 @@
+/** What operators may ask about bounces, and what they are answered. Read-only. */
+import type { Address } from '../../src/mail/address.ts';
+import type { Entry, Happening, Score } from '../bounces.ts';
+import type { DeliveryMode, DeliveryState } from '../delivery.ts';
+import type { Rules } from './scoring.ts';
+import type { Tally } from './storm.ts';
+
+export type BounceQuestion =
+  /** Members of whom something came back, by number. */
+  | { readonly ask: 'bounces'; readonly after: number; readonly limit: number }
+  | {
+      readonly ask: 'bounces-of';
+      readonly who: { readonly address: Address } | { readonly number: number };
+    }
+  | { readonly ask: 'bounce-report' };
+
+export type BouncingMember = {
+  readonly number: number;
+  readonly address: Address;
+  readonly score: number;
+  /** Copies that came back and are not forgotten. */
+  readonly bounces: number;
+  readonly mail: DeliveryMode;
+  readonly last: Happening | null;
+};
+
+export type BouncesPage = {
+  readonly bouncing: readonly BouncingMember[];
+  readonly threshold: number;
+  /** Pass as `after` for the next page; null at the end. */
+  readonly next: number | null;
+};
+
+/** One member's history; each line names the event in BOUNCES that it rests on. */
+export type BounceHistory = BouncingMember & {
+  readonly rules: Rules;
+  readonly trouble: DeliveryState;
+  readonly standing: Score['standing'];
+  readonly entries: readonly Entry[];
+  readonly history: readonly Happening[];
+};
+
+export type BounceReport = {
+  readonly address: Address;
+  readonly rules: Rules;
+  readonly node: string;
+  readonly slot: number;
+  readonly asOf: number;
+  /** How far the slot's bounce actor is; null where it does not run yet. */
+  readonly fold: {
+    readonly folded: number;
+    readonly written: number;
+    readonly writtenAt: number;
+    readonly isCaughtUp: boolean;
+    readonly asking: number;
+  } | null;
+  /** To what bounce work yields now, and since when; null where it does not. */
+  readonly yields: { readonly why: string; readonly since: number } | null;
+  /** The newest first. */
+  readonly days: readonly {
+    /** `2026-11-21`, UTC. */
+    readonly day: string;
+    readonly bounces: number;
+    readonly hints: number;
+    readonly complaints: number;
+    readonly reasons: Readonly<Record<string, number>>;
+    readonly routes: Readonly<Record<string, number>>;
+  }[];
+  /** Posts of which something came back, the newest first. */
+  readonly posts: readonly ({ readonly post: number; readonly members: number | null } & Tally)[];
+};

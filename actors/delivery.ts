@@ -1,0 +1,246 @@
+/**
+ * The delivery actor: one member in trouble. Who never was has no row.
+ *
+ *      delivering ──probed──▶ probing ──────disabled──────▶ disabled ──warned──▶ disabled
+ *        ▲  ▲ │                  │                             │ │
+ *        │  │ └───────disabled───┼─────────────────────────────┘ └──member-removed──▶ removed
+ *        │  └────────passed──────┘                                 (from every state)
+ *        └───────────────enabled (from every state)────────────────
+ *
+ * D1. A disabled member gets no post, keeps the number and the settings, and comes back by one word.
+ * D2. Warnings go to those whom bounces disabled, one after another, `warningDays` apart.
+ * D3. Bounces remove a member only after the last warning, and `warningDays` more.
+ */
+import { setup, transition } from 'xstate';
+import { assert } from '../src/assert.ts';
+import type { Address } from '../src/mail/address.ts';
+import type { Standing } from '../src/mail/bounce-event.ts';
+import type { Cause, Verdict } from './bounces.ts';
+import { NO_TROUBLE } from './list/state.ts';
+import type { By, Fact } from './protocol.ts';
+
+// ── Protocol ──────────────────────────────────────────────────────────────
+
+/** Who stopped the mail: bounces, a reader's complaint to their provider, an owner, or the member. */
+export type DisabledBy = 'bounces' | 'complaint' | 'owner' | 'member';
+
+/** What may be asked about a member's mail. */
+export type DeliveryCommand =
+  | Verdict
+  /** `on` for one who is not in trouble forgets the score. */
+  | {
+      readonly type: 'set-delivery';
+      readonly who: { readonly address: Address } | { readonly number: number };
+      readonly on: boolean;
+      readonly by: By;
+    }
+  /** A timer: tell the owners what bounces did since the last notice. */
+  | { readonly type: 'tell-owners'; readonly due: number };
+
+type OfMember = { readonly number: number; readonly address: Address };
+
+/** What may have happened to a member's mail. */
+export type DeliveryFact =
+  /** `probe`: how many so far. */
+  | (OfMember & { readonly type: 'member-probed'; readonly probe: number; readonly cause: Cause })
+  /** The probe did not come back. */
+  | (OfMember & { readonly type: 'probe-passed' })
+  /** `warning`: 1 where the member is told so, as the first of `of`; else 0. */
+  | (OfMember & {
+      readonly type: 'delivery-disabled';
+      readonly why: DisabledBy;
+      readonly warning: number;
+      readonly of: number;
+      readonly cause: Cause | null;
+      readonly by: By;
+    })
+  | (OfMember & { readonly type: 'member-warned'; readonly warning: number; readonly of: number })
+  | (OfMember & { readonly type: 'delivery-enabled'; readonly by: By });
+
+// ── State ─────────────────────────────────────────────────────────────────
+
+export type DeliveryMode = 'delivering' | 'probing' | 'disabled' | 'removed';
+
+/** Plain JSON, and small: one row for each member who is or was in trouble. */
+export type DeliveryState = {
+  /** Probes so far, and when the last went. */
+  readonly probes: number;
+  readonly probedAt: number;
+  /** Since when, and by whom; null where delivery is on. */
+  readonly disabledBy: DisabledBy | null;
+  readonly since: number;
+  /** Warnings so far, and when the last went. */
+  readonly warned: number;
+  readonly warnedAt: number;
+  /** The bounce that began it. */
+  readonly cause: Cause | null;
+};
+
+export type DeliveryRow = {
+  readonly version: number;
+  readonly value: DeliveryMode;
+  readonly context: DeliveryState;
+};
+
+const DELIVERY_VERSION = 1;
+const WELL: DeliveryState = NO_TROUBLE.context;
+
+// ── Decide ────────────────────────────────────────────────────────────────
+// `list/troubles.ts`: what is decided about a member is decided by the list.
+
+// ── Machine ───────────────────────────────────────────────────────────────
+
+type Removed = Extract<Fact, { type: 'member-removed' }>;
+type Happened = (DeliveryFact | Removed) & { readonly at: number };
+
+function evolve(state: DeliveryState, fact: Happened): DeliveryState {
+  const { at } = fact;
+  switch (fact.type) {
+    case 'member-probed':
+      return { ...state, probes: fact.probe, probedAt: at, cause: fact.cause };
+    case 'delivery-disabled': {
+      const { why, warning, cause } = fact;
+      return { ...state, disabledBy: why, since: at, warned: warning, warnedAt: at, cause };
+    }
+    case 'member-warned':
+      return { ...state, warned: fact.warning, warnedAt: at };
+    case 'probe-passed':
+    case 'delivery-enabled':
+      return { ...WELL, probes: state.probes, probedAt: state.probedAt };
+    default:
+      return state;
+  }
+}
+
+/** What a fact causes, given the state after it. */
+function effectsOf(state: DeliveryState, fact: Happened): readonly DeliveryEffect[] {
+  const { number, address, at } = fact;
+  const tell = (what: Standing['what'], count = 0): DeliveryEffect => {
+    const byBounces = state.disabledBy === 'bounces';
+    const id = `l${at}.${number}.${what}.${count}`;
+    const event = { type: 'standing', id, at, member: number, what, count, byBounces } as const;
+    return { type: 'tell-bounces', event };
+  };
+  switch (fact.type) {
+    case 'member-probed': {
+      const { probe, cause } = fact;
+      return [tell('probed', probe), { type: 'send-probe', number, address, probe, cause, at }];
+    }
+    case 'delivery-disabled': {
+      const { warning, of, why, cause } = fact;
+      if (warning === 0) return [tell('disabled', warning)];
+      const warn = { type: 'send-warning', number, address, warning, of, why, at, cause } as const;
+      return [tell('disabled', warning), warn];
+    }
+    case 'member-warned': {
+      const { warning, of } = fact;
+      const { cause } = state;
+      const why = 'bounces';
+      const warn = { type: 'send-warning', number, address, warning, of, why, at, cause } as const;
+      return [tell('warned', warning), warn];
+    }
+    case 'probe-passed':
+    case 'delivery-enabled':
+      return [tell('reset')];
+    case 'member-removed':
+      return [tell('removed')];
+  }
+}
+
+const chart = setup({
+  types: { context: {} as DeliveryState, events: {} as Happened },
+  actions: {
+    /** Data: the host writes it as rows of the outbox and performs it later. */
+    cause: (_, _effects: readonly DeliveryEffect[]) => {},
+  },
+});
+
+const taken = [
+  chart.assign(({ context, event }) => evolve(context, event)),
+  {
+    type: 'cause' as const,
+    params: ({ context, event }: { context: DeliveryState; event: Happened }) =>
+      effectsOf(context, event),
+  },
+];
+const always = {
+  'delivery-enabled': { target: 'delivering', actions: taken },
+  'member-removed': { target: 'removed', actions: taken },
+} as const;
+
+/** Law: what may happen to a member's mail, and when. */
+export const machine = chart.createMachine({
+  id: 'delivery',
+  context: WELL,
+  initial: 'delivering',
+  states: {
+    delivering: {
+      on: {
+        ...always,
+        'member-probed': { target: 'probing', actions: taken },
+        'delivery-disabled': { target: 'disabled', actions: taken },
+      },
+    },
+    probing: {
+      on: {
+        ...always,
+        'probe-passed': { target: 'delivering', actions: taken },
+        'delivery-disabled': { target: 'disabled', actions: taken },
+      },
+    },
+    disabled: { on: { ...always, 'member-warned': { target: 'disabled', actions: taken } } },
+    removed: {},
+  },
+});
+
+const FACTS: ReadonlySet<Fact['type']> = new Set([
+  'member-probed',
+  'probe-passed',
+  'delivery-disabled',
+  'member-warned',
+  'delivery-enabled',
+] satisfies DeliveryFact['type'][]);
+
+/** True for what is this chart's alone; `member-removed` is the list's too. */
+export const isDeliveryFact = (fact: Fact): fact is DeliveryFact => FACTS.has(fact.type);
+
+/** True if the chart takes a fact of this type in this mode. */
+export function takesDelivery(mode: DeliveryMode, type: Fact['type']): boolean {
+  const on = machine.states[mode]?.config.on as Record<string, unknown> | undefined;
+  return on?.[type] !== undefined;
+}
+
+/** One step: the next row, and the effects as data. Throws a BugError for what the chart does not take. */
+export function stepDelivery(
+  row: DeliveryRow,
+  fact: Happened,
+): { readonly row: DeliveryRow; readonly effects: readonly DeliveryEffect[] } {
+  assert(takesDelivery(row.value, fact.type), `${row.value} does not take ${fact.type}`);
+  const snapshot = machine.resolveState({ value: row.value, context: row.context });
+  const [next, actions] = transition(machine, snapshot, fact);
+  const effects = actions.flatMap((action) =>
+    action.type === 'cause' ? (action.params as unknown as readonly DeliveryEffect[]) : [],
+  );
+  const value = next.value as DeliveryMode;
+  return { row: { version: DELIVERY_VERSION, value, context: next.context }, effects };
+}
+
+// ── Effects ───────────────────────────────────────────────────────────────
+
+/** Each is a row in the outbox until done, and may be done twice with the same ids. */
+export type DeliveryEffect =
+  | { readonly type: 'tell-bounces'; readonly event: Standing }
+  | (OfMember & {
+      readonly type: 'send-probe';
+      readonly probe: number;
+      readonly cause: Cause;
+      readonly at: number;
+    })
+  | (OfMember & {
+      readonly type: 'send-warning';
+      readonly warning: number;
+      readonly of: number;
+      readonly why: DisabledBy;
+      readonly cause: Cause | null;
+      readonly at: number;
+    });

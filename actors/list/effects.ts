@@ -1,0 +1,93 @@
+/** What a list's facts cause outside of it, as data. */
+import { assert } from '../../src/assert.ts';
+import type { Effect, Fact } from '../protocol.ts';
+import { HELD_MAX } from './posting.ts';
+import { troubleEffects } from './troubles.ts';
+import type { Mode, State } from './view.ts';
+
+/** A fact with the time of its record. */
+export type Happened = Fact & { readonly at: number };
+
+/** What a fact causes, given the state after it. */
+export function effectsOf(state: State, mode: Mode, fact: Happened): readonly Effect[] {
+  switch (fact.type) {
+    case 'list-created':
+    case 'settings-changed':
+      return [directory(state, 'active')];
+    case 'list-retired':
+      return [directory(state, 'retired')];
+    case 'post-accepted': {
+      const { number, post, counter, width, hold } = fact;
+      const { settings } = state;
+      const deliver = {
+        type: 'deliver',
+        number,
+        counter,
+        width,
+        class: fact.class,
+        hold,
+        post,
+        settings,
+      } as const;
+      return [deliver, { type: 'archive', number, hold, post }];
+    }
+    case 'post-held': {
+      const keep = { type: 'keep-held', hold: fact.hold, post: fact.post } as const;
+      return state.held === HELD_MAX ? [keep, directory(state, 'full')] : [keep];
+    }
+    case 'hold-approved':
+      return roomAgain(state, mode);
+    case 'hold-rejected': {
+      const drop = { type: 'drop-held', hold: fact.hold } as const;
+      const { hold, at, tell, comment, subject, messageId } = fact;
+      if (tell === null) return [drop, ...roomAgain(state, mode)];
+      const notice = {
+        type: 'notify-rejection',
+        hold,
+        at,
+        to: tell,
+        subject,
+        messageId,
+        comment,
+      } as const;
+      return [notice, drop, ...roomAgain(state, mode)];
+    }
+    case 'hold-discarded':
+      return [{ type: 'drop-held', hold: fact.hold }, ...roomAgain(state, mode)];
+    case 'moderators-told': {
+      const { holds, to, at } = fact;
+      if (to.length === 0) return [];
+      return [{ type: 'notify-moderators', holds, held: state.held, at, to }];
+    }
+    case 'moderators-notice-set':
+      return [{ type: 'set-timer', due: fact.due }];
+    case 'post-ordered':
+      return [{ type: 'order-post', number: fact.number, order: fact.order }];
+    case 'post-resent': {
+      const { number, again, to } = fact;
+      return [{ type: 'deliver-again', number, again, to, settings: state.settings }];
+    }
+    case 'owner-mail-forwarded':
+      return [{ type: 'forward', mail: fact.mail, to: fact.to }];
+    case 'owners-to-tell':
+    case 'owners-told':
+    case 'storm-seen':
+      return troubleEffects(fact);
+    default:
+      return [];
+  }
+}
+
+/** `full` unless there is room: a change of settings on a full list must not reopen it. */
+function directory(state: State, wanted: 'active' | 'full' | 'retired'): Effect {
+  const isFull = wanted === 'active' && state.held >= HELD_MAX;
+  const { address } = state;
+  assert(address !== '', 'a list without an address has no facts but its creation');
+  const { maxMessageBytes } = state.settings;
+  return { type: 'publish-directory', address, state: isFull ? 'full' : wanted, maxMessageBytes };
+}
+
+/** The one hold that makes room again opens the list; a retired one stays retired. */
+function roomAgain(state: State, mode: Mode): readonly Effect[] {
+  return state.held === HELD_MAX - 1 && mode !== 'retired' ? [directory(state, 'active')] : [];
+}

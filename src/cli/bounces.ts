@@ -1,0 +1,288 @@
+/**
+ * `troupe bounces`: whose mail comes back and why, what is done about it, reports, and what was not
+ * understood.
+ */
+import type {
+  BounceHistory,
+  BounceReport,
+  BouncesPage,
+  BouncingMember,
+} from '../../actors/bounces/report.ts';
+import type { Command } from '../../actors/protocol.ts';
+import { OperatorError } from '../errors.ts';
+import { readBounce } from '../nats/bounces.ts';
+import type { DirectoryEntry } from '../nats/directory.ts';
+import { parkedMessages, replayParked } from '../nats/parked.ts';
+import { type Context, DONE, type ExitCode, FAILED, type Register } from './context.ts';
+import { failureOf } from './explain.ts';
+import { clean, cleanText, printFields, printTable, timeText, toJson } from './print.ts';
+import { addressFrom, command, commandId, findList, question, type Site } from './site.ts';
+
+const PAGE = 1_000;
+/** Lists that a report of the whole site looks at. */
+const REPORT_LISTS_MAX = 10_000;
+/** Mail that was not understood, listed and replayed at most. */
+const PARKED_MAX = 10_000;
+/** DSNs shown with a member's history: the newest. */
+const DSNS_SHOWN = 1;
+
+export const register: Register = (program, run) => {
+  const bounces = program.command('bounces').description('mail that came back');
+  bounces
+    .command('ls [list]')
+    .description(
+      'members whose mail comes back, and their score; --unrecognised: what was not understood',
+    )
+    .option('--unrecognised', 'mail to bounce addresses that no rule understands, and why not')
+    .action((list: string | undefined, { unrecognised }: { unrecognised?: boolean }) =>
+      run((c) => (unrecognised === true ? lsParked(c) : ls(c, listFrom(list)))),
+    );
+  bounces
+    .command('show <list> <address>')
+    .description("a member's history, and the last DSN")
+    .action((list: string, address: string) => run((c) => show(c, list, address)));
+  bounces
+    .command('reset <list> <address...>')
+    .description('send to these members again, and forget what came back')
+    .action((list: string, addresses: string[]) => run((c) => reset(c, list, addresses)));
+  bounces
+    .command('replay [seq...]')
+    .description('look again at what was not understood: some, or --all')
+    .option('--all', 'all of it')
+    .action((seqs: string[], { all }: { all?: boolean }) =>
+      run((c) => replay(c, seqs, all === true)),
+    );
+  bounces
+    .command('report [list]')
+    .description('what came back by day, reason, route and post; of one list or by list')
+    .action((list: string | undefined) =>
+      run((c) => (list === undefined ? reportSite(c) : report(c, list))),
+    );
+};
+
+function listFrom(list: string | undefined): string {
+  if (list !== undefined) return list;
+  throw new OperatorError('which list?', 'Name it: troupe bounces ls dev@example.org');
+}
+
+// ── ls ────────────────────────────────────────────────────────────────────
+
+async function ls(context: Context, text: string): Promise<ExitCode> {
+  return await context.withSite(async (site) => {
+    const list = await findList(site, text);
+    const { members, threshold } = await bouncing(site, list);
+    if (context.out.json) {
+      context.out.print(toJson({ list: list.address, threshold, members }));
+      return DONE;
+    }
+    const rows = members.map(({ number, address, score, bounces, mail, last }) => [
+      ...[number, address, `${score}/${threshold}`, bounces, mail],
+      ...[last === null ? '' : timeText(last.at), last?.what ?? ''],
+    ]);
+    const columns = ['>number', 'address', '>score', '>bounces', 'mail', 'last', 'what'];
+    printTable(context.out, columns, rows, `Nothing came back of what ${list.address} sent.`);
+    return DONE;
+  });
+}
+
+async function bouncing(
+  site: Site,
+  list: DirectoryEntry,
+): Promise<{ readonly members: readonly BouncingMember[]; readonly threshold: number }> {
+  const members: BouncingMember[] = [];
+  for (let after = 0; ; ) {
+    const asked = { ask: 'bounces', after, limit: PAGE } as const;
+    const page = (await question<BouncesPage>(site, list, asked)).answer;
+    members.push(...page.bouncing);
+    // A page that does not go on would be asked for again for ever.
+    if (page.next === null || page.next <= after) return { members, threshold: page.threshold };
+    after = page.next;
+  }
+}
+
+async function lsParked(context: Context): Promise<ExitCode> {
+  return await context.withSite(async (site) => {
+    const found = await unrecognised(site);
+    if (context.out.json) context.out.print(toJson(found));
+    else {
+      const rows = found.map(({ seq, at, why }) => [seq, timeText(at), why]);
+      printTable(context.out, ['>seq', 'came', 'why not'], rows, 'All that came was understood.');
+      if (found.length > 0) context.out.note('Look at one with: troupe queue show SEQ');
+    }
+    return DONE;
+  });
+}
+
+async function unrecognised({ nats }: Site) {
+  const found = [];
+  for await (const message of parkedMessages(nats, 0, PARKED_MAX))
+    if (message.where === 'bounce') found.push(message);
+  return found;
+}
+
+// ── show, reset, replay ───────────────────────────────────────────────────
+
+async function show(context: Context, listText: string, addressText: string): Promise<ExitCode> {
+  const { out } = context;
+  const address = addressFrom(addressText);
+  return await context.withSite(async (site) => {
+    const list = await findList(site, listText);
+    const asked = { ask: 'bounces-of', who: { address } } as const;
+    const found = (await question<BounceHistory>(site, list, asked)).answer;
+    const newest = [...found.entries].sort((a, b) => b.seq - a.seq).slice(0, DSNS_SHOWN);
+    const events = await Promise.all(newest.map(({ seq }) => readBounce(site.nats, seq)));
+    const dsns = events.flatMap((event) => (event?.type === 'bounce' ? [event] : []));
+    if (out.json) {
+      out.print(toJson({ ...found, dsns }));
+      return DONE;
+    }
+    const { trouble, rules } = found;
+    printFields(out, [
+      ['address', found.address],
+      ['number', found.number],
+      ['score', `${found.score} of ${rules.threshold} (${rules.scoring})`],
+      ['mail', found.mail],
+      ['disabled by', trouble.disabledBy ?? 'nobody'],
+      ['warnings', `${trouble.warned} of ${rules.warnings}`],
+      ['probes', trouble.probes],
+    ]);
+    out.print('');
+    const lines = found.history.map(({ at, seq, what }) => [timeText(at), seq, what]);
+    printTable(out, ['when', '>event', 'what'], lines, 'Nothing came back.');
+    for (const { diagnostic, dsn } of dsns) {
+      out.print('');
+      out.print(clean(diagnostic));
+      if (dsn !== '') out.print(cleanText(Buffer.from(dsn, 'latin1').toString('utf8')).trimEnd());
+    }
+    return DONE;
+  });
+}
+
+async function reset(
+  context: Context,
+  listText: string,
+  texts: readonly string[],
+): Promise<ExitCode> {
+  const addresses = texts.map(addressFrom);
+  return await context.withSite(async (site) => {
+    const list = await findList(site, listText);
+    const done: string[] = [];
+    const failed: { address: string; why: string }[] = [];
+    for (const address of addresses) {
+      const what: Command = { type: 'set-delivery', who: { address }, on: true, by: context.by };
+      try {
+        await command(site, list, commandId(context.random), what);
+        done.push(address);
+      } catch (error) {
+        failed.push({ address, why: failureOf(error).text });
+      }
+    }
+    if (context.out.json) context.out.print(toJson({ reset: done, failed }));
+    else {
+      for (const address of done) context.out.print(clean(`${address} gets mail again`));
+      for (const { address, why } of failed) context.out.note(clean(`${address}: ${why}`));
+    }
+    return failed.length === 0 ? DONE : FAILED;
+  });
+}
+
+async function replay(
+  context: Context,
+  texts: readonly string[],
+  isAll: boolean,
+): Promise<ExitCode> {
+  if ((texts.length === 0) !== isAll || !texts.every((text) => /^\d{1,15}$/.test(text))) {
+    const next = 'Name sequences of `troupe bounces ls --unrecognised`, or give --all.';
+    throw new OperatorError('say what to look at again', next);
+  }
+  return await context.withSite(async (site) => {
+    const parked = await unrecognised(site);
+    const wanted = new Set(texts.map(Number));
+    const chosen = parked.filter(({ seq }) => isAll || wanted.has(seq));
+    for (const { seq } of chosen) await replayParked(site.nats, seq);
+    const replayed = chosen.map(({ seq }) => seq);
+    const missing = [...wanted].filter((seq) => !replayed.includes(seq));
+    if (context.out.json) context.out.print(toJson({ replayed, missing }));
+    else context.out.print(`${replayed.length} are looked at again`);
+    for (const seq of missing) context.out.note(`there is no unrecognised bounce ${seq}`);
+    return missing.length === 0 ? DONE : FAILED;
+  });
+}
+
+// ── report ────────────────────────────────────────────────────────────────
+
+const reportOf = async (site: Site, list: DirectoryEntry): Promise<BounceReport> =>
+  (await question<BounceReport>(site, list, { ask: 'bounce-report' })).answer;
+
+async function report(context: Context, text: string): Promise<ExitCode> {
+  const { out } = context;
+  return await context.withSite(async (site) => {
+    const found = await reportOf(site, await findList(site, text));
+    if (out.json) {
+      out.print(toJson(found));
+      return DONE;
+    }
+    const days = found.days.map(({ day, bounces, hints, complaints, reasons, routes }) => [
+      ...[day, bounces, hints, complaints, countsText(reasons), countsText(routes)],
+    ]);
+    const none = `Nothing came back of what ${found.address} sent in 60 days.`;
+    const columns = ['day', '>bounces', '>hints', '>complaints', 'reasons', 'told by'];
+    printTable(out, columns, days, none);
+    if (found.posts.length === 0) return DONE;
+    out.print('');
+    const posts = found.posts.map(({ post, members, reasons, storm }) => [
+      ...[post, members ?? '?', countsText(countsOf(reasons))],
+      storm === null ? '' : `storm: ${storm}; counts against nobody`,
+    ]);
+    printTable(out, ['>post', '>members', 'came back', ''], posts, '');
+    return DONE;
+  });
+}
+
+/** Every list, and every route, of the days that are kept. */
+async function reportSite(context: Context): Promise<ExitCode> {
+  const { out } = context;
+  return await context.withSite(async (site) => {
+    const lists: { list: string; bounces: number; hints: number; complaints: number }[] = [];
+    const routes: Record<string, number> = {};
+    const stop = new AbortController();
+    const mirror = await site.directory.mirror(stop.signal);
+    stop.abort();
+    for (const entry of [...mirror.all()].slice(0, REPORT_LISTS_MAX)) {
+      if (entry.state === 'new') continue;
+      const { days } = await reportOf(site, entry);
+      const sum = (what: 'bounces' | 'hints' | 'complaints') =>
+        days.reduce((total, day) => total + day[what], 0);
+      for (const day of days)
+        for (const [route, many] of Object.entries(day.routes))
+          routes[route] = (routes[route] ?? 0) + many;
+      const counts = {
+        bounces: sum('bounces'),
+        hints: sum('hints'),
+        complaints: sum('complaints'),
+      };
+      lists.push({ list: entry.address, ...counts });
+    }
+    if (out.json) {
+      out.print(toJson({ lists, routes }));
+      return DONE;
+    }
+    const rows = lists.map(({ list, bounces, hints, complaints }) => [
+      ...[list, bounces, hints, complaints],
+    ]);
+    printTable(out, ['list', '>bounces', '>hints', '>complaints'], rows, 'There is no list yet.');
+    out.print('');
+    const byRoute = Object.entries(routes).sort(([, a], [, b]) => b - a);
+    printTable(out, ['told by', '>bounces'], byRoute, 'Nothing came back.');
+    return DONE;
+  });
+}
+
+const countsOf = (reasons: BounceReport['posts'][number]['reasons']): Record<string, number> =>
+  Object.fromEntries(Object.entries(reasons).map(([reason, { count }]) => [reason, count]));
+
+const countsText = (counts: Readonly<Record<string, number>>): string =>
+  Object.entries(counts)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, many]) => `${name} ${many}`)
+    .join(', ');

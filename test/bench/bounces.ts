@@ -1,0 +1,198 @@
+/**
+ * Bounces of a large list: DSNs by SMTP to the return paths of a real post, until all are folded and written. Meanwhile the
+ * roster is paged and members subscribe, one request after another: the list must not notice.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { BounceReport, BouncesPage } from '../../actors/bounces/report.ts';
+import type { RosterPage } from '../../actors/protocol.ts';
+import { dsnFrom } from '../support/dsns.ts';
+import { aside, type Bench, CPU_COLUMNS, figure, none } from './bench.ts';
+import { percentile } from './figures.ts';
+import { sendPosts } from './load.ts';
+import { type ReturnPaths, startReturnPaths } from './return-paths.ts';
+import {
+  adding,
+  addressOf,
+  type BenchList,
+  type BenchSite,
+  cpuOfEach,
+  makeList,
+  memberOf,
+  openSite,
+  tell,
+} from './site.ts';
+
+const CONNECTIONS = 20;
+const PAGE = 50;
+const LOOK_MS = 20;
+const QUIET_MS = 60_000;
+const POST_BYTES = 1_024;
+/** A reason for each run: so many bounces of one reason would be a storm. */
+const STATUSES = ['5.1.1', '5.2.2', '5.7.1', '5.3.4', '5.1.2', '5.4.7'];
+
+export const bounces: Bench = {
+  name: 'bounces',
+  what: 'DSNs to the return paths of a post, folded and written, while the roster is read and members join',
+  peer: 'Mailman 3: 3–17 a second while its runner is awake; a page of the roster takes 0.6–2.2 s meanwhile',
+  flags: {
+    members: { what: 'members of the list', default: 138_000 },
+    count: { what: 'DSNs of one run', default: 5_000 },
+  },
+  says: ['members', 'count'],
+  columns: [
+    figure('perSecond', 0, { atLeast: 1_000 }),
+    figure('rosterP99Ms', 1, { atMost: 50 }),
+    figure('subscribeP99Ms', 1, { atMost: 50 }),
+    figure('checkpoints', 0),
+    figure('bytesWrittenPerBounce', 0),
+    none('lost'),
+    aside('acceptedPerSecond'),
+    ...CPU_COLUMNS,
+  ],
+  tools: [],
+  async open(flags, scene) {
+    const members = flags.number('members');
+    const count = flags.number('count');
+    const sink = await startReturnPaths(scene);
+    const bench = await openSite(scene, { sink: { url: sink.url }, connections: 10 });
+    scene.say(`a list of ${members} members`);
+    const list = await makeList(bench, 'large', {}, members);
+    return async (run) => {
+      // Each copy bounces once: when all of them have, another post is sent.
+      if (sink.all().length < run * count) await post(bench, sink, list, members, scene.say);
+      const paths = sink.all().slice((run - 1) * count, run * count);
+      const before = {
+        cpu: bench.cpuMs(),
+        counts: await counters(bench),
+        folded: await foldedOf(bench, list),
+      };
+      const others = disturb(bench, list, run);
+      const load = {
+        connections: CONNECTIONS,
+        posts: paths.length,
+        bytes: POST_BYTES,
+        lists: paths,
+      };
+      const status = STATUSES[run % STATUSES.length] ?? '5.1.1';
+      const dsn = Buffer.concat([dsnFrom({ to: memberOf(1), status }), Buffer.from('.\r\n')]);
+      const port = bench.site.ports().smtpPort;
+      const sent = await sendPosts({ ...load, port, sender: '', message: () => dsn });
+      await untilFolded(bench, list, before.folded + paths.length);
+      const seconds = (performance.now() - sent.startedAt) / 1_000;
+      const { rosterMs, subscribeMs } = await others();
+      const after = await counters(bench);
+      const wrote = after.bytes - before.counts.bytes;
+      return {
+        perSecond: paths.length / seconds,
+        acceptedPerSecond: (paths.length * 1_000) / (sent.endedAt - sent.startedAt),
+        rosterP99Ms: percentile(rosterMs, 99),
+        subscribeP99Ms: percentile(subscribeMs, 99),
+        checkpoints: after.checkpoints - before.counts.checkpoints,
+        bytesWrittenPerBounce: wrote / paths.length,
+        lost: run * count - (await countedOf(bench, list)),
+        ...cpuOfEach(before.cpu, bench.cpuMs(), paths.length),
+      };
+    };
+  },
+};
+
+async function post(
+  { site }: BenchSite,
+  sink: ReturnPaths,
+  list: BenchList,
+  members: number,
+  say: (text: string) => void,
+): Promise<void> {
+  const before = sink.all().length;
+  const port = site.ports().smtpPort;
+  const load = { connections: 1, posts: 1, bytes: POST_BYTES, lists: [list.address] };
+  await sendPosts({ ...load, port, sender: memberOf(1) });
+  let seen = before;
+  for (let lookedAt = performance.now(); seen < before + members; await pause(LOOK_MS)) {
+    if (sink.all().length > seen) lookedAt = performance.now();
+    seen = sink.all().length;
+    if (performance.now() - lookedAt > QUIET_MS) throw new Error(`${seen} copies, and no more`);
+  }
+  say(`the post went to ${members} members`);
+}
+
+/** Pages through the roster and adds members, until what it gives back is called. */
+function disturb(bench: BenchSite, list: BenchList, run: number) {
+  const asker = bench.asker();
+  const state = { isOver: false };
+  const rosterMs: number[] = [];
+  const subscribeMs: number[] = [];
+  const page = async (): Promise<void> => {
+    for (let after = 0; !state.isOver; ) {
+      const startedAt = performance.now();
+      const asked = { ask: 'roster', role: 'member', after, limit: PAGE } as const;
+      const reply = await asker.question(list.key, asked);
+      if (!reply.ok) throw new Error(JSON.stringify(reply));
+      rosterMs.push(performance.now() - startedAt);
+      after = (reply.answer as RosterPage).next ?? 0;
+      await pause(1);
+    }
+  };
+  const subscribe = async (): Promise<void> => {
+    for (let i = 0; !state.isOver; i++) {
+      const startedAt = performance.now();
+      const command = adding([addressOf(`b${run}-${i}@members.example`)]);
+      await tell(asker, list.key, `b.${run}.${i}`, command);
+      subscribeMs.push(performance.now() - startedAt);
+      await pause(1);
+    }
+  };
+  const both = Promise.all([page(), subscribe()]);
+  return async () => {
+    state.isOver = true;
+    await both;
+    return { rosterMs, subscribeMs };
+  };
+}
+
+// ── Looking ───────────────────────────────────────────────────────────────
+
+async function reportOf(bench: BenchSite, list: BenchList): Promise<BounceReport> {
+  const reply = await bench.asker().question(list.key, { ask: 'bounce-report' });
+  if (!reply.ok) throw new Error(JSON.stringify(reply));
+  return reply.answer as unknown as BounceReport;
+}
+
+/** Bounces that are in the rows; asking writes what is folded. */
+async function foldedOf(bench: BenchSite, list: BenchList): Promise<number> {
+  const { days } = await reportOf(bench, list);
+  return days.reduce((sum, day) => sum + day.bounces, 0);
+}
+
+/** Waits for the stream first, so that looking does not write more often than the program would. */
+async function untilFolded(bench: BenchSite, list: BenchList, count: number): Promise<void> {
+  const deadline = performance.now() + QUIET_MS;
+  const stored = async () => (await bench.nats().jsm.streams.info('TROUPE_BOUNCES')).state.messages;
+  while ((await stored()) < count) await lookAgain(deadline);
+  while ((await foldedOf(bench, list)) < count) await lookAgain(deadline);
+}
+
+async function lookAgain(deadline: number): Promise<void> {
+  if (performance.now() > deadline) throw new Error('the bounces are not all folded');
+  await pause(LOOK_MS);
+}
+
+/** Copies that some member's score has. */
+async function countedOf(bench: BenchSite, list: BenchList): Promise<number> {
+  let counted = 0;
+  for (let after = 0; ; ) {
+    const reply = await bench.asker().question(list.key, { ask: 'bounces', after, limit: 1_000 });
+    if (!reply.ok) throw new Error(JSON.stringify(reply));
+    const { bouncing, next } = reply.answer as unknown as BouncesPage;
+    counted += bouncing.reduce((sum, { bounces: many }) => sum + many, 0);
+    if (next === null) return counted;
+    after = next;
+  }
+}
+
+async function counters({ site }: BenchSite): Promise<{ checkpoints: number; bytes: number }> {
+  const page = await (await fetch(`http://127.0.0.1:${site.ports().httpPort}/metrics`)).text();
+  const counted = (name: string): number =>
+    Number(new RegExp(`^troupe_${name}_total(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(page)?.[1] ?? 0);
+  return { checkpoints: counted('bounce_checkpoints'), bytes: counted('bounce_checkpoint_bytes') };
+}

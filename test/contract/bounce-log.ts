@@ -1,0 +1,90 @@
+/** What anything behind the `BounceLog` and `BouncesOut` seams must show: the real ones on a nats-server, and the fake. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ListKey, slotOf } from '../../src/mail/list-key.ts';
+import type { BounceLog, BouncesOut, FoundBounce } from '../../src/world.ts';
+import { bounce } from '../support/bounce-story.ts';
+import { newKey } from './ledger.ts';
+
+export type BounceLogUnderTest = {
+  readonly log: BounceLog & BouncesOut;
+  close(): Promise<void>;
+};
+
+/** Follows a slot from a sequence, and gives what came once `enough` says so. */
+async function followed(
+  log: BounceLog,
+  slot: number,
+  after: number,
+  enough: (found: readonly FoundBounce[], isCaughtUp: boolean) => boolean,
+): Promise<readonly FoundBounce[]> {
+  const ending = new AbortController();
+  const found: FoundBounce[] = [];
+  let isCaughtUp = false;
+  const look = (): void => {
+    if (enough(found, isCaughtUp)) ending.abort();
+  };
+  const caughtUp = (): void => {
+    isCaughtUp = true;
+    look();
+  };
+  for await (const one of log.follow(slot, after, ending.signal, caughtUp)) {
+    found.push(one);
+    look();
+  }
+  return found;
+}
+
+const idsOf = (found: readonly FoundBounce[]) => found.map(({ event }) => event?.id);
+
+export function bounceLogContract(name: string, make: () => Promise<BounceLogUnderTest>): void {
+  describe(`bounce log: ${name}`, () => {
+    let it: BounceLogUnderTest;
+    beforeAll(async () => {
+      it = await make();
+    });
+    afterAll(() => it.close());
+
+    const put = async (key: ListKey, ...posts: number[]): Promise<void> => {
+      for (const post of posts) await it.log.put(key, bounce(1, post));
+    };
+
+    test('a slot that holds nothing is caught up at once', async () => {
+      const slot = slotOf(newKey());
+      expect(await followed(it.log, slot, 0, (_, isCaughtUp) => isCaughtUp)).toEqual([]);
+    });
+
+    test('what a slot holds comes in order, whole, and then it is caught up', async () => {
+      const key = newKey();
+      await put(key, 1, 2, 3);
+      const all = await followed(it.log, slotOf(key), 0, (_, isCaughtUp) => isCaughtUp);
+      const mine = all.filter((one) => one.key === key);
+      expect(mine.map(({ event }) => event)).toEqual([1, 2, 3].map((post) => bounce(1, post)));
+      const seqs = mine.map(({ seq }) => seq);
+      expect(seqs).toEqual([...seqs].sort((a, b) => a - b));
+      expect((await it.log.span()).last).toBeGreaterThanOrEqual(seqs.at(-1) ?? 0);
+    });
+
+    test('it begins above a sequence, and goes on with what comes later', async () => {
+      const key = newKey();
+      await put(key, 1, 2);
+      const all = await followed(it.log, slotOf(key), 0, (_, isCaughtUp) => isCaughtUp);
+      const [first] = all.filter((one) => one.key === key);
+      let isPut = false;
+      const later = await followed(it.log, slotOf(key), first?.seq ?? 0, (found, isCaughtUp) => {
+        if (isCaughtUp && !isPut) {
+          isPut = true;
+          void put(key, 3);
+        }
+        return idsOf(found).includes('d1x3');
+      });
+      expect(idsOf(later.filter((one) => one.key === key))).toEqual(['d1x2', 'd1x3']);
+    });
+
+    test('an event put twice at once is one', async () => {
+      const key = newKey();
+      await put(key, 1, 1);
+      const all = await followed(it.log, slotOf(key), 0, (_, isCaughtUp) => isCaughtUp);
+      expect(all.filter((one) => one.key === key)).toHaveLength(1);
+    });
+  });
+}

@@ -1,0 +1,181 @@
+/** The bounce actors of a host: what they fold outlives them, and what they ask is done once. */
+import { expect, test } from 'vitest';
+import type { BounceReport, BouncesPage } from '../../actors/bounces/report.ts';
+import type { Host } from '../../src/host/host.ts';
+import type { BounceEvent } from '../../src/mail/bounce-event.ts';
+import { PROBES_FROM } from '../../src/mail/bounce-event.ts';
+import { slotOf } from '../../src/mail/list-key.ts';
+import { bounce, hint } from '../support/bounce-story.ts';
+import { type FakeHostWorld, fakeHostWorld } from '../support/fake/host-world.ts';
+import { fakeRows } from '../support/fake/rows.ts';
+import { dump, finish, killed, start, tick, withList } from '../support/host-story.ts';
+import { KEY, OPERATOR } from '../support/list-story.ts';
+
+const DAY_MS = 86_400_000;
+/** A checkpoint, what it asks, the turn, and the list's word that comes back. */
+const ROUND_MS = 5_000;
+
+const pageOf = (host: Host): BouncesPage['bouncing'] =>
+  (host.question(KEY, { ask: 'bounces', after: 0, limit: 100 }) as BouncesPage).bouncing;
+const foldOf = (host: Host): BounceReport['fold'] =>
+  (host.question(KEY, { ask: 'bounce-report' }) as BounceReport).fold;
+
+async function put(world: FakeHostWorld, ...events: readonly BounceEvent[]): Promise<void> {
+  for (const event of events) await world.bounces.put(KEY, event);
+  await tick(world);
+}
+
+/** A bounce of today, by the world's clock. */
+const today = (world: FakeHostWorld, member: number, post: number): BounceEvent =>
+  bounce(member, post, { at: world.clock.now() });
+
+async function withThreshold(world: FakeHostWorld, bounceThreshold: number): Promise<Host> {
+  const host = await withList(world);
+  const command = { type: 'set', settings: { bounceThreshold }, by: OPERATOR } as const;
+  await host.command(KEY, { id: 'threshold', command });
+  return host;
+}
+
+/** The recipients of what was put for outgoing as probes. */
+const probesOf = (world: FakeHostWorld): unknown[] =>
+  world.put.filter(({ recipe }) => recipe.kind === 'probe').map(({ to, post }) => [post, ...to]);
+
+test('what was folded and written is not folded again, what was not is, and all counts once', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  await put(world, today(world, 1, 1), today(world, 2, 1));
+  await tick(world, ROUND_MS);
+  expect(foldOf(host)).toMatchObject({ folded: 2, written: 2, isCaughtUp: true });
+  const written = dump(world.bounceFold.rows);
+  await put(world, today(world, 1, 2));
+  const crashed = killed(world);
+  crashed.bounceFold.rows.commit(
+    [...crashed.bounceFold.rows.range(['#'], ['{'])].map(([key]) => [key, undefined]),
+  );
+  crashed.bounceFold.rows.commit(written); // As the last checkpoint had it.
+  const again = await start(crashed);
+  await tick(crashed, ROUND_MS);
+  expect(pageOf(again).map(({ number, bounces }) => [number, bounces])).toEqual([
+    ...[
+      [1, 2],
+      [2, 1],
+    ],
+  ]);
+});
+
+test('a new owner without a checkpoint comes to the same rows', async () => {
+  const world = fakeHostWorld();
+  const host = await withThreshold(world, 2);
+  for (let day = 0; day < 4; day++) {
+    await put(world, today(world, 1, day + 1), today(world, 2, 2 * day + 1));
+    world.clock.jump(DAY_MS);
+    await tick(world, ROUND_MS);
+  }
+  await finish(host, world);
+  const before = dump(world.bounceFold.rows).filter(([[kind]]) => kind !== '#slot');
+  const elsewhere = fakeHostWorld(world);
+  Object.assign(elsewhere.bounceFold, { rows: fakeRows() });
+  const chunks = elsewhere.put.length;
+  const other = await start(elsewhere);
+  await tick(elsewhere, ROUND_MS);
+  expect(foldOf(other)?.isCaughtUp).toBe(true);
+  expect(dump(elsewhere.bounceFold.rows).filter(([[kind]]) => kind !== '#slot')).toEqual(before);
+  expect(elsewhere.put.length).toBe(chunks); // Nothing that was asked before is asked again.
+});
+
+test('a verdict reaches the list once, is done, and its word comes back', async () => {
+  const world = fakeHostWorld();
+  const host = await withThreshold(world, 1);
+  await put(world, today(world, 2, 1));
+  await tick(world, ROUND_MS);
+  await tick(world, ROUND_MS);
+  expect(probesOf(world)).toEqual([['p2x1', [2, 'bart@example.net']]]);
+  expect(pageOf(host)).toMatchObject([{ number: 2, mail: 'probing', score: 1 }]);
+  await put(world, today(world, 2, PROBES_FROM + 1));
+  await tick(world, ROUND_MS);
+  await tick(world, ROUND_MS);
+  expect(pageOf(host)).toMatchObject([{ number: 2, mail: 'disabled' }]);
+  expect(foldOf(host)?.asking).toBe(0);
+});
+
+test('what was asked when the process died is asked again, and done once', async () => {
+  const world = fakeHostWorld();
+  await withThreshold(world, 1);
+  let isAway = true;
+  const { mailbox } = world.bounceFold;
+  Object.assign(world.bounceFold, {
+    mailbox: {
+      put: async (...args: Parameters<typeof mailbox.put>) => {
+        if (isAway) throw new Error('NATS is away');
+        await mailbox.put(...args);
+      },
+    },
+  });
+  await put(world, today(world, 2, 1));
+  await tick(world, ROUND_MS);
+  expect(probesOf(world)).toEqual([]);
+  isAway = false;
+  const crashed = killed(world);
+  const host = await start(crashed);
+  await tick(crashed, ROUND_MS);
+  await tick(crashed, ROUND_MS);
+  expect(foldOf(host)?.asking).toBe(0);
+  expect(probesOf(crashed)).toEqual([['p2x1', [2, 'bart@example.net']]]);
+});
+
+test('warnings and removal come in their time, though nothing more comes back', async () => {
+  const world = fakeHostWorld();
+  const host = await withThreshold(world, 1);
+  await put(world, today(world, 2, 1));
+  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await put(world, today(world, 2, PROBES_FROM + 1));
+  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  const warnings = () => world.put.filter(({ post }) => post.startsWith('w2x')).length;
+  expect(warnings()).toBe(1);
+  for (const expected of [2, 3]) {
+    world.clock.jump(7 * DAY_MS);
+    for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+    expect(warnings()).toBe(expected);
+  }
+  world.clock.jump(7 * DAY_MS);
+  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  expect(host.question(KEY, { ask: 'roster', role: 'member', after: 0, limit: 9 })).toMatchObject({
+    members: [{ number: 1 }],
+  });
+});
+
+test('a checkpoint of a stream that is another now, or was cut, is forgotten', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  await put(world, today(world, 1, 1), today(world, 2, 1));
+  await finish(host, world);
+  const other = fakeHostWorld(world);
+  const slot = slotOf(KEY);
+  other.bounceFold.rows.commit([[['#slot', slot], { seq: 99, at: other.clock.now() }]]);
+  other.bounceLog.stored.splice(1);
+  const again = await start(other);
+  await tick(other, ROUND_MS);
+  expect(pageOf(again).map(({ number }) => number)).toEqual([1]);
+});
+
+test('checkpoints come after so many events, and after so much time', async () => {
+  const world = fakeHostWorld();
+  Object.assign(world.bounceFold, { checkpointEvents: 10 });
+  const counted: string[] = [];
+  Object.assign(world.meter, { count: (name: string) => void counted.push(name) });
+  await withList(world);
+  for (let post = 1; post <= 25; post++) await put(world, today(world, 1, post));
+  const many = () => counted.filter((name) => name === 'bounce_checkpoints').length;
+  expect(many()).toBe(2);
+  await tick(world, ROUND_MS);
+  expect(many()).toBe(3);
+});
+
+test('a flood of hints becomes one probe of each member at most', async () => {
+  const world = fakeHostWorld();
+  await withList(world);
+  for (let i = 0; i < 40; i++)
+    await put(world, hint('bart@example.net', { id: `h${i}`, at: world.clock.now() }));
+  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  expect(probesOf(world)).toEqual([['p2x1', [2, 'bart@example.net']]]);
+});
