@@ -13,6 +13,7 @@ const MIB = 1024 * 1024;
 export const ROUTES_MAX = 32;
 const RULES_MAX = 100;
 const DOMAINS_MAX = 10_000;
+const DKIM_KEYS_MAX = 1_000;
 const TRUSTED_MAX = 1_000;
 const UNITS: Readonly<Record<string, number>> = {
   '': 1,
@@ -107,6 +108,16 @@ const rule = z
   })
   .describe('of list, domain or class, and routes');
 
+const dkimKey = z.strictObject({
+  domain,
+  selector: z
+    .string()
+    .max(100)
+    .regex(/^[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?)*$/)
+    .describe('a selector such as s2026, in lower case'),
+  key: file,
+});
+
 const nats = z.strictObject({
   url: z
     .string()
@@ -163,6 +174,7 @@ export const schema = z.strictObject({
     })
     .prefault({}),
   devmode: z.string().regex(MAILBOX).optional().describe('a mail address that gets all mail'),
+  dkim: list(dkimKey, DKIM_KEYS_MAX).default([]),
   trusted: list(network, TRUSTED_MAX).default(['127.0.0.1', '::1']),
   tls: z.strictObject({ key: file, cert: file }).optional(),
   durability: z.enum(['strict', 'relaxed']).default('strict').describe('strict or relaxed'),

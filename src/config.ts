@@ -63,6 +63,14 @@ export type RoutingConfig = {
   }[];
 };
 
+/** A key that signs the mail of a domain's lists. */
+export type DkimConfig = {
+  readonly domain: string;
+  readonly selector: string;
+  /** Absolute path of a PEM file. */
+  readonly key: string;
+};
+
 /** All that an operator may decide, with every default filled in. Ports: 0 lets the system pick. */
 export type Config = {
   /** Absolute path of the data directory. */
@@ -113,6 +121,8 @@ export type Config = {
   readonly routing: RoutingConfig;
   /** All mail goes to this address, and to nobody else. */
   readonly devmode?: string | undefined;
+  /** Empty: nothing is signed. */
+  readonly dkim: readonly DkimConfig[];
   /** Our MTAs: addresses and CIDRs, exempt from limits an address. */
   readonly trusted: readonly string[];
   /** Readable PEM files; absent: no STARTTLS. */
@@ -186,6 +196,7 @@ function complete(given: Given, baseOf: (key: string) => string, env: Environmen
     hostname: given.hostname ?? hostname(),
     nats: present({ ...nats, server: server ?? (env.TROUPE_NATS_SERVER_FOUND || undefined) }),
     lmtp: present({ port: lmtp.port, socket }),
+    dkim: given.dkim.map((one) => ({ ...one, key: path('dkim', one.key) })),
     outgoing: { ...outgoing, senders: outgoing.senders ?? SENDERS },
     http: { port: http.port, url: http.url?.replace(/\/+$/, '') ?? urlOf(given.listen, http.port) },
     ...(tls && { tls: { key: path('tls.key', tls.key), cert: path('tls.cert', tls.cert) } }),
@@ -246,6 +257,13 @@ function crossCheck(config: Config, sources: Sources): readonly string[] {
     if (ca === '') say(['routes', i, 'ca'], 'cannot be read, or is empty');
     if (config.routes.findIndex((route) => route.name === name) < i) {
       say(['routes', i, 'name'], `is \`${name}\`, which another route has already`);
+    }
+  });
+  config.dkim.forEach((one, i) => {
+    const isSame = (other: DkimConfig): boolean =>
+      other.domain === one.domain && other.selector === one.selector;
+    if (config.dkim.findIndex(isSame) < i) {
+      say(['dkim', i, 'selector'], `is \`${one.selector}\`, which another key of the domain has`);
     }
   });
   if (config.nats.url === undefined && (config.nats.user ?? config.nats.password) !== undefined) {

@@ -1,10 +1,13 @@
 /** The roles of a node, each started over the site's parts. Part of the wiring (`main.ts`). */
 import { mkdir, readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from '../actors/protocol.ts';
 import { systemClock, systemRandom } from './clock.ts';
+import { readDkimKeys } from './config-dkim.ts';
 import { startHost } from './host/host.ts';
 import { CLASSES } from './mail/chunk.ts';
+import { createDkim } from './mail/dkim.ts';
 import { recognise } from './mail/dsn.ts';
 import { MAIL_KINDS } from './mail/envelope.ts';
 import { previewText, stopMime } from './mail/mime.ts';
@@ -170,6 +173,8 @@ export async function startIncoming(node: Node): Promise<void> {
 export async function startOutgoing(node: Node): Promise<void> {
   const { config, site, log, meter, closers, precedence } = node;
   const { nats, disk, data, results, bounces, later, mail, secrets } = site;
+  const dkim = createDkim(readDkimKeys(config.dkim), availableParallelism());
+  closers.push(dkim.close);
   const routes = await openRouteSet(node);
   const env = await openEnv(join(data, 'journal'), { disk, log, outlives: 'process' });
   const { journal, suspects, close } = openJournal(env, systemClock);
@@ -184,6 +189,7 @@ export async function startOutgoing(node: Node): Promise<void> {
     journal,
     read: mail.read,
     secrets,
+    dkim,
     lifeMs: config.outgoing.lifeHours * HOUR_MS,
     clock: systemClock,
     log,

@@ -271,7 +271,7 @@ export type SmtpConnection = {
   /**
    * One reply a recipient, in order. Never throws: a lost connection is a reply with code 421 (before the dot) or 0 (after it).
    * `following` is what will be sent next over this connection, if that is known: it saves a round trip. Who does not send it
-   * next after all must close the connection.
+   * next after all must close the connection. Of its message only the length is final yet: it may still be being signed.
    */
   send(transaction: Transaction, following?: Transaction): Promise<readonly RecipientReply[]>;
   readonly isOpen: boolean;

@@ -28,6 +28,7 @@ const TOP_LEVEL = [
 
 const BASICS = [
   'config',
+  'config-dkim',
   'config-read',
   'config-schema',
   'log',

@@ -6,6 +6,7 @@ import { OperatorError, textOf } from '../errors.ts';
 import { type Check, fail, ok } from './checks.ts';
 import { type Context, DONE, type ExitCode, FAILED, type Register } from './context.ts';
 import { diskChecks } from './doctor-disk.ts';
+import { dkimChecks } from './doctor-dkim.ts';
 import { natsChecks } from './doctor-nats.ts';
 import { nodeChecks } from './doctor-nodes.ts';
 import { clean, flatten, mark, type Out, printFields, toJson } from './print.ts';
@@ -35,6 +36,7 @@ async function check(context: Context): Promise<ExitCode> {
     const away = fail('site', `${error.message}; this is what the disk shows`);
     checks = [away, ...(await diskChecks(config, lookAtRows))];
   }
+  checks = [...checks, ...dkimChecks(config)];
   tell(context.out, checks);
   return checks.some(({ level }) => level === 'fail') ? FAILED : DONE;
 }

@@ -4,7 +4,7 @@
  */
 import { MailError } from '../errors.ts';
 import { type Chunk, chunkName, type Recipient } from '../mail/chunk.ts';
-import type { Cooked } from '../mail/cook.ts';
+import type { Ready } from '../mail/dkim.ts';
 import { type CopyOf, render, returnPathOf } from '../mail/render.ts';
 import type {
   Clock,
@@ -52,7 +52,7 @@ export type SendNeeds = {
 
 type State = {
   readonly chunk: Chunk;
-  readonly cooked: Cooked;
+  readonly cooked: Ready;
   readonly progress: Progress;
   readonly needs: SendNeeds;
   readonly order: FairOrder;
@@ -68,7 +68,7 @@ type State = {
 export async function sendCopies(
   chunk: Chunk,
   to: readonly Recipient[],
-  cooked: Cooked,
+  cooked: Ready,
   progress: Progress,
   needs: SendNeeds,
 ): Promise<Ended> {
@@ -108,14 +108,22 @@ export async function sendCopies(
   return ended;
 }
 
-type Taken = { readonly envelope: Envelope; readonly transaction: Transaction };
+type Taken = {
+  readonly envelope: Envelope;
+  readonly transaction: Transaction;
+  /** Null where nothing is signed. */
+  readonly signed: Promise<void> | null;
+};
 
-/** The next envelope of the chunk with its mail; null when nobody is left. */
+/** The next envelope of the chunk with its mail, which is being signed from now on; null when nobody is left. */
 function take({ chunk, cooked, needs, order }: State): Taken | null {
   const { limits, route, secret } = needs;
   const envelope = order.next(chunk.recipe.mode === 'shared' ? limits.of(route) : 1);
   if (envelope === null) return null;
-  return { envelope, transaction: transactionOf(chunk, envelope.to, cooked, secret) };
+  const transaction = transactionOf(chunk, envelope.to, cooked, secret);
+  const signed = cooked.sign?.(transaction.message) ?? null;
+  signed?.catch(() => undefined); // It may never be sent.
+  return { envelope, transaction, signed };
 }
 
 /**
@@ -133,6 +141,7 @@ async function sendRun(
   while (taken !== null) {
     const { envelope, transaction } = taken;
     const following = clock.monotonic() < runEndsAt ? take(state) : null;
+    if (taken.signed !== null) await whenSigned(taken.signed, connection);
     const startedAt = clock.monotonic();
     const replies = await connection.send(transaction, following?.transaction);
     const isSlow = clock.monotonic() - startedAt > LOST_SLOWLY_MS;
@@ -146,6 +155,15 @@ async function sendRun(
     }
     // After those that were not tried, so that whom a connection was lost under is the first on the next.
     envelope.done([...unheard, ...tooMany]);
+  }
+}
+
+async function whenSigned(signed: Promise<void>, connection: SmtpConnection): Promise<void> {
+  try {
+    await signed;
+  } catch (error) {
+    connection.close(); // Its envelope may have been begun.
+    throw error;
   }
 }
 
@@ -210,7 +228,7 @@ const NO_REPLY: RecipientReply = { code: 0, status: '', reply: 'no reply' };
 function transactionOf(
   chunk: Chunk,
   recipients: readonly Recipient[],
-  cooked: Cooked,
+  cooked: Ready,
   secret: Uint8Array,
 ): Transaction {
   const [member] = recipients[0] ?? [0];

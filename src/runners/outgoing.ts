@@ -21,7 +21,8 @@
 import { textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Chunk, type ChunkId, chunkName, type Result } from '../mail/chunk.ts';
-import { type Cooked, cook } from '../mail/cook.ts';
+import { cook } from '../mail/cook.ts';
+import type { Dkim, Ready } from '../mail/dkim.ts';
 import type {
   BouncesOut,
   Clock,
@@ -73,6 +74,8 @@ export type OutgoingNeeds = {
   readonly journal: Journal;
   readonly read: MailStore['read'];
   readonly secrets: { newest(): Uint8Array };
+  /** Absent: nothing is signed. */
+  readonly dkim?: Pick<Dkim, 'prepare'>;
   /** So long after the first try a recipient is given up on. */
   readonly lifeMs: number;
   readonly clock: Clock;
@@ -99,7 +102,7 @@ export type Outgoing = {
 
 type State = {
   readonly needs: OutgoingNeeds;
-  readonly cooked: Cache<Cooked | null>;
+  readonly cooked: Cache<Ready | null>;
   readonly limits: RecipientLimits;
   /** By chunk, whichever try: two tries of one chunk are never sent at once from here. */
   readonly inHand: Map<string, { readonly name: string; readonly delivery: Delivery }>;
@@ -263,12 +266,18 @@ async function resultsAfter(chunk: ChunkId, needs: OutgoingNeeds): Promise<reado
 }
 
 /** The post, cooked once however many of its chunks ask for it; null when its raw mail is gone. */
-function cookedOf({ key, post, mail, recipe }: Chunk, state: State): Promise<Cooked | null> {
+function cookedOf({ key, post, mail, recipe }: Chunk, state: State): Promise<Ready | null> {
+  const { dkim, log, read } = state.needs;
   const where = 'inline' in mail ? 'inline' : `${mail.in}.${mail.seq}`;
   return state.cooked.get(`${key}.${post}.${where}`, async () => {
-    const raw =
-      'inline' in mail ? Buffer.from(mail.inline, 'base64') : await state.needs.read(mail);
-    return raw === null ? null : cook(raw, recipe);
+    const raw = 'inline' in mail ? Buffer.from(mail.inline, 'base64') : await read(mail);
+    if (raw === null) return null;
+    const cooked = cook(raw, recipe);
+    const ready: Ready = dkim === undefined ? cooked : dkim.prepare(cooked, recipe.list);
+    if (ready.unsigned !== undefined) {
+      log.warn({ list: key, post, why: ready.unsigned }, 'sent without a signature');
+    }
+    return ready;
   });
 }
 

@@ -3,6 +3,7 @@ import { silentLog } from '../../src/log.ts';
 import type { Address } from '../../src/mail/address.ts';
 import type { Bounce } from '../../src/mail/bounce-event.ts';
 import { type Chunk, chunkName, type PostOrder, type Result } from '../../src/mail/chunk.ts';
+import type { Dkim } from '../../src/mail/dkim.ts';
 import { listKeyOf } from '../../src/mail/list-key.ts';
 import { decodeChunk, encodeChunk } from '../../src/nats/codec.ts';
 import { createOutgoing, type Outgoing } from '../../src/runners/outgoing.ts';
@@ -76,6 +77,7 @@ export function outgoingStory(needs: {
   readonly clock: Clock;
   readonly raw?: Uint8Array | null;
   readonly before?: OutgoingStory;
+  readonly dkim?: Pick<Dkim, 'prepare'>;
 }): OutgoingStory {
   const told = needs.before?.told ?? [];
   const later = needs.before?.later ?? new Map<string, Waiting>();
@@ -127,6 +129,7 @@ export function outgoingStory(needs: {
       return needs.raw === undefined ? RAW : needs.raw;
     },
     secrets: { newest: () => SECRET },
+    ...(needs.dkim && { dkim: needs.dkim }),
     lifeMs: LIFE_MS,
     clock: needs.clock,
     log: silentLog,
