@@ -1,38 +1,35 @@
 /**
- * Which slots this node owns: steps each slot's chart by what is observed, and does what the chart says.
+ * Which slots this node owns, by what the placement and the bucket say:
  *
  *   a slot without a living holder   is claimed by the node that the placement names, at once
  *   a slot held by another           is waited for: its owner sees us, and hands it over
  *   a slot of ours, placed elsewhere is handed over, one at a time, once the other node has lived for a while
  *   our lease over                   every slot is dropped: no answer, no effect
+ *
+ * How a slot is claimed, served and handed over is in `holding.ts`.
  */
-import { IDLE, type Observed, observe, type SlotState } from '../../actors/slot.ts';
-import { OperatorError, textOf } from '../errors.ts';
-import { SLOTS } from '../mail/list-key.ts';
+import type { SlotState } from '../../actors/slot.ts';
+import {
+  type Held,
+  type Holding,
+  heldOf,
+  isUs,
+  openHolding,
+  release,
+  type SlotWork,
+  sayAgain,
+  step,
+  tellWaiters,
+  until,
+} from './holding.ts';
 import type { Membership } from './membership.ts';
-import type { SlotRow } from './slot-table.ts';
-import { acquire, type OwnedSlot, ownSlot } from './slots.ts';
+import type { OwnedSlot } from './slots.ts';
 import type { HostWorld } from './world.ts';
 
 /** A node must live for so long before a slot moves to it: one that comes and goes moves nothing. */
 export const SETTLED_MS = 10_000;
-/** While NATS does not answer. */
-const AGAIN_MS = 500;
-/** Tries to say in the bucket that a slot is free; if none gets through, its next owner waits for our lease to end. */
-const RELEASE_TRIES_MAX = 20;
 /** A slot that was fenced is not asked for again before the bucket has had time to say whose it is. */
 const FENCED_MS = 5_000;
-
-/** What the host does for a slot. */
-export type SlotWork = {
-  /** Folds what the rows lack; throws to be asked again. */
-  recover(slots: readonly OwnedSlot[]): Promise<void>;
-  serve(slot: OwnedSlot): void;
-  /** Takes nothing new for it, finishes what is under way, says how far the outboxes are. */
-  drain(slot: OwnedSlot): Promise<void>;
-  /** Forgets all that it has awake of the slot. */
-  drop(slot: OwnedSlot): void;
-};
 
 export type Owner = {
   /** Slots that are served now. */
@@ -50,10 +47,13 @@ export type Owner = {
   stop(): Promise<void>;
 };
 
-type Held = {
-  state: SlotState;
-  owned: OwnedSlot | null;
-  ending: AbortController;
+type Wanting = {
+  readonly holding: Holding;
+  /** This node hands everything over. */
+  isLeaving: boolean;
+  isSoon: boolean;
+  /** When to look again at a node that has not lived for long enough; monotonic ms. */
+  wakeAt: number;
 };
 
 export function startOwner(
@@ -62,280 +62,138 @@ export function startOwner(
   work: SlotWork,
   fatal: (error: unknown) => void,
 ): Owner {
-  const { clock, log, rows } = world;
-  const { lease, table, node } = membership;
-  const stopping = new AbortController();
-  const slots: Held[] = Array.from({ length: SLOTS }, () => ({
-    state: IDLE,
-    owned: null,
-    ending: new AbortController(),
-  }));
-  const waiters = new Set<() => void>();
-  const releasing = new Set<number>();
-  const sayingAgain = new Set<number>();
-  let recovering: OwnedSlot[] = [];
-  let isLeaving = false;
-  let wakeAt = Number.POSITIVE_INFINITY;
-
-  const held = (slot: number): Held => {
-    const found = slots[slot];
-    if (found === undefined) throw new RangeError(`no slot ${slot}`);
-    return found;
+  const evaluateSoon = (): void => soon(wanting);
+  const holding = openHolding({ world, membership, work, fatal, evaluateSoon });
+  const { slots, releasing, stopping } = holding;
+  const wanting: Wanting = { holding, isLeaving: false, isSoon: false, wakeAt: 0 };
+  const dropAll = (): void => {
+    for (const here of slots) step(holding, here, { type: 'lost' });
   };
-
-  function step(slot: number, event: Observed): void {
-    const here = held(slot);
-    const { state, effects } = observe(here.state, event);
-    here.state = state;
-    for (const { type } of effects) perform(slot, here, type);
-    tellWaiters();
-  }
-
-  function tellWaiters(): void {
-    for (const waiter of [...waiters]) waiter();
-  }
-
-  function perform(slot: number, here: Held, what: string): void {
-    const { owned } = here;
-    switch (what) {
-      case 'claim':
-        here.ending = new AbortController();
-        void claim(slot, here);
-        return;
-      case 'recover':
-        if (owned !== null) queueRecovery(owned);
-        return;
-      case 'serve':
-        if (owned !== null) work.serve(owned);
-        evaluateSoon();
-        return;
-      case 'drain':
-        if (owned !== null) void drainOne(slot, here, owned);
-        return;
-      case 'release':
-        here.owned = null;
-        here.ending.abort();
-        releasing.add(slot);
-        void release(slot);
-        return;
-      case 'drop':
-        here.owned = null;
-        here.ending.abort();
-        if (owned !== null) work.drop(owned);
-        return;
-    }
-  }
-
-  /** Repeats `attempt` until it gives an answer or the slot is lost; a world that is away is waited for. */
-  async function insist<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T | null> {
-    while (!signal.aborted) {
-      try {
-        return await attempt();
-      } catch (error) {
-        if (error instanceof OperatorError) {
-          fatal(error);
-          return null;
-        }
-        log.warn({ error: textOf(error) }, 'slots: will try again');
-        await clock.sleep(AGAIN_MS, signal);
-      }
-    }
-    return null;
-  }
-
-  async function claim(slot: number, here: Held): Promise<void> {
-    const { signal } = here.ending;
-    const { incarnation } = lease;
-    const isOurs = await insist(signal, async () => {
-      // Our view of the others may lag behind: whom the bucket names is asked about where it is known.
-      const holder = table.get(slot);
-      if (holder !== null && (await isAlive(holder))) return false;
-      return table.set(slot, { node, incarnation, at: clock.now() });
-    });
-    if (signal.aborted) return;
-    if (isOurs !== true) return step(slot, { type: 'lost' });
-    const epoch = await insist(signal, () => acquire(world, slot, { node, incarnation }, signal));
-    if (signal.aborted || epoch === null) return;
-    here.owned = ownSlot(rows, slot, epoch, { signal, msLeft: lease.msLeft });
-    step(slot, { type: 'acquired', epoch });
-  }
-
-  /** Slots that are acquired together are folded in one pass over the ledger. */
-  function queueRecovery(owned: OwnedSlot): void {
-    if (recovering.length === 0) world.nextTick(() => void recoverQueued());
-    recovering.push(owned);
-  }
-
-  async function recoverQueued(): Promise<void> {
-    const batch = recovering;
-    recovering = [];
-    await insist(stopping.signal, () =>
-      work.recover(batch.filter(({ signal }) => !signal.aborted)),
-    );
-    for (const { slot, signal } of batch) if (!signal.aborted) step(slot, { type: 'recovered' });
-  }
-
-  async function drainOne(slot: number, here: Held, owned: OwnedSlot): Promise<void> {
-    await work.drain(owned);
-    if (here.owned === owned) step(slot, { type: 'drained' });
-  }
-
-  async function release(slot: number): Promise<void> {
-    const row = { node: null, incarnation: '', at: clock.now() };
-    for (let tries = 0; tries < RELEASE_TRIES_MAX; tries++) {
-      try {
-        if (!isUs(table.get(slot)) || (await table.set(slot, row))) break;
-      } catch (error) {
-        log.warn({ slot, error: textOf(error) }, 'slots: not released yet');
-        await clock.sleep(AGAIN_MS);
-      }
-    }
-    releasing.delete(slot);
-    tellWaiters();
-    evaluateSoon();
-  }
-
-  /** The bucket was made anew: what it does not say any more is said again. */
-  async function sayAgain(slot: number, here: Held): Promise<void> {
-    if (sayingAgain.has(slot)) return;
-    sayingAgain.add(slot);
-    const row = { node, incarnation: lease.incarnation, at: clock.now() };
-    await insist(here.ending.signal, () => table.set(slot, row));
-    sayingAgain.delete(slot);
-  }
-
-  const isUs = (row: SlotRow | null): boolean =>
-    row?.node === node && row.incarnation === lease.incarnation;
-
-  /** True if the row names a node that lives, in the incarnation that wrote it. */
-  function isHeldByOther(slot: number): boolean {
-    const row = table.get(slot);
-    if (row === null || row.node === null) return false;
-    return !isUs(row) && membership.live().get(row.node)?.incarnation === row.incarnation;
-  }
-
-  /** The same, from the leader. */
-  async function isAlive(row: SlotRow): Promise<boolean> {
-    if (row.node === null || isUs(row)) return false;
-    return (await membership.lookUp(row.node))?.incarnation === row.incarnation;
-  }
-
-  /** Makes what we do and what the bucket says agree: after a lapse of the lease, or where somebody else claimed it. */
-  function reconcile(slot: number): void {
-    const row = table.get(slot);
-    const { mode } = held(slot).state;
-    const [best] = membership.ranked(slot);
-    if (mode === 'idle' && isUs(row) && (best !== node || isLeaving) && !releasing.has(slot)) {
-      releasing.add(slot);
-      void release(slot);
-    }
-    if (mode !== 'idle' && mode !== 'acquiring' && row !== null && !isUs(row)) {
-      log.warn({ slot, to: row.node }, 'slots: the bucket names another; let go');
-      step(slot, { type: 'lost' });
-    }
-  }
-
-  function evaluate(): void {
-    if (stopping.signal.aborted || lease.msLeft() === 0) return;
-    wakeAt = Number.POSITIVE_INFINITY;
-    let isMoving = slots.some(({ state }) => state.mode === 'draining');
-    for (let slot = 0; slot < SLOTS; slot++) {
-      reconcile(slot);
-      const { mode } = held(slot).state;
-      const [best] = membership.ranked(slot);
-      const isFree = !releasing.has(slot) && !isHeldByOther(slot);
-      if (mode === 'idle' && best === node && !isLeaving && isFree) step(slot, { type: 'wanted' });
-      if (mode !== 'owned') continue;
-      if (table.get(slot) === null) void sayAgain(slot, held(slot));
-      if (isLeaving) step(slot, { type: 'unwanted' });
-      else if (!isMoving && best !== node && best !== undefined && isSettled(best)) {
-        isMoving = true;
-        step(slot, { type: 'unwanted' });
-      }
-    }
-    if (wakeAt < Number.POSITIVE_INFINITY) void evaluateAt(wakeAt);
-  }
-
-  /** A node that has not lived long enough is looked at again when it has. */
-  function isSettled(other: string): boolean {
-    const since = membership.live().get(other)?.since ?? Number.POSITIVE_INFINITY;
-    const due = since + SETTLED_MS;
-    if (clock.monotonic() >= due) return true;
-    wakeAt = Math.min(wakeAt, due);
-    return false;
-  }
-
-  async function evaluateAt(due: number): Promise<void> {
-    await clock.sleep(Math.max(due - clock.monotonic(), 1), stopping.signal);
-    evaluateSoon();
-  }
-
-  let isSoon = false;
-  function evaluateSoon(): void {
-    if (isSoon) return;
-    isSoon = true;
-    world.nextTick(() => {
-      isSoon = false;
-      evaluate();
-    });
-  }
-
-  function dropAll(): void {
-    for (let slot = 0; slot < SLOTS; slot++) step(slot, { type: 'lost' });
-  }
-
-  async function until(isSo: () => boolean): Promise<void> {
-    while (!isSo()) {
-      await new Promise<void>((resolve) => {
-        const waiter = (): void => {
-          waiters.delete(waiter);
-          resolve();
-        };
-        waiters.add(waiter);
-      });
-    }
-  }
-
   const forget = [membership.onChange(evaluateSoon), membership.onLeaseOver(dropAll)];
   evaluateSoon();
-  const modes = (...wanted: SlotState['mode'][]) =>
-    slots.filter(({ state }) => wanted.includes(state.mode));
   return {
-    owned: () => modes('owned', 'draining').flatMap(({ owned }) => owned ?? []),
+    owned: () => slots.filter(isServed).flatMap(({ owned }) => owned ?? []),
     find: (slot) => {
-      const { state, owned } = held(slot);
-      return state.mode === 'owned' || state.mode === 'draining' ? owned : null;
+      const here = heldOf(holding, slot);
+      return isServed(here) ? here.owned : null;
     },
-    state: (slot) => held(slot).state.mode,
-    fenced: (slot) => {
-      step(slot, { type: 'lost' });
-      releasing.add(slot);
-      void clock.sleep(FENCED_MS, stopping.signal).then(() => {
-        releasing.delete(slot);
-        tellWaiters();
-        evaluateSoon();
-      });
-    },
+    state: (slot) => heldOf(holding, slot).state.mode,
+    fenced: (slot) => void letGo(holding, slot),
     drain: async () => {
-      isLeaving = true;
-      evaluate();
-      await until(() => modes('idle').length === SLOTS && releasing.size === 0);
+      wanting.isLeaving = true;
+      evaluate(wanting);
+      const isIdle = (): boolean => slots.every(({ state }) => state.mode === 'idle');
+      await until(holding, () => isIdle() && releasing.size === 0);
     },
     undrain: () => {
-      isLeaving = false;
+      wanting.isLeaving = false;
       evaluateSoon();
     },
-    settled: () =>
-      until(() =>
-        slots.every(({ state }, slot) => {
-          const [best] = membership.ranked(slot);
-          return state.mode === 'owned' || best !== node || isHeldByOther(slot);
-        }),
-      ),
+    settled: () => until(holding, () => slots.every((here) => isSettled(holding, here))),
     stop: async () => {
       stopping.abort();
       for (const end of forget) end();
       dropAll();
     },
   };
+}
+
+const isServed = ({ state }: Held): boolean => state.mode === 'owned' || state.mode === 'draining';
+
+/** Owned, or another's to have. */
+function isSettled({ membership }: Holding, { slot, state }: Held): boolean {
+  const isOurs = membership.ranked(slot)[0] === membership.node;
+  return state.mode === 'owned' || !isOurs || isHeldByOther(membership, slot);
+}
+
+async function letGo(holding: Holding, slot: number): Promise<void> {
+  const { world, releasing, stopping, evaluateSoon } = holding;
+  step(holding, heldOf(holding, slot), { type: 'lost' });
+  releasing.add(slot);
+  await world.clock.sleep(FENCED_MS, stopping.signal);
+  releasing.delete(slot);
+  tellWaiters(holding);
+  evaluateSoon();
+}
+
+// ── What should be ours ───────────────────────────────────────────────────
+
+/** However much changes in one tick, it is looked at once. */
+function soon(wanting: Wanting): void {
+  if (wanting.isSoon) return;
+  wanting.isSoon = true;
+  wanting.holding.world.nextTick(() => {
+    wanting.isSoon = false;
+    evaluate(wanting);
+  });
+}
+
+function evaluate(wanting: Wanting): void {
+  const { slots, stopping, membership } = wanting.holding;
+  if (stopping.signal.aborted || membership.lease.msLeft() === 0) return;
+  wanting.wakeAt = Number.POSITIVE_INFINITY;
+  const moving = { is: slots.some(({ state }) => state.mode === 'draining') };
+  for (const here of slots) {
+    reconcile(wanting, here);
+    evaluateOne(wanting, here, moving);
+  }
+  if (wanting.wakeAt < Number.POSITIVE_INFINITY) void evaluateAt(wanting, wanting.wakeAt);
+}
+
+/** Claims a slot that is free and placed here; hands over what is placed elsewhere, one slot at a time. */
+function evaluateOne(wanting: Wanting, here: Held, moving: { is: boolean }): void {
+  const { holding, isLeaving } = wanting;
+  const { membership, releasing } = holding;
+  const { slot } = here;
+  const [best] = membership.ranked(slot);
+  const isFree = !releasing.has(slot) && !isHeldByOther(membership, slot);
+  if (here.state.mode === 'idle' && best === membership.node && !isLeaving && isFree) {
+    step(holding, here, { type: 'wanted' });
+  }
+  if (here.state.mode !== 'owned') return;
+  if (membership.table.get(slot) === null) void sayAgain(holding, here);
+  const isElsewhere = best !== membership.node && best !== undefined;
+  const mayMove = !moving.is && isElsewhere && hasLivedLong(wanting, best);
+  if (!isLeaving && !mayMove) return;
+  moving.is = true;
+  step(holding, here, { type: 'unwanted' });
+}
+
+/** Makes what we do and what the bucket says agree: after a lapse of the lease, or where somebody else claimed it. */
+function reconcile({ holding, isLeaving }: Wanting, here: Held): void {
+  const { world, membership, releasing } = holding;
+  const { slot, state } = here;
+  const row = membership.table.get(slot);
+  const isPlacedHere = membership.ranked(slot)[0] === membership.node && !isLeaving;
+  if (state.mode === 'idle') {
+    const isOurs = isUs(membership, row) && !releasing.has(slot);
+    if (isOurs && !isPlacedHere) void release(holding, slot);
+    return;
+  }
+  if (state.mode !== 'acquiring' && row !== null && !isUs(membership, row)) {
+    world.log.warn({ slot, to: row.node }, 'slots: the bucket names another; let go');
+    step(holding, here, { type: 'lost' });
+  }
+}
+
+/** A node that has not lived long enough is looked at again when it has. */
+function hasLivedLong(wanting: Wanting, node: string): boolean {
+  const { world, membership } = wanting.holding;
+  const due = (membership.live().get(node)?.since ?? Number.POSITIVE_INFINITY) + SETTLED_MS;
+  if (world.clock.monotonic() >= due) return true;
+  wanting.wakeAt = Math.min(wanting.wakeAt, due);
+  return false;
+}
+
+async function evaluateAt({ holding }: Wanting, due: number): Promise<void> {
+  const { clock } = holding.world;
+  await clock.sleep(Math.max(due - clock.monotonic(), 1), holding.stopping.signal);
+  holding.evaluateSoon();
+}
+
+/** True if the bucket names a node that lives, in the incarnation that wrote the row. */
+function isHeldByOther(membership: Membership, slot: number): boolean {
+  const row = membership.table.get(slot);
+  if (row === null || row.node === null || isUs(membership, row)) return false;
+  return membership.live().get(row.node)?.incarnation === row.incarnation;
 }
