@@ -9,7 +9,7 @@ import { openDraft } from '../store/list-rows.ts';
 import type { Committer } from './commit.ts';
 import { createPerform } from './effects.ts';
 import { BrokenChainError, isWhole, mend } from './fold.ts';
-import { BLOCKED_AT, createOutbox, type Outbox } from './outbox.ts';
+import { BLOCKED_AT, createOutbox, type Outbox, type Perform } from './outbox.ts';
 import type { Running } from './questions.ts';
 import type { OwnedSlot } from './slots.ts';
 import { takeTurn, type Waiting } from './turn.ts';
@@ -82,192 +82,31 @@ export type ListsNeeds = {
 /** A slot that is served, and what ends its outboxes. */
 type Served = { readonly slot: OwnedSlot; readonly leaving: Ending };
 
+type State = ListsNeeds & {
+  readonly perform: Perform;
+  readonly awake: Map<ListKey, Awake>;
+  readonly served: Map<number, Served>;
+  readonly quarantined: Map<ListKey, string>;
+};
+
 export function createLists(needs: ListsNeeds): Lists {
-  const { world } = needs;
-  const awake = new Map<ListKey, Awake>();
-  const served = new Map<number, Served>();
-  const quarantined = new Map<ListKey, string>();
-  const perform = createPerform(world);
-  const inSlot = ({ slot }: OwnedSlot): readonly Awake[] =>
-    [...awake.values()].filter((list) => list.slot.slot === slot);
-
-  function wake(key: ListKey): Awake | null {
-    const there = awake.get(key);
-    const here = served.get(slotOf(key));
-    if (there !== undefined || here === undefined) return there ?? null;
-    const onRest = (): void => {
-      list.wantsMarker = true;
-      void turns(list);
-    };
-    const list: Awake = {
-      key,
-      slot: here.slot,
-      waiting: [],
-      outbox: createOutbox(world, key, perform, here.leaving.signal, onRest),
-      isChecked: false,
-      isTurning: false,
-      wantsMarker: false,
-      barriers: [],
-      usedAt: world.clock.monotonic(),
-      watchers: [],
-    };
-    awake.set(key, list);
-    return list;
-  }
-
-  function enqueue(key: ListKey, waiting: Waiting): void {
-    const list = wake(key);
-    if (list === null || list.slot.signal.aborted) {
-      waiting.reply({ kind: 'failed', error: notHere() });
-      return;
-    }
-    list.usedAt = world.clock.monotonic();
-    list.waiting.push(waiting);
-    void turns(list);
-  }
-
-  /** Turns, one after another, until nothing waits. */
-  async function turns(list: Awake): Promise<void> {
-    if (list.isTurning) return;
-    list.isTurning = true;
-    try {
-      while (list.waiting.length > 0 || list.wantsMarker || list.barriers.length > 0) {
-        if (quarantined.has(list.key)) return refuseAll(list, setAside());
-        if (!list.isChecked && !(await check(list))) return;
-        const isMarker = list.wantsMarker || list.barriers.length > 0;
-        if (!isMarker && isBlocked(world, list)) await waitForOutbox(list);
-        list.wantsMarker = false;
-        if (!(await turn(list))) return;
-        list.outbox.kick();
-      }
-    } catch (error) {
-      if (error instanceof BrokenChainError) quarantine(list.key, error);
-      else needs.fatal(error);
-    } finally {
-      list.isTurning = false;
-      tellWatchers(list);
-    }
-  }
-
-  /** Once each time it wakes. False if it may not go on. */
-  async function check(list: Awake): Promise<boolean> {
-    const { key, slot } = list;
-    for (let tries = 0; !slot.signal.aborted; tries++) {
-      try {
-        const isFit = (await isWhole(world, slot.slot, key)) || (await isMended(list));
-        if (!isFit) refuseAll(list, setAside());
-        list.isChecked = true;
-        return isFit;
-      } catch (error) {
-        world.log.warn({ list: key, error: textOf(error), tries }, 'host: cannot read the ledger');
-        await world.clock.sleep(CHECK_AGAIN_MS, slot.signal);
-      }
-    }
-    refuseAll(list, notHere());
-    return false;
-  }
-
-  async function waitForOutbox(list: Awake): Promise<void> {
-    const failing = list.outbox.failing();
-    world.log.warn({ list: list.key, failing }, 'host: blocked by its outbox; its commands wait');
-    await list.outbox.progressed();
-  }
-
-  /** False if there shall be no further turn. */
-  async function turn(list: Awake): Promise<boolean> {
-    const { key, slot, waiting, outbox } = list;
-    const began = world.clock.monotonic();
-    const barriers = list.barriers.length; // Who comes later waits for the next turn.
-    const { untoldDone } = outbox;
-    const of = { key, slot, waiting, untoldDone, isBarrier: barriers > 0 };
-    const outcome = await takeTurn(of, world, needs.committer);
-    world.meter.observe('turn_ms', world.clock.monotonic() - began);
-    tellWatchers(list);
-    if (outcome === 'took') for (const passed of list.barriers.splice(0, barriers)) passed(null);
-    if (outcome === 'took' || outcome === 'behind') return true;
-    refuseAll(list, notHere());
-    if (outcome === 'stale' && !slot.signal.aborted) {
-      world.log.error({ list: key, slot: slot.slot }, 'host: another owner writes; slot let go');
-      needs.fenced(slot.slot);
-    }
-    return false;
-  }
-
-  /** Its rows may be at fault: then they are folded anew, and the list goes on. */
-  async function isMended({ key, slot }: Awake): Promise<boolean> {
-    if (!(await mend(world, slot.slot, key, quarantine))) return false;
-    world.log.warn({ list: key }, 'host: its rows did not fit the ledger; folded anew');
-    return true;
-  }
-
-  function quarantine(key: ListKey, error: BrokenChainError): void {
-    quarantined.set(key, error.message);
-    world.log.error({ list: key, err: error }, 'host: a history does not fit; list set aside');
-    const list = awake.get(key);
-    if (list !== undefined) refuseAll(list, setAside());
-  }
-
-  async function drain(slot: OwnedSlot): Promise<void> {
-    const lists = inSlot(slot);
-    served.get(slot.slot)?.leaving.end();
-    served.delete(slot.slot); // Nobody is woken any more; those awake finish.
-    await within(world, DRAIN_MS_MAX, Promise.all(lists.map((list) => finished(list))));
-    const markers = lists.filter((list) => list.outbox.untoldDone() !== null);
-    for (const list of markers) list.wantsMarker = true;
-    await within(world, MARKERS_MS_MAX, Promise.all(markers.map(turns)));
-    for (const list of lists) forget(list);
-  }
-
-  async function finished(list: Awake): Promise<void> {
-    await list.outbox.rested();
-    while (list.isTurning) await watched(list);
-  }
-
-  function forget(list: Awake): void {
-    if (awake.get(list.key) === list) awake.delete(list.key);
-    refuseAll(list, notHere());
-  }
-
+  const state: State = {
+    ...{ ...needs, perform: createPerform(needs.world) },
+    ...{ awake: new Map(), served: new Map(), quarantined: new Map() },
+  };
+  const { world, awake, served } = state;
   return {
-    enqueue,
-    resume: (key) => wake(key)?.outbox.kick(),
-    quarantine,
-    refusal: (key) => {
-      const list = awake.get(key);
-      if (list === undefined) return null;
-      if (list.waiting.length >= ASKED_MAX) return new MailError(451, '4.3.2', 'busy; try again');
-      return isBlocked(world, list)
-        ? new MailError(451, '4.3.2', 'the list is blocked by what it still has to send')
-        : null;
-    },
+    enqueue: (key, waiting) => enqueue(state, key, waiting),
+    resume: (key) => wake(state, key)?.outbox.kick(),
+    quarantine: (key, error) => quarantine(state, key, error),
+    refusal: (key) => refusalOf(world, awake.get(key)),
     waiting: (key) => awake.get(key)?.waiting.length ?? 0,
-    turned: (key) => {
+    turned: async (key) => {
       const list = awake.get(key);
-      return list === undefined ? Promise.resolve() : watched(list);
+      if (list !== undefined) await watched(list);
     },
-    barrier: (key) =>
-      new Promise((resolve) => {
-        const list = wake(key);
-        if (list === null || list.slot.signal.aborted) return resolve(notHere());
-        list.barriers.push(resolve);
-        list.usedAt = world.clock.monotonic();
-        void turns(list);
-      }),
-    running: (key) => {
-      const list = awake.get(key);
-      return {
-        slot: slotOf(key),
-        epoch: served.get(slotOf(key))?.slot.epoch ?? 0,
-        outbox: {
-          waiting: list?.outbox.waiting() ?? 0,
-          failing: list?.outbox.failing() ?? null,
-          oldest: list?.outbox.oldest() ?? null,
-        },
-        blocked: list !== undefined && isBlocked(world, list),
-        quarantined: quarantined.get(key) ?? null,
-        waiting: list?.waiting.length ?? 0,
-      };
-    },
+    barrier: (key) => barrier(state, key),
+    running: (key) => runningOf(state, key),
     sweep: () => {
       const before = world.clock.monotonic() - PASSIVE_AFTER_MS;
       for (const [key, list] of awake) if (isPassive(list, before)) awake.delete(key);
@@ -275,16 +114,205 @@ export function createLists(needs: ListsNeeds): Lists {
     status: () => ({
       awake: awake.size,
       blocked: [...awake.values()].filter((list) => isBlocked(world, list)).map(({ key }) => key),
-      quarantined: [...quarantined].map(([key, why]) => ({ key, why })),
+      quarantined: [...state.quarantined].map(([key, why]) => ({ key, why })),
     }),
     serve: (slot) => {
       served.set(slot.slot, { slot, leaving: endWith(slot.signal) });
     },
-    drain,
+    drain: (slot) => drain(state, slot),
     drop: (slot) => {
       if (served.get(slot.slot)?.slot === slot) served.delete(slot.slot);
-      for (const list of inSlot(slot)) forget(list);
+      for (const list of inSlot(state, slot)) forget(state, list);
     },
+  };
+}
+
+const inSlot = ({ awake }: State, { slot }: OwnedSlot): readonly Awake[] =>
+  [...awake.values()].filter((list) => list.slot.slot === slot);
+
+/** Null where its slot is not served. */
+function wake(state: State, key: ListKey): Awake | null {
+  const { world, awake, served, perform } = state;
+  const there = awake.get(key);
+  const here = served.get(slotOf(key));
+  if (there !== undefined || here === undefined) return there ?? null;
+  const onRest = (): void => {
+    list.wantsMarker = true;
+    void turns(state, list);
+  };
+  const list: Awake = {
+    key,
+    slot: here.slot,
+    waiting: [],
+    outbox: createOutbox(world, key, perform, here.leaving.signal, onRest),
+    isChecked: false,
+    isTurning: false,
+    wantsMarker: false,
+    barriers: [],
+    usedAt: world.clock.monotonic(),
+    watchers: [],
+  };
+  awake.set(key, list);
+  return list;
+}
+
+function enqueue(state: State, key: ListKey, waiting: Waiting): void {
+  const list = wake(state, key);
+  if (list === null || list.slot.signal.aborted) {
+    waiting.reply({ kind: 'failed', error: notHere() });
+    return;
+  }
+  list.usedAt = state.world.clock.monotonic();
+  list.waiting.push(waiting);
+  void turns(state, list);
+}
+
+function barrier(state: State, key: ListKey): Promise<MailError | null> {
+  const list = wake(state, key);
+  if (list === null || list.slot.signal.aborted) return Promise.resolve(notHere());
+  const passed = new Promise<MailError | null>((resolve) => list.barriers.push(resolve));
+  list.usedAt = state.world.clock.monotonic();
+  void turns(state, list);
+  return passed;
+}
+
+function quarantine(state: State, key: ListKey, error: BrokenChainError): void {
+  const { world, awake, quarantined } = state;
+  quarantined.set(key, error.message);
+  world.log.error({ list: key, err: error }, 'host: a history does not fit; list set aside');
+  const list = awake.get(key);
+  if (list !== undefined) refuseAll(list, setAside());
+}
+
+// ── Turns ─────────────────────────────────────────────────────────────────
+
+/** Turns, one after another, until nothing waits. */
+async function turns(state: State, list: Awake): Promise<void> {
+  const { world, quarantined, fatal } = state;
+  if (list.isTurning) return;
+  list.isTurning = true;
+  try {
+    while (list.waiting.length > 0 || list.wantsMarker || list.barriers.length > 0) {
+      if (quarantined.has(list.key)) return refuseAll(list, setAside());
+      if (!list.isChecked && !(await check(state, list))) return;
+      const isMarker = list.wantsMarker || list.barriers.length > 0;
+      if (!isMarker && isBlocked(world, list)) await waitForOutbox(state, list);
+      list.wantsMarker = false;
+      if (!(await turn(state, list))) return;
+      list.outbox.kick();
+    }
+  } catch (error) {
+    if (error instanceof BrokenChainError) quarantine(state, list.key, error);
+    else fatal(error);
+  } finally {
+    list.isTurning = false;
+    tellWatchers(list);
+  }
+}
+
+/** Once each time it wakes. False if it may not go on. */
+async function check(state: State, list: Awake): Promise<boolean> {
+  const { world } = state;
+  const { key, slot } = list;
+  for (let tries = 0; !slot.signal.aborted; tries++) {
+    try {
+      const isFit = (await isWhole(world, slot.slot, key)) || (await isMended(state, list));
+      if (!isFit) refuseAll(list, setAside());
+      list.isChecked = true;
+      return isFit;
+    } catch (error) {
+      world.log.warn({ list: key, error: textOf(error), tries }, 'host: cannot read the ledger');
+      await world.clock.sleep(CHECK_AGAIN_MS, slot.signal);
+    }
+  }
+  refuseAll(list, notHere());
+  return false;
+}
+
+/** Its rows may be at fault: then they are folded anew, and the list goes on. */
+async function isMended(state: State, { key, slot }: Awake): Promise<boolean> {
+  const { world } = state;
+  const setAsideAs = (broken: ListKey, error: BrokenChainError): void =>
+    quarantine(state, broken, error);
+  if (!(await mend(world, slot.slot, key, setAsideAs))) return false;
+  world.log.warn({ list: key }, 'host: its rows did not fit the ledger; folded anew');
+  return true;
+}
+
+async function waitForOutbox({ world }: State, list: Awake): Promise<void> {
+  const failing = list.outbox.failing();
+  world.log.warn({ list: list.key, failing }, 'host: blocked by its outbox; its commands wait');
+  await list.outbox.progressed();
+}
+
+/** False if there shall be no further turn. */
+async function turn({ world, committer, fenced }: State, list: Awake): Promise<boolean> {
+  const { key, slot, waiting, outbox } = list;
+  const began = world.clock.monotonic();
+  const barriers = list.barriers.length; // Who comes later waits for the next turn.
+  const { untoldDone } = outbox;
+  const of = { key, slot, waiting, untoldDone, isBarrier: barriers > 0 };
+  const outcome = await takeTurn(of, world, committer);
+  world.meter.observe('turn_ms', world.clock.monotonic() - began);
+  tellWatchers(list);
+  if (outcome === 'took') for (const passed of list.barriers.splice(0, barriers)) passed(null);
+  if (outcome === 'took' || outcome === 'behind') return true;
+  refuseAll(list, notHere());
+  if (outcome === 'stale' && !slot.signal.aborted) {
+    world.log.error({ list: key, slot: slot.slot }, 'host: another owner writes; slot let go');
+    fenced(slot.slot);
+  }
+  return false;
+}
+
+// ── Leaving ───────────────────────────────────────────────────────────────
+
+async function drain(state: State, slot: OwnedSlot): Promise<void> {
+  const { world, served } = state;
+  const lists = inSlot(state, slot);
+  served.get(slot.slot)?.leaving.end();
+  served.delete(slot.slot); // Nobody is woken any more; those awake finish.
+  await within(world, DRAIN_MS_MAX, Promise.all(lists.map((list) => finished(list))));
+  const markers = lists.filter((list) => list.outbox.untoldDone() !== null);
+  for (const list of markers) list.wantsMarker = true;
+  await within(world, MARKERS_MS_MAX, Promise.all(markers.map((list) => turns(state, list))));
+  for (const list of lists) forget(state, list);
+}
+
+async function finished(list: Awake): Promise<void> {
+  await list.outbox.rested();
+  while (list.isTurning) await watched(list);
+}
+
+function forget({ awake }: State, list: Awake): void {
+  if (awake.get(list.key) === list) awake.delete(list.key);
+  refuseAll(list, notHere());
+}
+
+// ── What is told of a list ────────────────────────────────────────────────
+
+function refusalOf(world: HostWorld, list: Awake | undefined): MailError | null {
+  if (list === undefined) return null;
+  if (list.waiting.length >= ASKED_MAX) return new MailError(451, '4.3.2', 'busy; try again');
+  return isBlocked(world, list)
+    ? new MailError(451, '4.3.2', 'the list is blocked by what it still has to send')
+    : null;
+}
+
+function runningOf(state: State, key: ListKey): ReturnType<Lists['running']> {
+  const { world, awake, served, quarantined } = state;
+  const list = awake.get(key);
+  return {
+    slot: slotOf(key),
+    epoch: served.get(slotOf(key))?.slot.epoch ?? 0,
+    outbox: {
+      waiting: list?.outbox.waiting() ?? 0,
+      failing: list?.outbox.failing() ?? null,
+      oldest: list?.outbox.oldest() ?? null,
+    },
+    blocked: list !== undefined && isBlocked(world, list),
+    quarantined: quarantined.get(key) ?? null,
+    waiting: list?.waiting.length ?? 0,
   };
 }
 
