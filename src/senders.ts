@@ -9,6 +9,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from './clock.ts';
@@ -43,7 +44,7 @@ export async function startSenders(node: Node): Promise<void> {
   const running: Sender[] = [];
 
   async function look(): Promise<void> {
-    const busy = isBusy();
+    const busy = isBusy() && hasCoreToSpare();
     if (!busy && demand.wanted() === 0) return;
     const depths = await Promise.all(queues.map((queue) => queue.depth()));
     demand.see({ isBusy: busy, waiting: depths.reduce((sum, { waiting }) => sum + waiting, 0) });
@@ -72,6 +73,9 @@ export async function startSenders(node: Node): Promise<void> {
     await endAll();
   });
 }
+
+/** A sender takes a core. Where none is left it takes it from NATS and the MTA, and nothing is gained (measured on two cores). */
+const hasCoreToSpare = (): boolean => (loadavg()[0] ?? 0) < availableParallelism();
 
 const directoryOf = ({ site }: Node, number: number): string =>
   join(site.data, 'senders', String(number));

@@ -12,7 +12,7 @@ export const BUSY_LOOKS = 5;
 export const IDLE_LOOKS = 15;
 
 export type Demand = {
-  /** What one look found: whether this process has more to do than it can, and chunks that wait. */
+  /** What one look found: whether this process has more to do than it can and another could help, and chunks that wait. */
   see(found: { readonly isBusy: boolean; readonly waiting: number }): void;
   wanted(): number;
 };
