@@ -49,124 +49,152 @@ export type LeaseEvents = {
   readonly held: () => void;
 };
 
+type World = { readonly kv: Kv; readonly clock: Clock; readonly log: Log };
+type State = {
+  readonly world: World;
+  readonly about: Omit<NodeRow, 'isDraining' | 'beat'>;
+  readonly events: LeaseEvents;
+  readonly stopping: AbortController;
+  /** Monotonic ms of the last renewal, when it was sent. */
+  renewedAt: number;
+  /** Of our row; null while it is not known. */
+  revision: number | null;
+  beat: number;
+  isDraining: boolean;
+  isHeld: boolean;
+  isWriting: Promise<void>;
+};
+
 /** Resolves once the lease is held for the first time. */
 export async function startLease(
-  world: { readonly kv: Kv; readonly clock: Clock; readonly log: Log },
+  world: World,
   about: Omit<NodeRow, 'isDraining' | 'beat'>,
   events: LeaseEvents,
 ): Promise<Lease> {
-  const { kv, clock, log } = world;
-  const stopping = new AbortController();
-  let renewedAt = Number.NEGATIVE_INFINITY;
-  let revision: number | null = null;
-  let beat = 0;
-  let isDraining = false;
-  let isHeld = false;
-  let isWriting: Promise<void> = Promise.resolve();
-
-  const msLeft = (): number => Math.max(0, renewedAt + LEASE_OVER_MS - clock.monotonic());
-
-  /** One renewal; throws while NATS is away. False if another incarnation has the name. */
-  async function write(): Promise<boolean> {
-    const sentAt = clock.monotonic();
-    beat += 1;
-    const row: NodeRow = { ...about, isDraining, beat };
-    const value = Buffer.from(JSON.stringify(row));
-    let written: number | null;
-    try {
-      written =
-        revision === null
-          ? await kv.create(about.node, value)
-          : await kv.update(about.node, value, revision);
-    } catch (error) {
-      revision = null; // In doubt: what is there now is read before the next try.
-      throw error;
-    }
-    if (written === null) return await takeOver(value, sentAt);
-    revision = written;
-    renewedAt = sentAt;
-    return true;
-  }
-
-  /** A row of ours that was written in doubt, or of an incarnation before: it is ours to replace. */
-  async function takeOver(value: Uint8Array, sentAt: number): Promise<boolean> {
-    const there = await kv.get(about.node);
-    if (there !== null) {
-      const row = JSON.parse(Buffer.from(there.value).toString()) as NodeRow;
-      if (row.incarnation !== about.incarnation && row.startedAt > about.startedAt) return false;
-    }
-    const written =
-      there === null
-        ? await kv.create(about.node, value)
-        : await kv.update(about.node, value, there.revision);
-    revision = written;
-    if (written !== null) renewedAt = sentAt;
-    return true;
-  }
-
-  async function renew(): Promise<void> {
-    try {
-      if (!(await write())) log.error({}, 'lease: another node has this name');
-    } catch (error) {
-      log.warn({ error: textOf(error) }, 'lease: not renewed');
-    }
-  }
-
-  function look(): void {
-    const now = msLeft() > 0;
-    if (now === isHeld) return;
-    isHeld = now;
-    if (now) events.held();
-    else events.over();
-  }
-
-  /** Watches the end by the clock alone: a renewal that hangs must not hide it. */
-  async function watch(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      await clock.sleep(Math.max(isHeld ? msLeft() : RETRY_MS, 1), stopping.signal);
-      if (!stopping.signal.aborted) look();
-    }
-  }
-
-  async function beats(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      const isLate = clock.monotonic() - renewedAt >= LEASE_RENEW_MS;
-      await clock.sleep(isLate ? RETRY_MS : LEASE_RENEW_MS, stopping.signal);
-      if (stopping.signal.aborted) return;
-      isWriting = renew();
-      await isWriting;
-      look();
-    }
-  }
-
-  async function sayDraining(isSo: boolean): Promise<void> {
-    isDraining = isSo;
-    await isWriting;
-    isWriting = renew();
-    await isWriting;
-  }
-
-  while (msLeft() === 0) {
-    await renew();
-    if (msLeft() === 0) await clock.sleep(RETRY_MS);
-  }
-  look();
-  void watch();
-  void beats();
-  return {
-    msLeft,
-    incarnation: about.incarnation,
-    isDraining: () => isDraining,
-    drain: () => sayDraining(true),
-    undrain: () => sayDraining(false),
-    stop: async () => {
-      stopping.abort();
-      await isWriting;
-      isHeld = false;
-      renewedAt = Number.NEGATIVE_INFINITY;
-      await kv
-        .delete(about.node)
-        .catch((error) => log.warn({ error: textOf(error) }, 'lease: not given up'));
-    },
+  const state: State = {
+    ...{ world, about, events, stopping: new AbortController(), isWriting: Promise.resolve() },
+    ...{ renewedAt: Number.NEGATIVE_INFINITY, revision: null, beat: 0 },
+    ...{ isDraining: false, isHeld: false },
   };
+  while (msLeft(state) === 0) {
+    await renew(state);
+    if (msLeft(state) === 0) await world.clock.sleep(RETRY_MS);
+  }
+  look(state);
+  void watch(state);
+  void beats(state);
+  return {
+    msLeft: () => msLeft(state),
+    incarnation: about.incarnation,
+    isDraining: () => state.isDraining,
+    drain: () => sayDraining(state, true),
+    undrain: () => sayDraining(state, false),
+    stop: () => giveUp(state),
+  };
+}
+
+const msLeft = ({ renewedAt, world }: State): number =>
+  Math.max(0, renewedAt + LEASE_OVER_MS - world.clock.monotonic());
+
+// ── Renewing ──────────────────────────────────────────────────────────────
+
+async function renew(state: State): Promise<void> {
+  const { log } = state.world;
+  try {
+    if (!(await write(state))) log.error({}, 'lease: another node has this name');
+  } catch (error) {
+    log.warn({ error: textOf(error) }, 'lease: not renewed');
+  }
+}
+
+/** One renewal; throws while NATS is away. False if another incarnation has the name. */
+async function write(state: State): Promise<boolean> {
+  const { world, about, isDraining } = state;
+  const sentAt = world.clock.monotonic();
+  state.beat += 1;
+  const row: NodeRow = { ...about, isDraining, beat: state.beat };
+  const value = Buffer.from(JSON.stringify(row));
+  let written: number | null;
+  try {
+    written = await put(state, value, state.revision);
+  } catch (error) {
+    state.revision = null; // In doubt: what is there now is read before the next try.
+    throw error;
+  }
+  if (written === null) return await takeOver(state, value, sentAt);
+  state.revision = written;
+  state.renewedAt = sentAt;
+  return true;
+}
+
+/** A row of ours that was written in doubt, or of an incarnation before: it is ours to replace. */
+async function takeOver(state: State, value: Uint8Array, sentAt: number): Promise<boolean> {
+  const { world, about } = state;
+  const there = await world.kv.get(about.node);
+  if (there !== null) {
+    const row = JSON.parse(Buffer.from(there.value).toString()) as NodeRow;
+    if (row.incarnation !== about.incarnation && row.startedAt > about.startedAt) return false;
+  }
+  state.revision = await put(state, value, there?.revision ?? null);
+  if (state.revision !== null) state.renewedAt = sentAt;
+  return true;
+}
+
+const put = (
+  { world, about }: State,
+  value: Uint8Array,
+  revision: number | null,
+): Promise<number | null> =>
+  revision === null
+    ? world.kv.create(about.node, value)
+    : world.kv.update(about.node, value, revision);
+
+async function beats(state: State): Promise<void> {
+  const { world, stopping } = state;
+  while (!stopping.signal.aborted) {
+    const isLate = world.clock.monotonic() - state.renewedAt >= LEASE_RENEW_MS;
+    await world.clock.sleep(isLate ? RETRY_MS : LEASE_RENEW_MS, stopping.signal);
+    if (stopping.signal.aborted) return;
+    state.isWriting = renew(state);
+    await state.isWriting;
+    look(state);
+  }
+}
+
+async function sayDraining(state: State, isSo: boolean): Promise<void> {
+  state.isDraining = isSo;
+  await state.isWriting;
+  state.isWriting = renew(state);
+  await state.isWriting;
+}
+
+// ── Its end ───────────────────────────────────────────────────────────────
+
+/** Watches the end by the clock alone: a renewal that hangs must not hide it. */
+async function watch(state: State): Promise<void> {
+  const { world, stopping } = state;
+  while (!stopping.signal.aborted) {
+    const ms = Math.max(state.isHeld ? msLeft(state) : RETRY_MS, 1);
+    await world.clock.sleep(ms, stopping.signal);
+    if (!stopping.signal.aborted) look(state);
+  }
+}
+
+function look(state: State): void {
+  const now = msLeft(state) > 0;
+  if (now === state.isHeld) return;
+  state.isHeld = now;
+  if (now) state.events.held();
+  else state.events.over();
+}
+
+async function giveUp(state: State): Promise<void> {
+  const { kv, log } = state.world;
+  state.stopping.abort();
+  await state.isWriting;
+  state.isHeld = false;
+  state.renewedAt = Number.NEGATIVE_INFINITY;
+  await kv
+    .delete(state.about.node)
+    .catch((error) => log.warn({ error: textOf(error) }, 'lease: not given up'));
 }
