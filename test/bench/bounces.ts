@@ -159,15 +159,16 @@ async function reportOf(bench: BenchSite, list: BenchList): Promise<BounceReport
 }
 
 /** Bounces that are in the rows; asking writes what is folded. */
-async function foldedOf(bench: BenchSite, list: BenchList): Promise<number> {
+export async function foldedOf(bench: BenchSite, list: BenchList): Promise<number> {
   const { days } = await reportOf(bench, list);
   return days.reduce((sum, day) => sum + day.bounces, 0);
 }
 
 /** Waits for the stream first, so that looking does not write more often than the program would. */
-async function untilFolded(bench: BenchSite, list: BenchList, count: number): Promise<void> {
+export async function untilFolded(bench: BenchSite, list: BenchList, count: number): Promise<void> {
   const deadline = performance.now() + QUIET_MS;
-  const stored = async () => (await bench.nats().jsm.streams.info('TROUPE_BOUNCES')).state.messages;
+  const stored = async (): Promise<number> =>
+    (await bench.nats().jsm.streams.info('TROUPE_BOUNCES')).state.messages;
   while ((await stored()) < count) await lookAgain(deadline);
   while ((await foldedOf(bench, list)) < count) await lookAgain(deadline);
 }
