@@ -37,6 +37,8 @@ export const bounces: Bench = {
   flags: {
     members: { what: 'members of the list', default: 138_000 },
     count: { what: 'DSNs of one run', default: 5_000 },
+    events: { what: 'bounces of a checkpoint', default: 1_000 },
+    ms: { what: 'or ms of one', default: 5_000 },
   },
   says: ['members', 'count'],
   columns: [
@@ -54,7 +56,14 @@ export const bounces: Bench = {
     const members = flags.number('members');
     const count = flags.number('count');
     const sink = await startReturnPaths(scene);
-    const bench = await openSite(scene, { sink: { url: sink.url }, connections: 10 });
+    const bench = await openSite(
+      scene,
+      { sink: { url: sink.url }, connections: 10 },
+      {
+        TROUPE_BOUNCES_CHECKPOINT_EVENTS: String(flags.number('events')),
+        TROUPE_BOUNCES_CHECKPOINT_MS: String(flags.number('ms')),
+      },
+    );
     scene.say(`a list of ${members} members`);
     const list = await makeList(bench, 'large', {}, members);
     return async (run) => {
