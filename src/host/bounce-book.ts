@@ -41,7 +41,7 @@ type Lists = { readonly rows: Rows };
 
 export function openBooks(bounces: Rows, lists: Lists): Books {
   let over = new Map<string, Row>();
-  let known = new Map<ListKey, { rules: Rules; members: Map<number, number | null> }>();
+  let known = new Map<ListKey, Known>();
   const idOf = (row: RowKey): string => row.join(' ');
   const get = (row: RowKey): unknown => {
     const mine = over.get(idOf(row));
@@ -52,11 +52,11 @@ export function openBooks(bounces: Rows, lists: Lists): Books {
   };
 
   /** Read once a checkpoint: a setting that is changed counts from the next one on. */
-  function knownOf(key: ListKey) {
+  function knownOf(key: ListKey): Known {
     const there = known.get(key);
     if (there !== undefined) return there;
     const { settings } = openDraft(lists.rows, key, 0).state();
-    const made = { rules: rulesOf(settings), members: new Map<number, number | null>() };
+    const made = { slot: slotOf(key), rules: rulesOf(settings), members: new Map() };
     known.set(key, made);
     return made;
   }
@@ -73,15 +73,16 @@ export function openBooks(bounces: Rows, lists: Lists): Books {
   function putScore(key: ListKey, member: number, score: Score | undefined): void {
     const row: RowKey = [key, 'score', member];
     const before = get(row) as ScoreRow | undefined;
-    const due = score === undefined ? 0 : nextOf(member, score, knownOf(key).rules).due;
-    const index = (at: number): RowKey => ['#due', slotOf(key), at, key, member];
+    const { slot, rules } = knownOf(key);
+    const due = score === undefined ? 0 : nextOf(member, score, rules).due;
+    const index = (at: number): RowKey => ['#due', slot, at, key, member];
     if (before !== undefined && before.due !== due) put(index(before.due), undefined);
     put(row, score === undefined ? undefined : { score, due });
     if (score !== undefined && before?.due !== due) put(index(due), true);
   }
 
   const rowOf = (key: ListKey, tail: Tail): RowKey =>
-    tail[0] === 'ask' ? ['#ask', slotOf(key), key, ...tail.slice(1)] : [key, ...tail];
+    tail[0] === 'ask' ? ['#ask', knownOf(key).slot, key, ...tail.slice(1)] : [key, ...tail];
 
   /** The first that is stored and not deleted since, or the first that is new. */
   function first(key: ListKey, kind: Tail[0]): Row | null {
@@ -118,7 +119,7 @@ export function openBooks(bounces: Rows, lists: Lists): Books {
       bounces.commit(writes);
       over = new Map();
       known = new Map();
-      return writes.reduce((sum, write) => sum + JSON.stringify(write).length, 0);
+      return bytesOf(writes);
     },
     remove: (row) => put(row, undefined),
     get,
@@ -130,6 +131,24 @@ export function openBooks(bounces: Rows, lists: Lists): Books {
       put(['#due', slotOf(key), at, key, member], true);
     },
   };
+}
+
+/** What is read of a list once a checkpoint. */
+type Known = {
+  readonly slot: number;
+  readonly rules: Rules;
+  /** Who got each post. */
+  readonly members: Map<number, number | null>;
+};
+
+/** One row in so many is measured: to measure each would cost as much as to write it. */
+const MEASURED_EVERY = 16;
+
+/** About how many bytes the rows take. */
+function bytesOf(writes: readonly (readonly [RowKey, unknown])[]): number {
+  const some = writes.filter((_, i) => i % MEASURED_EVERY === 0);
+  const bytes = some.reduce((sum, write) => sum + JSON.stringify(write).length, 0);
+  return Math.round((bytes * writes.length) / some.length);
 }
 
 /** Stored rows looked at for the first: the others of them were deleted since the last checkpoint. */

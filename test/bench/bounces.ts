@@ -37,6 +37,8 @@ export const bounces: Bench = {
   flags: {
     members: { what: 'members of the list', default: 138_000 },
     count: { what: 'DSNs of one run', default: 5_000 },
+    events: { what: 'bounces of a checkpoint', default: 1_000 },
+    ms: { what: 'or ms of one', default: 5_000 },
   },
   says: ['members', 'count'],
   columns: [
@@ -54,7 +56,14 @@ export const bounces: Bench = {
     const members = flags.number('members');
     const count = flags.number('count');
     const sink = await startReturnPaths(scene);
-    const bench = await openSite(scene, { sink: { url: sink.url }, connections: 10 });
+    const bench = await openSite(
+      scene,
+      { sink: { url: sink.url }, connections: 10 },
+      {
+        TROUPE_BOUNCES_CHECKPOINT_EVENTS: String(flags.number('events')),
+        TROUPE_BOUNCES_CHECKPOINT_MS: String(flags.number('ms')),
+      },
+    );
     scene.say(`a list of ${members} members`);
     const list = await makeList(bench, 'large', {}, members);
     return async (run) => {
@@ -159,15 +168,16 @@ async function reportOf(bench: BenchSite, list: BenchList): Promise<BounceReport
 }
 
 /** Bounces that are in the rows; asking writes what is folded. */
-async function foldedOf(bench: BenchSite, list: BenchList): Promise<number> {
+export async function foldedOf(bench: BenchSite, list: BenchList): Promise<number> {
   const { days } = await reportOf(bench, list);
   return days.reduce((sum, day) => sum + day.bounces, 0);
 }
 
 /** Waits for the stream first, so that looking does not write more often than the program would. */
-async function untilFolded(bench: BenchSite, list: BenchList, count: number): Promise<void> {
+export async function untilFolded(bench: BenchSite, list: BenchList, count: number): Promise<void> {
   const deadline = performance.now() + QUIET_MS;
-  const stored = async () => (await bench.nats().jsm.streams.info('TROUPE_BOUNCES')).state.messages;
+  const stored = async (): Promise<number> =>
+    (await bench.nats().jsm.streams.info('TROUPE_BOUNCES')).state.messages;
   while ((await stored()) < count) await lookAgain(deadline);
   while ((await foldedOf(bench, list)) < count) await lookAgain(deadline);
 }

@@ -1,6 +1,6 @@
 /**
- * What a list's size costs: a decision, a subscription and a wake of a list of a million members over those of a list of a
- * thousand. Each list has a site of its own, so that the store is as large as its list; they are asked in turn, so that what
+ * What a list's size costs: a decision, a subscription, a wake and a bounce of a list of a million members over those of a list
+ * of a thousand. Each list has a site of its own, so that the store is as large as its list; they are asked in turn, so that what
  * else the machine does falls on both.
  *
  *   cold    the first requests after a restart of the node; a wake is the list's very first
@@ -10,6 +10,7 @@ import { randomInt } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { aside, type Bench, figure } from './bench.ts';
 import { median } from './figures.ts';
+import { bounceRatio } from './growth-bounce.ts';
 import type { Scene } from './scene.ts';
 import {
   adding,
@@ -50,6 +51,7 @@ export const growth: Bench = {
   says: [],
   columns: [
     ...KINDS.map((kind) => figure(kind, 2, { atMost: 1.2 })),
+    figure('bounce', 2, { atMost: 1.2 }),
     ...KINDS.flatMap((kind) => [aside(`${kind}Cold`, 2), aside(`${kind}Warm`, 2)]),
     ...KINDS.map((kind) => aside(`${kind}Ms`, 2)),
   ],
@@ -70,7 +72,7 @@ export const growth: Bench = {
         [kind, Math.max(ratio(cold, kind), ratio(warm, kind))],
         [`${kind}Ms`, median(warm[1][kind])],
       ]);
-      return Object.fromEntries(ratios);
+      return { ...Object.fromEntries(ratios), bounce: await bounceRatio(small, large, run) };
     };
   },
 };
