@@ -6,14 +6,13 @@ import type { SinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, type Ran, runTroupe } from '../support/site.ts';
 import { dumpStream, plainNats, type Where } from '../support/streams-dump.ts';
 import { until } from '../support/until.ts';
+import { jetStream } from './jet-stream.ts';
 import { createMachine, environment, type Machine, PARTS, whereOf } from './machine.ts';
 import { MACHINES, type Network } from './network.ts';
+import { diagnose, untilQuiet } from './rest.ts';
 
 const NATS_READY_MS_MAX = 60_000;
 const READY_MS_MAX = 120_000;
-const REQUEST_MS_MAX = 5_000;
-/** Looks in a row that must all find the site at rest. */
-const LOOKS = 3;
 
 export type List = {
   readonly address: string;
@@ -35,7 +34,7 @@ export type Cluster = {
   untilQuiet(lists: readonly List[], ms: number): Promise<string | null>;
   /** Slot → name of the node that holds it, as the bucket says. */
   owners(): Promise<ReadonlyMap<number, string>>;
-  /** What waits where, for the report of a stall. */
+  /** What waits where, and why, for the report of a stall. */
   diagnose(): Promise<readonly string[]>;
   close(): Promise<void>;
 };
@@ -78,31 +77,14 @@ export async function startCluster(
     nc,
     troupe: (...args) => runTroupe(cliEnv, args),
     untilReady,
-    untilQuiet: (lists, ms) =>
-      untilQuiet(nc, lists, ms).then(
-        () => null,
-        (error: Error) => String(error.cause ?? error),
-      ),
+    untilQuiet: (lists, ms) => untilQuiet(nc, lists, ms),
     owners: () => ownersIn(where),
-    diagnose: () => busyQueues(nc).catch((error) => [String(error)]),
+    diagnose: () => diagnose(nc, directory),
     async close() {
       await Promise.all(machines.flatMap(({ parts }) => PARTS.map((part) => parts[part].kill())));
       await nc.close();
     },
   };
-}
-
-type Api = Readonly<Record<string, unknown>> & {
-  readonly error?: { readonly description: string };
-};
-
-async function jetStream(nc: NatsConnection, subject: string, body: unknown = {}): Promise<Api> {
-  const reply = await nc.request(`$JS.API.${subject}`, JSON.stringify(body), {
-    timeout: REQUEST_MS_MAX,
-  });
-  const answer = reply.json<Api>();
-  if (answer.error !== undefined) throw new Error(`${subject}: ${answer.error.description}`);
-  return answer;
 }
 
 async function ownersIn(where: Where): Promise<ReadonlyMap<number, string>> {
@@ -163,58 +145,4 @@ async function slotsOf(where: Where): Promise<Map<string, number>> {
     if (address !== null) slots.set(address, Number(subject.split('.')[2]));
   }
   return slots;
-}
-
-// ── Rest ──────────────────────────────────────────────────────────────────
-
-type Consumer = {
-  readonly name: string;
-  readonly num_pending: number;
-  readonly num_ack_pending: number;
-  readonly num_waiting: number;
-};
-
-/** Nothing waits in any queue or outbox, several times in a row. */
-async function untilQuiet(nc: NatsConnection, lists: readonly List[], ms: number): Promise<void> {
-  let quiet = 0;
-  await until(
-    'the site is at rest',
-    async () => {
-      const busy = [...(await busyQueues(nc)), ...(await busyLists(nc, lists))];
-      quiet = busy.length === 0 ? quiet + 1 : 0;
-      if (busy.length > 0) throw new Error(busy.join(', '));
-      return quiet >= LOOKS ? true : null;
-    },
-    ms,
-  );
-}
-
-async function busyQueues(nc: NatsConnection): Promise<readonly string[]> {
-  const busy: string[] = [];
-  for (const stream of ['TROUPE_MAIL', 'TROUPE_MAILBOX', 'TROUPE_OUTGOING']) {
-    const { consumers } = await jetStream(nc, `CONSUMER.LIST.${stream}`);
-    for (const consumer of consumers as readonly Consumer[]) {
-      const { name, num_pending, num_ack_pending, num_waiting } = consumer;
-      const waiting = `${num_pending} + ${num_ack_pending} (pulls ${num_waiting})`;
-      if (num_pending + num_ack_pending > 0) busy.push(`${stream} ${name}: ${waiting}`);
-    }
-  }
-  const filter = { subjects_filter: '>' };
-  const { state } = await jetStream(nc, 'STREAM.INFO.TROUPE_LATER', filter);
-  const { subjects = {} } = state as { subjects?: Readonly<Record<string, number>> };
-  // Timers wait for what may never be needed.
-  const waiting = Object.keys(subjects).filter((subject) => !subject.includes('.moderators.'));
-  return [...busy, ...waiting];
-}
-
-async function busyLists(nc: NatsConnection, lists: readonly List[]): Promise<readonly string[]> {
-  const busy = lists.map(async ({ address }) => {
-    const reply = await nc.request(`troupe.inspect.list.${address}`, '', {
-      timeout: REQUEST_MS_MAX,
-    });
-    const text = reply.string();
-    const { outbox } = JSON.parse(text) as { outbox?: { waiting: number } };
-    return outbox?.waiting === 0 ? [] : [`${address}: ${text.slice(0, 300)}`];
-  });
-  return (await Promise.all(busy)).flat();
 }

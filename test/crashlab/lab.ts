@@ -72,6 +72,7 @@ export async function runLab(needs: {
     tell('every post has its answer');
     const restless = await cluster.untilQuiet(lists, QUIET_MS_MAX);
     tell(restless ?? 'at rest');
+    if (restless !== null) for (const line of await cluster.diagnose()) tell(`  ${line}`);
     const parked = await dumpStream(cluster.where, 'TROUPE_PARKED');
     return {
       books: {
