@@ -111,7 +111,9 @@ function lastWarnings(directory: string): readonly string[] {
   const logs = readdirSync(directory).filter((name) => /^m\d-.*\.log$/.test(name));
   return logs.flatMap((name) => {
     const lines = readFileSync(join(directory, name), 'utf8').split('\n');
-    const warned = lines.filter((line) => /"level":"(?:warn|error|fatal)"|\[(?:WRN|ERR|FTL)\]/.test(line));
+    const warned = lines.filter((line) =>
+      /"level":"(?:warn|error|fatal)"|\[(?:WRN|ERR|FTL)\]/.test(line),
+    );
     return warned.slice(-TOLD_LINES).map((line) => `${name}: ${line.slice(0, TOLD_CHARS)}`);
   });
 }
