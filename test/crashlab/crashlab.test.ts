@@ -61,6 +61,8 @@ const FAULT: Fault = {
   ...{ kind: 'kill', what: 'm1-outgoing', machines: [1], parts: ['outgoing'] },
   ...{ at: 100_000, until: 101_000 },
 };
+/** It is well as soon as the fault is over. */
+const WELL = [101_000];
 const twice = (i: number, firstAt: number, againAt: number, firstBy = 'm1.example.org') => ({
   ...{ marker: 'p1', recipient: `m${i}@sink.example`, kill: null, chunk: i, firstAt, againAt },
   firstBy,
@@ -68,20 +70,27 @@ const twice = (i: number, firstAt: number, againAt: number, firstBy = 'm1.exampl
 
 test('a duplicate is explained by a kill of what sent it, and of nothing else', () => {
   const near = twice(1, 99_900, 102_000);
-  expect(explain([near], [FAULT]).unexplained).toEqual([]);
-  expect(explain([near], []).unexplained).toEqual([near]);
+  expect(explain([near], [FAULT], WELL).unexplained).toEqual([]);
+  expect(explain([near], [], WELL).unexplained).toEqual([near]);
   const elsewhere = twice(1, 99_900, 102_000, 'm2.example.org');
-  expect(explain([elsewhere], [FAULT]).unexplained).toEqual([elsewhere]);
+  expect(explain([elsewhere], [FAULT], WELL).unexplained).toEqual([elsewhere]);
+});
+
+test('a fault lasts until JetStream is well again', () => {
+  const nats: Fault = { ...FAULT, what: 'm1-nats', parts: ['nats'] };
+  const late = twice(1, 130_000, 141_000, 'm2.example.org');
+  expect(explain([late], [nats], WELL).unexplained).toEqual([late]);
+  expect(explain([late], [nats], [120_000]).unexplained).toEqual([]);
 });
 
 test('a connection that was dropped after the dot explains one more copy', () => {
   const dropped = { ...twice(1, 99_900, 102_000), isFirstUnanswered: true };
-  expect(explain([dropped], []).unexplained).toEqual([]);
+  expect(explain([dropped], [], WELL).unexplained).toEqual([]);
 });
 
 test('one kill explains no more than was in flight and the chunks that were in hand', () => {
   const inFlight = Array.from({ length: 9 }, (_, i) => twice(i, 99_900, 102_000));
-  expect(explain(inFlight, [FAULT]).unexplained).toHaveLength(5);
+  expect(explain(inFlight, [FAULT], WELL).unexplained).toHaveLength(5);
   const open = Array.from({ length: 9 }, (_, i) => twice(i, 95_000, 112_000));
-  expect(explain(open, [FAULT]).unexplained).toHaveLength(5);
+  expect(explain(open, [FAULT], WELL).unexplained).toHaveLength(5);
 });

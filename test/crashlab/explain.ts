@@ -19,7 +19,7 @@ const NEAR_MS = 2_000;
 const SLACK_MS = 250;
 /** A chunk is renewed each quarter of its time in hand, so another hand takes it no sooner. */
 const TAKEN_AFTER_MS = ACK_WAIT_MS / 2;
-/** After a fault: leaders are elected, connections found dead, and what is queued is told. */
+/** When JetStream is well again after a fault: connections are found dead, and what is queued is told. */
 const RECOVERY_MS = 20_000;
 
 export type Explained = {
@@ -30,8 +30,16 @@ export type Explained = {
 
 type Budgets = { readonly flights: Map<Fault, number>; readonly chunks: Map<string, Set<string>> };
 
-/** Each duplicate is laid to one fault, as long as that one may explain another. */
-export function explain(duplicates: readonly Duplicate[], faults: readonly Fault[]): Explained {
+/**
+ * Each duplicate is laid to one fault, as long as that one may explain another. `wellAt`: when
+ * JetStream was seen well, ms since the epoch, in order.
+ */
+export function explain(
+  duplicates: readonly Duplicate[],
+  faults: readonly Fault[],
+  wellAt: readonly number[],
+): Explained {
+  const lasting = faults.map((fault) => ({ ...fault, until: wellAfter(fault, wellAt) }));
   const budgets: Budgets = { flights: new Map(), chunks: new Map() };
   const unexplained: Duplicate[] = [];
   const causes = new Map<string, number>();
@@ -39,13 +47,17 @@ export function explain(duplicates: readonly Duplicate[], faults: readonly Fault
   for (const duplicate of inOrder) {
     const cause =
       dropped(duplicate) ??
-      inFlight(duplicate, faults, budgets) ??
-      openChunk(duplicate, faults, budgets);
+      inFlight(duplicate, lasting, budgets) ??
+      openChunk(duplicate, lasting, budgets);
     if (cause === null) unexplained.push(duplicate);
     else causes.set(cause, (causes.get(cause) ?? 0) + 1);
   }
   return { unexplained, causes };
 }
+
+/** A fault lasts until JetStream is well again, however long that takes on a busy machine. */
+const wellAfter = ({ until }: Fault, wellAt: readonly number[]): number | null =>
+  until === null ? null : (wellAt.find((at) => at >= until) ?? null);
 
 const dropped = ({ isFirstUnanswered }: Duplicate): string | null =>
   isFirstUnanswered === true ? 'dropped after the dot' : null;

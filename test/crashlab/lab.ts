@@ -14,6 +14,7 @@ import { startLoad } from './load.ts';
 import { PARTS } from './machine.ts';
 import { createNemesis } from './nemesis.ts';
 import { createNetwork } from './network.ts';
+import { watchHealth } from './rest.ts';
 
 const LISTS = 10;
 const MEMBERS_MAX = 60;
@@ -31,6 +32,8 @@ export type Outcome = {
   readonly falls: readonly { readonly name: string; readonly at: number }[];
   /** What still waited when all should have been done; null if nothing. */
   readonly restless: string | null;
+  /** When JetStream was seen well, ms since the epoch. */
+  readonly wellAt: readonly number[];
   /** Messages that were set aside: subject and headers. */
   readonly parked: readonly string[];
 };
@@ -49,8 +52,10 @@ export async function runLab(needs: {
   const network = createNetwork();
   const sink = await startSinkProcess({ address: network.hub, moods: seed });
   const cluster = await startCluster(network, sink, directory);
+  const watching = new AbortController();
   try {
     tell('the cluster is ready');
+    const wellAt = watchHealth(cluster.nc, watching.signal);
     const sizes = Array.from({ length: LISTS }, () => chance.whole(1, MEMBERS_MAX));
     const lists = await createLists(cluster, directory, sizes);
     const journal = openJournalFile(join(directory, 'journal'));
@@ -89,9 +94,11 @@ export async function runLab(needs: {
         PARTS.flatMap((part) => parts[part].falls.map((at) => ({ name: parts[part].name, at }))),
       ),
       restless,
+      wellAt,
       parked: parked.map(({ subject, headers }) => `${subject} ${JSON.stringify(headers)}`),
     };
   } finally {
+    watching.abort();
     await cluster.close();
     await sink.close();
   }

@@ -1,6 +1,7 @@
 /** Whether the site is at rest, and what keeps it from that. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { NatsConnection } from 'nats';
 import { until } from '../support/until.ts';
 import type { List } from './cluster.ts';
@@ -8,6 +9,7 @@ import { jetStream, REQUEST_MS_MAX } from './jet-stream.ts';
 
 /** Looks in a row that must all find the site at rest. */
 const LOOKS = 3;
+const LOOK_EVERY_MS = 500;
 /** Of each log, the last of what its process warned of. */
 const TOLD_LINES = 2;
 const TOLD_CHARS = 300;
@@ -95,6 +97,21 @@ type Stream = {
     }[];
   };
 };
+
+/** When JetStream was seen well: every stream with a leader and every copy of it current. */
+export function watchHealth(nc: NatsConnection, signal: AbortSignal): readonly number[] {
+  const wellAt: number[] = [];
+  const look = async (): Promise<void> => {
+    while (!signal.aborted) {
+      const at = Date.now();
+      const sick = await sickStreams(nc).catch(() => null);
+      if (sick?.length === 0) wellAt.push(at);
+      await pause(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+    }
+  };
+  void look();
+  return wellAt;
+}
 
 async function sickStreams(nc: NatsConnection): Promise<readonly string[]> {
   const { streams, missing = [] } = await jetStream(nc, 'STREAM.LIST');

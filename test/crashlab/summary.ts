@@ -24,11 +24,11 @@ export type Figures = {
 };
 
 export function summaryOf(outcome: Outcome): { readonly figures: Figures; readonly words: string } {
-  const { books, faults, failOvers, falls, parked, loaded, restless } = outcome;
+  const { books, faults, failOvers, falls, parked, loaded, restless, wellAt } = outcome;
   const kills = faults.map(({ at, what }) => ({ at, what }));
   const account = settle({ ...books, kills });
   const { lost, wrong, broken, duplicates } = account;
-  const { unexplained, causes } = explain(duplicates, faults);
+  const { unexplained, causes } = explain(duplicates, faults, wellAt);
   const count = (...kinds: FaultKind[]): number =>
     faults.filter(({ kind }) => kinds.includes(kind)).length;
   const seconds = failOvers.map(({ ms }) => ms / 1_000).sort((a, b) => a - b);
