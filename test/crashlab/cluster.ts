@@ -11,8 +11,8 @@ import { createMachine, environment, type Machine, PARTS, whereOf } from './mach
 import { MACHINES, type Network } from './network.ts';
 import { diagnose, untilQuiet } from './rest.ts';
 
-const NATS_READY_MS_MAX = 60_000;
-const READY_MS_MAX = 120_000;
+const NATS_READY_MS_MAX = 240_000;
+const READY_MS_MAX = 240_000;
 
 export type List = {
   readonly address: string;
@@ -55,7 +55,8 @@ export async function startCluster(
   const [first, ...others] = machines;
   // One makes the streams, the others find them.
   first?.parts.edge.start();
-  await until('the streams are made', () => jetStream(nc, 'STREAM.INFO.KV_troupe_site'));
+  const made = () => jetStream(nc, 'STREAM.INFO.KV_troupe_site');
+  await until('the streams are made', made, READY_MS_MAX);
   for (const { parts } of [...others, ...(first === undefined ? [] : [first])]) {
     for (const part of PARTS) parts[part].start();
   }
@@ -102,7 +103,8 @@ async function ownersIn(where: Where): Promise<ReadonlyMap<number, string>> {
 export async function remakeBucket({ nc }: Cluster, bucket: string): Promise<void> {
   const { config } = await jetStream(nc, `STREAM.INFO.${bucket}`);
   await jetStream(nc, `STREAM.DELETE.${bucket}`);
-  await until(`${bucket} is made again`, () => jetStream(nc, `STREAM.CREATE.${bucket}`, config));
+  const create = () => jetStream(nc, `STREAM.CREATE.${bucket}`, config);
+  await until(`${bucket} is made again`, create, READY_MS_MAX);
 }
 
 // ── Lists ─────────────────────────────────────────────────────────────────
@@ -114,12 +116,14 @@ export async function createLists(
   sizes: readonly number[],
 ): Promise<readonly List[]> {
   // Slots still move to nodes that have just come; meanwhile nobody runs their lists.
-  const must = (...args: readonly string[]): Promise<boolean> =>
-    until(`troupe ${args.join(' ')}`, async () => {
+  const must = (...args: readonly string[]): Promise<boolean> => {
+    const run = async (): Promise<boolean> => {
       const { code, stderr } = await cluster.troupe(...args);
       if (code === 0) return true;
       throw new Error(stderr);
-    });
+    };
+    return until(`troupe ${args.join(' ')}`, run, READY_MS_MAX);
+  };
   for (const [i, members] of sizes.entries()) {
     const address = `list${i}@${DOMAIN}`;
     await must('list', 'create', address, '--owner', 'owner@sink.example');

@@ -84,7 +84,7 @@ const JUMPS_S = [-3_600, -60, -5, 5, 30] as const;
 const JUMP_MS = [2_000, 15_000] as const;
 /** Of a site; said again here, as the lab takes nothing from the program. */
 const SLOTS = 64;
-const READY_MS_MAX = 60_000;
+const READY_MS_MAX = 240_000;
 const FAIL_OVER_MS_MAX = 90_000;
 
 type Victim = { readonly machine: Machine; readonly part: Part };
@@ -97,16 +97,16 @@ async function victimOf({ cluster, chance }: Stage): Promise<Victim> {
         (part) => ({ machine, part }),
       ),
     );
-  const found = await until('something runs', () => {
+  const found = (): Victim[] | null => {
     const up = upParts();
     return up.length > 0 ? up : null;
-  });
-  return chance.pick(found);
+  };
+  return chance.pick(await until('something runs', found, READY_MS_MAX));
 }
 
 /** Machines whose disks are well; waits for one. */
 const whole = ({ mended }: Stage): Promise<readonly Machine[]> =>
-  until('a disk is well', () => (mended.size > 0 ? [...mended] : null));
+  until('a disk is well', () => (mended.size > 0 ? [...mended] : null), READY_MS_MAX);
 
 async function kill(stage: Stage) {
   const { machine, part } = await victimOf(stage);
@@ -124,7 +124,7 @@ async function killOwner(stage: Stage) {
   const { cluster, chance, failOvers, note, say } = stage;
   await stage.allReady();
   const allOwned = () => ownersOf(cluster);
-  const owners = await until('every slot has its owner', allOwned, FAIL_OVER_MS_MAX);
+  const owners = await until('every slot has its owner', allOwned, READY_MS_MAX);
   const used = [...owners].filter(([slot]) => stage.slots.has(slot));
   const held = Map.groupBy(used, ([, node]) => node);
   const [node, slots] = chance.pick([...held]);
