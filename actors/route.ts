@@ -16,8 +16,7 @@ import { setup, transition } from 'xstate';
 // ── Protocol ──────────────────────────────────────────────────────────────
 
 /** How an MTA fails us, each counted apart. `421`: it said so; `lost`: the connection ended in mid transaction. */
-export const TROUBLES = ['refused', 'timeout', '421', 'greeting', 'tls', 'login', 'lost'] as const;
-export type Trouble = (typeof TROUBLES)[number];
+export type Trouble = 'refused' | 'timeout' | '421' | 'greeting' | 'tls' | 'login' | 'lost';
 
 /** What is observed of a route, and what an operator wants of it. */
 export type Observed =

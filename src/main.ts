@@ -201,5 +201,6 @@ async function announce({ config, site, mirror, parts, closers, url, log }: Node
   const { node: _, ...where } = note;
   log.info(where, 'ready');
   const hasSample = [...mirror.all()].some(({ address }) => address === SAMPLE_LIST);
-  process.stdout.write(welcome(note, hasSample, parts.captured !== null));
+  const isCaptured = parts.routes?.all().some(({ live }) => live.settings.url === '') === true;
+  process.stdout.write(welcome(note, hasSample, isCaptured));
 }

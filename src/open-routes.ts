@@ -1,6 +1,6 @@
 /** The routes of a node that sends, wired to the site. Part of the wiring (`main.ts`). */
 import { z } from 'zod';
-import { CLOSED, observe, waitMsOf, warmthOf } from '../actors/route.ts';
+import { CLOSED, observe, ROUTE_MODES, waitMsOf, warmthOf } from '../actors/route.ts';
 import { systemClock, systemRandom } from './clock.ts';
 import type { RouteConfig } from './config.ts';
 import { MailError, OperatorError } from './errors.ts';
@@ -35,7 +35,7 @@ export async function openRouteSet(node: Node): Promise<Routes> {
     routing: config.routing,
     kv: site.rows,
     node: config.node,
-    breaker: { observe, waitMsOf, warmthOf, closed: CLOSED },
+    breaker: { observe, waitMsOf, warmthOf, closed: CLOSED, modes: ROUTE_MODES },
     clock: systemClock,
     random: systemRandom,
     log,

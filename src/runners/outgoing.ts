@@ -210,8 +210,11 @@ async function carry(
       const sending = { route, journal, secret, hand, clock, limits: state.limits, halted };
       tried.push(route.name);
       ended = await sendCopies(chunk, to, cooked, progress, sending);
-      if (dueNow(chunk, progress, clock.now()).length < to.length) answered.push(route.name);
       unheard = await unheardBy(route, chunk.class, progress, needs.meter);
+      const { accepted, replies } = progress;
+      const isHeard = (number: number): boolean =>
+        accepted.has(number) || (replies.has(number) && !unheard.includes(number));
+      if (to.some(([number]) => isHeard(number))) answered.push(route.name);
     } catch (error) {
       // A bug: the chunk is about to be parked, and whoever replays it must know whom to leave out.
       if (tried.includes(route.name)) await tellPart(chunk, progress, route.name, needs);

@@ -8,9 +8,6 @@
 import { createHash } from 'node:crypto';
 import type { Class } from '../mail/chunk.ts';
 
-export const STRATEGIES = ['weighted', 'round-robin', 'random', 'adaptive'] as const;
-export type Strategy = (typeof STRATEGIES)[number];
-
 export type Candidate = {
   readonly name: string;
   readonly role: 'primary' | 'fallback';

@@ -31,73 +31,85 @@ export type Hand = {
 
 type Waiter = { readonly isPatient: boolean; readonly resolve: (place: Place) => void };
 
+type State = {
+  readonly clock: Clock;
+  readonly waiters: Waiter[];
+  held: number;
+  /** Monotonic ms. */
+  movedAt: number;
+  busySince: number;
+  busyMs: number;
+  /** Runs while somebody waits beyond the overflow who could go elsewhere. */
+  watching: AbortController | null;
+};
+
 export function createHand(max: number, clock: Clock): Hand {
-  const waiters: Waiter[] = [];
-  let held = 0;
-  let movedAt = clock.monotonic();
-  let busyMs = 0;
-  let busySince = 0;
-  let watching: AbortController | null = null;
-
-  function hold(): void {
-    if (held === 0) {
-      busySince = clock.monotonic();
-      movedAt = busySince;
-    }
-    held += 1;
-  }
-
-  /** While somebody waits beyond the overflow; one loop, however many do. */
-  async function watch(signal: AbortSignal): Promise<void> {
-    for (;;) {
-      const leftMs = movedAt + STILL_MS_MAX - clock.monotonic();
-      if (leftMs <= 0) {
-        const beyond = waiters.slice(OVERFLOW_MAX).filter(({ isPatient }) => !isPatient);
-        for (const one of beyond) leave(one, 'still');
-      }
-      if (signal.aborted || !waiters.slice(OVERFLOW_MAX).some(({ isPatient }) => !isPatient)) break;
-      await clock.sleep(leftMs <= 0 ? STILL_MS_MAX : leftMs, signal);
-      if (signal.aborted) return;
-    }
-    watching = null;
-  }
-
-  function leave(waiter: Waiter, place: Place): void {
-    waiters.splice(waiters.indexOf(waiter), 1);
-    waiter.resolve(place);
-  }
-
+  const state: State = {
+    ...{ clock, waiters: [], held: 0, movedAt: clock.monotonic() },
+    ...{ busySince: 0, busyMs: 0, watching: null },
+  };
+  const { waiters } = state;
   return {
     async take(isPatient) {
-      if (held < max) {
-        hold();
+      if (state.held < max) {
+        hold(state);
         return 'taken';
       }
       const place = new Promise<Place>((resolve) => waiters.push({ isPatient, resolve }));
-      if (waiters.length > OVERFLOW_MAX && watching === null) {
-        watching = new AbortController();
-        void watch(watching.signal);
-      }
+      if (state.watching === null && beyond(state).length > 0) void watch(state);
       return place;
     },
     giveBack() {
-      held -= 1;
-      if (held === 0) busyMs += clock.monotonic() - busySince;
+      state.held -= 1;
+      if (state.held === 0) state.busyMs += clock.monotonic() - state.busySince;
       const next = waiters.shift();
       if (next === undefined) return;
-      hold();
+      hold(state);
       next.resolve('taken');
     },
     moved() {
-      movedAt = clock.monotonic();
+      state.movedAt = clock.monotonic();
     },
     turnAway() {
-      watching?.abort();
-      watching = null;
+      state.watching?.abort();
+      state.watching = null;
       for (const waiter of waiters.splice(0)) waiter.resolve('closed');
     },
-    carrying: () => held,
+    carrying: () => state.held,
     waiting: () => waiters.length,
-    busyMs: () => busyMs + (held > 0 ? clock.monotonic() - busySince : 0),
+    busyMs: () => state.busyMs + (state.held > 0 ? clock.monotonic() - state.busySince : 0),
   };
+}
+
+function hold(state: State): void {
+  if (state.held === 0) {
+    state.busySince = state.clock.monotonic();
+    state.movedAt = state.busySince;
+  }
+  state.held += 1;
+}
+
+/** Those whom neither hand nor overflow has room for, and who would go elsewhere. */
+function beyond({ waiters }: State): readonly Waiter[] {
+  return waiters.slice(OVERFLOW_MAX).filter(({ isPatient }) => !isPatient);
+}
+
+/** Sends them elsewhere whenever nothing moved for too long; one loop, however many there are. */
+async function watch(state: State): Promise<void> {
+  const { clock, waiters } = state;
+  state.watching = new AbortController();
+  const { signal } = state.watching;
+  while (beyond(state).length > 0) {
+    const leftMs = state.movedAt + STILL_MS_MAX - clock.monotonic();
+    if (leftMs > 0) {
+      await clock.sleep(leftMs, signal);
+      if (signal.aborted) return;
+      continue;
+    }
+    for (const one of beyond(state)) {
+      waiters.splice(waiters.indexOf(one), 1);
+      one.resolve('still');
+    }
+  }
+  state.watching = null;
 }

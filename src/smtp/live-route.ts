@@ -1,12 +1,11 @@
 /** One route as this node has it: its connections, its hand, its breaker, its pace, and what it did so far. */
-import type { Trouble } from '../../actors/route.ts';
 import type { RouteConfig } from '../config.ts';
 import { MailError } from '../errors.ts';
 import type { RecipientReply, Route, Smtp, SmtpConnection } from '../world.ts';
 import type { Candidate } from './choice.ts';
 import { createHand, type Hand, OVERFLOW_MAX } from './hand.ts';
 import { createPace } from './pace.ts';
-import { createPool, type PoolState } from './pool.ts';
+import { createPool, type Pool, type PoolState } from './pool.ts';
 import { createHealth, type Health, type HealthNeeds } from './route-health.ts';
 import { troubleIn, troubleOf } from './trouble.ts';
 
@@ -39,62 +38,32 @@ export type LiveRouteNeeds = Omit<HealthNeeds, 'name' | 'probe'> & {
 const CHUNKS_PER_CONNECTION = 2;
 
 export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): LiveRoute {
-  const { name, connections, recipients, rate } = settings;
+  const { name, connections, recipients, role, weight } = settings;
   const { clock, log, smtp } = needs;
   const handMax = Math.min(CHUNKS_PER_CONNECTION * connections, needs.inHandMax);
   const hand = createHand(handMax, clock);
   const stopping = new AbortController();
-  const counts = { accepted: 0, failed: 0 };
   const pool = createPool({
     ...{ name, smtp, clock, log, connectionsMax: connections, recipientsMax: recipients },
-    onRefused: (error, isDown) => health.failed(troubleOf(error), isDown, error),
+    // Beside connections that work it only means that the MTA wants no more of them.
+    onRefused: (error, isDown) => {
+      if (isDown) health.failed(troubleOf(error), true, error);
+      else health.noted(troubleOf(error), error);
+    },
   });
   const changed = (): void => {
     if (health.warmth() === 0) hand.turnAway();
     needs.changed();
   };
   const health: Health = createHealth({ ...needs, name, probe: pool.probe, changed });
-  const pace =
-    rate === undefined ? null : createPace(() => rate / Math.max(1, needs.senders()), clock);
-
-  function heard(replies: readonly RecipientReply[]): void {
-    hand.moved();
-    for (const { code } of replies) {
-      if (code >= 200 && code < 300) counts.accepted += 1;
-      else if (code < 500) counts.failed += 1;
-    }
-    const how: Trouble | null = troubleIn(replies);
-    if (how === null) health.worked();
-    else health.failed(how, false);
-  }
-
-  const mySlot = pace && ((): Promise<void> => pace(stopping.signal));
-  const route: Route = {
-    name,
-    connectionsMax: pool.connectionsMax,
-    recipientsMax: pool.recipientsMax,
-    async withConnection(use) {
-      if (!health.mayFinish()) throw away();
-      return pool.withConnection((connection) => {
-        if (!health.mayFinish()) throw away();
-        return use(listened(connection, mySlot, heard));
-      });
-    },
-    isAlive: () =>
-      pool.probe().then(
-        () => true,
-        (error: unknown) => {
-          health.failed(troubleOf(error), true, error);
-          return false;
-        },
-      ),
-  };
+  const ear = createEar(hand, health);
   return {
-    ...{ settings, route, hand, health, handMax, room: handMax + OVERFLOW_MAX },
-    counts: () => counts,
+    ...{ settings, hand, health, handMax, room: handMax + OVERFLOW_MAX },
+    route: routeOver(pool, settings, health, ear, needs, stopping.signal),
+    counts: ear.counts,
     connections: pool.state,
     candidate: (factor) => ({
-      ...{ name, role: settings.role, weight: settings.weight * factor },
+      ...{ name, role, weight: weight * factor },
       warmth: stopping.signal.aborted ? 0 : health.warmth(),
     }),
     stop() {
@@ -106,11 +75,75 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
   };
 }
 
+/** The pool's route, at the route's pace, and only while its breaker lets it. */
+function routeOver(
+  pool: Pool,
+  { rate }: RouteConfig,
+  health: Health,
+  ear: Ear,
+  { clock, senders }: LiveRouteNeeds,
+  stopping: AbortSignal,
+): Route {
+  const pace = rate === undefined ? null : createPace(() => rate / Math.max(1, senders()), clock);
+  const mySlot = pace && ((): Promise<void> => pace(stopping));
+  return {
+    name: pool.name,
+    connectionsMax: pool.connectionsMax,
+    recipientsMax: pool.recipientsMax,
+    async withConnection(use) {
+      if (!health.mayFinish()) throw away();
+      return pool.withConnection((connection) => {
+        if (!health.mayFinish()) throw away();
+        return use(listened(connection, mySlot, ear.heard));
+      });
+    },
+    isAlive: () =>
+      pool.probe().then(
+        () => true,
+        (error: unknown) => {
+          health.failed(troubleOf(error), true, error);
+          return false;
+        },
+      ),
+  };
+}
+
+type Ear = {
+  heard(connection: SmtpConnection, replies: readonly RecipientReply[]): void;
+  counts: LiveRoute['counts'];
+};
+
+/** Hears what the MTA answers, and tells the breaker what it means. */
+function createEar(hand: Hand, health: Health): Ear {
+  const counts = { accepted: 0, failed: 0 };
+  /** Connections whose last transaction was answered. */
+  const good = new WeakSet<SmtpConnection>();
+  return {
+    counts: () => counts,
+    heard(connection, replies) {
+      hand.moved();
+      for (const { code } of replies) {
+        if (code >= 200 && code < 300) counts.accepted += 1;
+        else if (code < 500) counts.failed += 1;
+      }
+      const how = troubleIn(replies);
+      if (how === null) {
+        good.add(connection);
+        health.worked();
+      } else if (good.delete(connection)) {
+        health.noted(how); // MTAs close connections after so many mails or seconds; the next one will tell.
+      } else {
+        health.failed(how, false);
+      }
+    },
+  };
+}
+
 /** The same connection, at the route's pace and with an ear for what the MTA says. */
 function listened(
   connection: SmtpConnection,
   mySlot: (() => Promise<void>) | null,
-  heard: (replies: readonly RecipientReply[]) => void,
+  heard: Ear['heard'],
 ): SmtpConnection {
   return {
     async send(transaction, following) {
@@ -118,7 +151,7 @@ function listened(
       // Where each has its time, none is begun before it.
       const next = mySlot === null ? following : undefined;
       const replies = await connection.send(transaction, next);
-      heard(replies);
+      heard(connection, replies);
       return replies;
     },
     get isOpen() {

@@ -22,6 +22,7 @@ export type Breaker = {
   waitMsOf(state: RouteState): number | null;
   warmthOf(state: RouteState): number;
   readonly closed: RouteState;
+  readonly modes: readonly string[];
 };
 
 /** A row of `troupe_site`. `at`: ms since the epoch, when it became so; `by`: the node that saw it. */
@@ -47,6 +48,8 @@ export type Health = {
   /** How often it failed us on this node, by how. */
   troubles(): Readonly<Record<string, number>>;
   failed(how: Trouble, isDown: boolean, error?: unknown): void;
+  /** It failed in a way that says nothing about its health: counted, no more. */
+  noted(how: Trouble, error?: unknown): void;
   worked(): void;
   /** An operator's word; resolves when it stands in `troupe_site`. Throws MailError 451 when it cannot. */
   tell(order: 'drain' | 'resume'): Promise<void>;
@@ -80,144 +83,165 @@ const TELL_TRIES_MAX = 5;
 
 export const healthKey = (name: string): string => `health.${name}`;
 
+type State = {
+  readonly needs: HealthNeeds;
+  readonly stopping: AbortController;
+  readonly troubles: Record<string, number>;
+  row: HealthRow;
+  revision: number;
+  /** What we became is not written yet. */
+  isUnsaid: boolean;
+  saying: Promise<void> | null;
+  timer: AbortController;
+};
+
 export function createHealth(needs: HealthNeeds): Health {
-  const { name, node, breaker, clock, random, log, meter } = needs;
-  const stopping = new AbortController();
-  const troubles: Record<string, number> = {};
+  const { node, breaker, clock } = needs;
   const unknown: HealthRow = { state: breaker.closed, at: clock.now(), by: node, how: null };
-  let { row, revision } = needs.known ?? { row: unknown, revision: 0 };
-  let isUnsaid = false;
-  let saying: Promise<void> | null = null;
-  let timer = new AbortController();
-
-  function step(event: Observed, how: Trouble | null): void {
-    const { state, effects } = breaker.observe(row.state, event);
-    const isSame = state.mode === row.state.mode && state.step === row.state.step;
-    if (isSame && effects.length === 0) {
-      row = { ...row, state };
-      return;
-    }
-    become({ state, at: clock.now(), by: node, how });
-    isUnsaid = true;
-    saying ??= say();
-  }
-
-  function become(next: HealthRow): void {
-    const before = row.state.mode;
-    row = next;
-    const fields = { route: name, before, how: next.how, by: next.by };
-    if (before !== next.state.mode) {
-      const level = next.state.mode === 'open' ? 'warn' : 'info';
-      log[level](fields, `the route is ${next.state.mode}`);
-    }
-    timer.abort();
-    timer = new AbortController();
-    void wait(AbortSignal.any([timer.signal, stopping.signal]));
-    needs.changed();
-  }
-
-  /** Never longer than the state's own wait, whatever another node's clock says. */
-  async function wait(signal: AbortSignal): Promise<void> {
-    const waitMs = breaker.waitMsOf(row.state);
-    if (waitMs === null) return;
-    const leftMs = Math.min(Math.max(row.at + waitMs - clock.now(), 0), waitMs);
-    await clock.sleep(leftMs + JITTER_MS * random.fraction(), signal);
-    if (!signal.aborted) step({ type: 'due' }, row.how);
-  }
-
-  /** Writes until what is written is what is so. */
-  async function say(): Promise<void> {
-    while (isUnsaid && !stopping.signal.aborted) {
-      isUnsaid = false;
-      const said = row;
-      try {
-        const written = await write(said);
-        if (written === null) {
-          const theirs = await needs.kv.get(healthKey(name));
-          if (theirs !== null) adopt(theirs, false);
-        } else {
-          revision = Math.max(revision, written);
-          if (said.state.mode === 'half-open' && row === said) void probe();
-        }
-      } catch (error) {
-        log.warn({ route: name, error: textOf(error) }, 'the health of a route cannot be told');
-        isUnsaid = true;
-        await clock.sleep(WRITE_AGAIN_MS, stopping.signal);
-      }
-    }
-    saying = null;
-  }
-
-  function write(said: HealthRow): Promise<number | null> {
-    const value = new TextEncoder().encode(JSON.stringify(said));
-    const key = healthKey(name);
-    return revision === 0 ? needs.kv.create(key, value) : needs.kv.update(key, value, revision);
-  }
-
-  function adopt(read: KvRow, isFirst: boolean): void {
-    if (read.revision <= revision) return;
-    revision = read.revision;
-    const theirs = read.value === null ? null : healthOf(read.value);
-    if (theirs === null || (theirs.by === node && !isFirst)) return;
-    isUnsaid = false;
-    // A probe of ours that was under way when this process ended told nobody anything: the next is due.
-    const isOver = isFirst && theirs.by === node && theirs.state.mode === 'half-open';
-    become(isOver ? { ...theirs, at: 0 } : theirs);
-  }
-
-  async function probe(): Promise<void> {
-    try {
-      await needs.probe();
-      step({ type: 'worked' }, null);
-    } catch (error) {
-      note(troubleOf(error), error);
-      step({ type: 'failed', isDown: true }, troubleOf(error));
-    }
-  }
-
-  function note(how: Trouble, error: unknown): void {
-    troubles[how] = (troubles[how] ?? 0) + 1;
-    meter.count('route_failures', { route: name, how });
-    if (error !== undefined) log.debug({ route: name, how, error: reasonOf(error) }, 'it failed');
-  }
-
-  void wait(AbortSignal.any([timer.signal, stopping.signal]));
+  const state: State = {
+    ...{ needs, stopping: new AbortController(), troubles: {}, timer: new AbortController() },
+    ...{ isUnsaid: false, saying: null, ...(needs.known ?? { row: unknown, revision: 0 }) },
+  };
+  void waitOut(state);
   return {
-    row: () => row,
-    known: () => ({ row, revision }),
-    warmth: () => breaker.warmthOf(row.state),
-    mayFinish: () => row.state.mode !== 'open' && row.state.mode !== 'half-open',
-    troubles: () => troubles,
+    row: () => state.row,
+    known: () => ({ row: state.row, revision: state.revision }),
+    warmth: () => breaker.warmthOf(state.row.state),
+    mayFinish: () => !['open', 'half-open'].includes(state.row.state.mode),
+    troubles: () => state.troubles,
     failed(how, isDown, error) {
-      note(how, error);
-      step({ type: 'failed', isDown }, how);
+      note(state, how, error);
+      step(state, { type: 'failed', isDown }, how);
     },
+    noted: (how, error) => note(state, how, error),
     worked() {
-      if (row.state.failures > 0) step({ type: 'worked' }, null);
+      if (state.row.state.failures > 0) step(state, { type: 'worked' }, null);
     },
-    async tell(order) {
-      for (let tries = 0; tries < TELL_TRIES_MAX; tries += 1) {
-        step({ type: order }, null);
-        await saying;
-        if ((row.state.mode === 'draining') === (order === 'drain')) return;
-      }
-      throw new MailError(451, '4.3.0', 'other nodes change this route too; try again');
-    },
-    adopt,
-    stop: () => stopping.abort(),
+    tell: (order) => tell(state, order),
+    adopt: (read, isFirst) => adopt(state, read, isFirst),
+    stop: () => state.stopping.abort(),
   };
 }
 
+// ── Stepping ──────────────────────────────────────────────────────────────
+
+function step(state: State, event: Observed, how: Trouble | null): void {
+  const { breaker, clock, node } = state.needs;
+  const { state: before } = state.row;
+  const { state: after, effects } = breaker.observe(before, event);
+  if (after.mode === before.mode && after.step === before.step && effects.length === 0) {
+    state.row = { ...state.row, state: after };
+    return;
+  }
+  become(state, { state: after, at: clock.now(), by: node, how });
+  state.isUnsaid = true;
+  state.saying ??= say(state);
+}
+
+function become(state: State, next: HealthRow): void {
+  const { name: route, log, changed } = state.needs;
+  const before = state.row.state.mode;
+  state.row = next;
+  if (before !== next.state.mode) {
+    const level = next.state.mode === 'open' ? 'warn' : 'info';
+    log[level]({ route, before, how: next.how, by: next.by }, `the route is ${next.state.mode}`);
+  }
+  state.timer.abort();
+  state.timer = new AbortController();
+  void waitOut(state);
+  changed();
+}
+
+/** Never longer than the state's own wait, whatever another node's clock says. */
+async function waitOut(state: State): Promise<void> {
+  const { breaker, clock, random } = state.needs;
+  const { row, timer, stopping } = state;
+  const waitMs = breaker.waitMsOf(row.state);
+  if (waitMs === null) return;
+  const leftMs = Math.min(Math.max(row.at + waitMs - clock.now(), 0), waitMs);
+  const signal = AbortSignal.any([timer.signal, stopping.signal]);
+  await clock.sleep(leftMs + JITTER_MS * random.fraction(), signal);
+  if (!signal.aborted) step(state, { type: 'due' }, row.how);
+}
+
+async function probe(state: State): Promise<void> {
+  try {
+    await state.needs.probe();
+    step(state, { type: 'worked' }, null);
+  } catch (error) {
+    note(state, troubleOf(error), error);
+    step(state, { type: 'failed', isDown: true }, troubleOf(error));
+  }
+}
+
+function note({ needs, troubles }: State, how: Trouble, error?: unknown): void {
+  const { name: route, log, meter } = needs;
+  troubles[how] = (troubles[how] ?? 0) + 1;
+  meter.count('route_failures', { route, how });
+  if (error !== undefined) log.debug({ route, how, error: reasonOf(error) }, 'it failed');
+}
+
+// ── With the other nodes ──────────────────────────────────────────────────
+
+/** Writes until what is written is what is so. */
+async function say(state: State): Promise<void> {
+  const { name: route, clock, kv, log } = state.needs;
+  while (state.isUnsaid && !state.stopping.signal.aborted) {
+    state.isUnsaid = false;
+    const said = state.row;
+    try {
+      const written = await write(state, said);
+      if (written === null) {
+        const theirs = await kv.get(healthKey(route));
+        if (theirs !== null) adopt(state, theirs, false);
+        continue;
+      }
+      state.revision = Math.max(state.revision, written);
+      if (said.state.mode === 'half-open' && state.row === said) void probe(state);
+    } catch (error) {
+      log.warn({ route, error: textOf(error) }, 'the health of a route cannot be told');
+      state.isUnsaid = true;
+      await clock.sleep(WRITE_AGAIN_MS, state.stopping.signal);
+    }
+  }
+  state.saying = null;
+}
+
+function write({ needs, revision }: State, said: HealthRow): Promise<number | null> {
+  const value = new TextEncoder().encode(JSON.stringify(said));
+  const key = healthKey(needs.name);
+  return revision === 0 ? needs.kv.create(key, value) : needs.kv.update(key, value, revision);
+}
+
+function adopt(state: State, read: KvRow, isFirst: boolean): void {
+  const { node, breaker } = state.needs;
+  if (read.revision <= state.revision) return;
+  state.revision = read.revision;
+  const theirs = read.value === null ? null : healthOf(read.value, breaker.modes);
+  if (theirs === null || (theirs.by === node && !isFirst)) return;
+  state.isUnsaid = false;
+  // A probe of ours that was under way when this process ended told nobody anything: the next is due.
+  const isOver = isFirst && theirs.by === node && theirs.state.mode === 'half-open';
+  become(state, isOver ? { ...theirs, at: 0 } : theirs);
+}
+
+async function tell(state: State, order: 'drain' | 'resume'): Promise<void> {
+  for (let tries = 0; tries < TELL_TRIES_MAX; tries += 1) {
+    step(state, { type: order }, null);
+    await state.saying;
+    if ((state.row.state.mode === 'draining') === (order === 'drain')) return;
+  }
+  throw new MailError(451, '4.3.0', 'other nodes change this route too; try again');
+}
+
 /** Null where it is damaged, or of a mode that this version does not know. */
-function healthOf(value: Uint8Array): HealthRow | null {
+function healthOf(value: Uint8Array, modes: readonly string[]): HealthRow | null {
   try {
     const { state, at, by, how } = JSON.parse(new TextDecoder().decode(value)) as HealthRow;
     const numbers = [state.failures, state.openings, state.step, at];
-    if (!MODES.includes(state.mode) || !numbers.every(Number.isFinite)) return null;
+    if (!modes.includes(state.mode) || !numbers.every(Number.isFinite)) return null;
     return { state, at, by, how };
   } catch {
     return null;
   }
 }
-
-const MODES: readonly string[] = ['closed', 'open', 'half-open', 'warming', 'draining'];

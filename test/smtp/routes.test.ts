@@ -1,5 +1,6 @@
 /** Routes with the real breaker over MTAs in memory: who carries what, and what becomes of it when one dies. */
 import { afterEach, describe, expect, test } from 'vitest';
+import { MailError } from '../../src/errors.ts';
 import type { Address } from '../../src/mail/address.ts';
 import type { Chunk } from '../../src/mail/chunk.ts';
 import { redirected } from '../../src/smtp/devmode.ts';
@@ -164,12 +165,36 @@ describe('when an MTA dies', () => {
     it.mta('a').rule = () => null;
     await it.send(5);
     it.mta('a').rule = () => gone;
-    for (let n = 0; n < 4; n += 1) await it.send(n);
+    // The first may be the end that every connection comes to.
+    for (let n = 0; n < 5; n += 1) await it.send(n);
     expect(it.modes().a).toBe('closed');
     await it.send(6);
     expect(it.modes().a).toBe('open');
     const [a] = it.routes.all();
-    expect(a?.live.health.troubles()).toEqual({ '421': 9 });
+    expect(a?.live.health.troubles()).toEqual({ '421': 10 });
+  });
+
+  test('an MTA that takes fewer connections than it may be given, or closes them after some mails, is well', async () => {
+    const it = await start({ file: [routeOf('a', { connections: 20 })] });
+    const mta = it.mta('a');
+    const connect = mta.connect;
+    let left = 2;
+    mta.connect = async () => {
+      left -= 1;
+      if (left < 0) throw new MailError(451, '4.4.1', 'no more');
+      return connect();
+    };
+    const lent = (await it.routes.lend(chunk(1), [])) as Lent;
+    await Promise.all(Array.from({ length: 20 }, () => mailOver(lent)));
+    expect([mta.mails.length, it.modes().a]).toEqual([20, 'closed']);
+    left = Number.POSITIVE_INFINITY;
+    for (let n = 0; n < 20; n += 1) {
+      mta.rule = () => (n % 2 === 0 ? null : 'lost before');
+      await mailOver(lent);
+    }
+    expect(it.modes().a).toBe('closed');
+    expect(it.routes.all()[0]?.live.health.troubles().refused).toBeGreaterThan(5);
+    lent.giveBack();
   });
 
   test('nothing is pulled while none works, and it goes on as soon as one does', async () => {

@@ -1,12 +1,12 @@
 /** Routes over MTAs of the test's choice, with the real breaker and a bucket in memory. */
-import { CLOSED, observe, waitMsOf, warmthOf } from '../../actors/route.ts';
+import { CLOSED, observe, ROUTE_MODES, waitMsOf, warmthOf } from '../../actors/route.ts';
 import type { RouteConfig, RoutingConfig } from '../../src/config.ts';
 import { type Log, silentLog } from '../../src/log.ts';
 import { openRoutes, type Routes } from '../../src/smtp/routes.ts';
 import type { Clock, Kv, Smtp } from '../../src/world.ts';
 import { createFakeKv } from './fake/kv.ts';
 
-export const BREAKER = { observe, waitMsOf, warmthOf, closed: CLOSED };
+export const BREAKER = { observe, waitMsOf, warmthOf, closed: CLOSED, modes: ROUTE_MODES };
 
 /** Settings of a route as the configuration completes them. */
 export function routeOf(name: string, change: Partial<RouteConfig> = {}): RouteConfig {
