@@ -1,23 +1,26 @@
 /**
- * A connection on which one recipient after another was refused is put away: Postfix answers ever more slowly after 10 errors
- * without a delivery (`smtpd_soft_error_limit`), a second each, and hangs up after 20. A new connection costs a few round trips.
+ * A connection on which one recipient after another was refused is put away: after 10 errors without a delivery
+ * (`smtpd_soft_error_limit`) Postfix takes a second for each answer, good ones too, and hangs up after 20. A new connection costs
+ * a few round trips.
  */
 import type { SmtpConnection } from '../world.ts';
 
-/** Refusals since the last delivery; fewer than any MTA we know of punishes. */
-export const REFUSALS_MAX = 8;
+/** Errors since the last delivery; fewer than any MTA we know of punishes. */
+export const ERRORS_MAX = 8;
 
+/** As it was, but not open any more when it has had so many errors in a row. */
 export function putAwayWhenRefused(connection: SmtpConnection): SmtpConnection {
-  let refusals = 0;
+  let errors = 0;
   return {
     async send(transaction, following) {
       const replies = await connection.send(transaction, following);
       const isDelivered = replies.some(({ code }) => code >= 200 && code < 300);
-      refusals = isDelivered ? 0 : refusals + replies.length;
+      // Where nobody was accepted, DATA was an error as well.
+      errors = isDelivered ? 0 : errors + replies.length + 1;
       return replies;
     },
     get isOpen() {
-      return connection.isOpen && refusals < REFUSALS_MAX;
+      return connection.isOpen && errors < ERRORS_MAX;
     },
     close: connection.close,
   };
