@@ -15,7 +15,8 @@ import { until } from '../support/until.ts';
 const LIST = `dev@${DOMAIN}`;
 const MEMBERS = Array.from({ length: 60 }, (_, i) => `m${i}@sink.example`);
 const [OWNER = '', GREY = '', GONE = ''] = MEMBERS;
-const MS_MAX = 120_000;
+/** For a verb or two on a machine that does much else. */
+const MS_MAX = 240_000;
 
 let sink: Sink;
 let site: TestSite;
@@ -87,7 +88,7 @@ test('the report has the counts, and each recipient has a story', { timeout: MS_
   expect(await story(1, 'nobody@else.example')).toMatchObject({ state: null, story: [] });
 });
 
-test('the same is told over HTTP and by a NATS request', async () => {
+test('the same is told over HTTP and by a NATS request', { timeout: MS_MAX }, async () => {
   const { counts } = await report(1);
   const url = `http://127.0.0.1:${site.ports().httpPort}/delivery/${LIST}/1`;
   expect(await (await fetch(url)).json()).toMatchObject({ number: 1, counts });
@@ -103,7 +104,7 @@ test('the same is told over HTTP and by a NATS request', async () => {
   await nats.close();
 });
 
-test('a refusal stands in BOUNCES with the whole reply', async () => {
+test('a refusal stands in BOUNCES with the whole reply', { timeout: MS_MAX }, async () => {
   const nats = await connect({ ...site.nats(), name: 'test', log: silentLog });
   const { state } = await nats.jsm.streams.info('TROUPE_BOUNCES');
   expect(state.messages).toBe(1);
@@ -185,7 +186,7 @@ test(
   MS_MAX,
 );
 
-test('what is no post is refused in words', async () => {
+test('what is no post is refused in words', { timeout: MS_MAX }, async () => {
   const none = await site.run('delivery', 'show', LIST, '99');
   expect(none).toMatchObject({ code: 1 });
   expect(none.stderr).toContain('the list has no post 99');
