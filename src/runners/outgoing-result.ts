@@ -126,7 +126,9 @@ export function outcomeOf(
     else if (isOver) refused.push({ ...said, ...EXPIRED });
     else if (ended === 'cut') deferred.push(said);
     else {
-      due.set(number, at(causeOf(said)));
+      // Whose connection was lost when the route died was not refused by anybody.
+      const isLost = ended === 'route' && (code === 0 || code === 421);
+      due.set(number, at(isLost ? 'route' : causeOf(said)));
       if (ended !== 'cancel') deferred.push({ ...said, next: due.get(number) ?? now });
     }
   }

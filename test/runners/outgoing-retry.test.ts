@@ -249,3 +249,21 @@ test('O5: a post is cancelled in the middle: nobody more gets it, and each of th
   expect(got + cancelled).toBe(50);
   expect(result?.deferred).toEqual([]);
 });
+
+test('whose connection was lost when the route died waits for the route, not as one who was refused', async () => {
+  const it = startOutgoing({ connectionsMax: 1 });
+  it.smtp.rule = (to) => {
+    if (to !== 'b@x.example') return to === 'a@x.example' ? FULL : null;
+    it.smtp.isDown = true;
+    return 'lost after';
+  };
+  const startedAt = it.clock.now();
+  await it.dispose(chunkTo(it, ['a@x.example', 'b@x.example', 'c@x.example']));
+  it.smtp.isDown = false;
+  it.smtp.rule = () => null;
+  const next = await nextTry(it);
+  expect(it.clock.now() - startedAt).toBeLessThan(6_000);
+  await it.dispose(next);
+  expect(recipients(it.smtp)).toEqual(['b@x.example', 'b@x.example', 'c@x.example']);
+  expect((await nextTry(it)).to.map(([, address]) => address)).toEqual(['a@x.example']);
+});
