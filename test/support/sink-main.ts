@@ -87,6 +87,8 @@ type Session = {
   inData: boolean;
   /** It was dropped: nothing that still comes is heard. */
   isDeaf: boolean;
+  /** A message is not answered yet: what came with it waits, since answers are in order (RFC 2920 §3.2). */
+  isBusy: boolean;
 };
 
 function onCommand(socket: Socket, session: Session, line: string): void {
@@ -114,22 +116,23 @@ function onCommand(socket: Socket, session: Session, line: string): void {
   }
 }
 
-function onMessage(socket: Socket, session: Session, stuffed: Buffer): void {
+function onMessage(socket: Socket, session: Session, stuffed: Buffer, goOn: () => void): void {
   const line = lineOf(session, unstuffed(stuffed));
   const mood = moods.toMessage(session.sender, session.recipients);
-  Object.assign(session, { sender: '', recipients: [], inData: false });
+  Object.assign(session, { sender: '', recipients: [], inData: false, isBusy: true });
+  const answer = (text: string): void => {
+    if (!socket.destroyed) socket.write(text);
+    session.isBusy = false;
+    goOn();
+  };
   if (mood === 'take') {
-    write(line, () => {
-      if (!socket.destroyed) socket.write('250 2.0.0 taken\r\n');
-    });
+    write(line, () => answer('250 2.0.0 taken\r\n'));
   } else if (mood === 'drop') {
     // Closed on one side only: a reset would take with it what was answered before.
     session.isDeaf = true;
     write({ ...line, answer: 0 }, () => socket.end());
   } else {
-    write({ ...line, answer: mood.code }, () => {
-      if (!socket.destroyed) socket.write(mood.text);
-    });
+    write({ ...line, answer: mood.code }, () => answer(mood.text));
   }
 }
 
@@ -144,19 +147,19 @@ function endOfMessage(bytes: Buffer, from: number): number {
 
 function serve(socket: Socket): void {
   const session: Session = {
-    ...{ helo: '', sender: '', recipients: [], inData: false, isDeaf: false },
+    ...{ helo: '', sender: '', recipients: [], inData: false, isDeaf: false, isBusy: false },
   };
   let received = Buffer.alloc(0);
   let looked = 0;
   const onBytes = (): void => {
-    while (!session.isDeaf) {
+    while (!session.isDeaf && !session.isBusy) {
       const end = session.inData ? endOfMessage(received, looked) : received.indexOf('\r\n');
       looked = received.length;
       if (end < 0) return;
       const taken = received.subarray(0, end);
       received = received.subarray(end + (session.inData ? 3 : 2));
       looked = 0;
-      if (session.inData) onMessage(socket, session, taken);
+      if (session.inData) onMessage(socket, session, taken, onBytes);
       else onCommand(socket, session, taken.toString('latin1'));
     }
   };
