@@ -341,7 +341,9 @@ export type Effect =
       /** New since the last notice, and held in all. */
       readonly holds: number;
       readonly held: number;
-      /** When it was decided, ms: makes the notice's ids. */
+      /** The newest of them: makes the notice's ids. */
+      readonly newest: HoldId;
+      /** When it was decided, ms. */
       readonly at: number;
       readonly to: readonly Address[];
     }

@@ -57,7 +57,7 @@ export function effectsOf(state: State, mode: Mode, fact: Happened): readonly Ef
     case 'moderators-told': {
       const { holds, to, at } = fact;
       if (to.length === 0) return [];
-      return [{ type: 'notify-moderators', holds, held: state.held, at, to }];
+      return [{ type: 'notify-moderators', holds, held: state.held, newest: state.holds, at, to }];
     }
     case 'moderators-notice-set':
       return [{ type: 'set-timer', due: fact.due }];

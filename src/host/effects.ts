@@ -143,7 +143,7 @@ async function notify(
 ): Promise<void> {
   const { displayName } = openDraft(world.rows, key, 0).state().settings;
   const isRejection = effect.type === 'notify-rejection';
-  const post = isRejection ? `r${effect.hold}` : `n${effect.at}`;
+  const post = isRejection ? `r${effect.hold}` : `n${effect.newest}`;
   const about = { list: { list, displayName }, date: effect.at, seed: `${key}.${post}` };
   const bytes = isRejection
     ? rejectionNotice({ ...about, ...effect })

@@ -88,7 +88,7 @@ test('the last try is at the end of its life, and then it is given up on, with a
   expect(it.clock.now() - startedAt).toBe(LIFE_MS);
   expect(it.result(chunk)?.refused).toMatchObject([{ number: 1, code: 554, status: '5.4.7' }]);
   expect(it.bounces).toMatchObject([
-    { member: 1, post: 7, status: '5.4.7', reason: 'expired', verified: true },
+    { member: 1, post: 7, status: '5.4.7', reason: 'mailbox-full', verified: true },
   ]);
 });
 

@@ -99,7 +99,7 @@ export function createModel(wasSent: (list: ModelList, commandId: string) => boo
         demand(wasSent(it, commandId), `${where}: nobody sent the command ${commandId}`);
         demand(!it.decided.has(commandId), `${where}: ${commandId} is decided twice`);
         it.decided.set(commandId, { n: record.n, facts });
-        for (const fact of facts) fold(it, fact, record.at, where);
+        for (const fact of facts) fold(it, fact, where);
       }
     },
   };
@@ -113,7 +113,7 @@ function newList(key: ListKey): ModelList {
   };
 }
 
-function fold(it: ModelList, fact: Fact, at: number, where: string): void {
+function fold(it: ModelList, fact: Fact, where: string): void {
   switch (fact.type) {
     case 'list-created':
       demand(it.mode === 'new', `${where}: created twice`);
@@ -159,7 +159,7 @@ function fold(it: ModelList, fact: Fact, at: number, where: string): void {
       decide(it, fact.hold, 'discarded', where);
       return;
     case 'moderators-told':
-      if (fact.to.length > 0) it.letters.set(`n${at}`, fact.to);
+      if (fact.to.length > 0) it.letters.set(`n${it.holds.size}`, fact.to);
       return;
     case 'moderators-notice-set':
       it.dues.add(fact.due);
