@@ -3,7 +3,7 @@
  * answers and what it causes. The whole vocabulary on one page; `list.ts` gives it meaning.
  */
 import type { Address } from '../src/mail/address.ts';
-import type { Class, Mode } from '../src/mail/chunk.ts';
+import type { Mode } from '../src/mail/chunk.ts';
 import type { PostSummary } from '../src/mail/summary.ts';
 import type { BounceQuestion } from './bounces/report.ts';
 import type { Scoring } from './bounces/scoring.ts';
@@ -149,7 +149,6 @@ export type Fact =
       readonly post: PostSummary;
       readonly counter: number;
       readonly width: number;
-      readonly class: Class;
       readonly hold: HoldId | null;
     }
   | {
@@ -322,7 +321,6 @@ export type Effect =
       readonly number: number;
       readonly counter: number;
       readonly width: number;
-      readonly class: Class;
       readonly hold: HoldId | null;
       readonly post: PostSummary;
       readonly settings: Settings;

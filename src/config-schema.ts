@@ -6,6 +6,7 @@
  */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { BULK_MEMBERS, CLASS_ORDER } from './mail/class-order.ts';
 
 export const ROLES = ['edge', 'incoming', 'host', 'outgoing', 'web'] as const;
 
@@ -201,6 +202,16 @@ export const schema = z.strictObject({
       lifeHours: count(1, 720).default(120),
       retryMsMax: count(1_000, 86_400_000).default(21_600_000),
       senders: count(0, 256).optional(),
+      bulkMembers: count(1, 10_000_000).default(BULK_MEMBERS),
+      reservePercent: count(0, 90).default(CLASS_ORDER.reservePercent),
+      weights: z
+        .strictObject({
+          notice: count(1, 1_000).default(CLASS_ORDER.weights.notice),
+          post: count(1, 1_000).default(CLASS_ORDER.weights.post),
+          bulk: count(1, 1_000).default(CLASS_ORDER.weights.bulk),
+          retry: count(1, 1_000).default(CLASS_ORDER.weights.retry),
+        })
+        .prefault({}),
     })
     .prefault({}),
 });

@@ -21,6 +21,7 @@ import {
 } from './config-read.ts';
 import { type ROLES, schema } from './config-schema.ts';
 import { OperatorError, textOf } from './errors.ts';
+import type { ClassOrder } from './mail/class-order.ts';
 
 export type Role = (typeof ROLES)[number];
 
@@ -138,7 +139,8 @@ export type Config = {
     /** Past this age, ms, they wait for no idle time any more. */
     readonly maxAgeMs: number;
   };
-  readonly outgoing: {
+  /** `weights` and `reservePercent`: in which order the classes are sent, and what the large ones leave free. */
+  readonly outgoing: ClassOrder & {
     /** How long a chunk may be in hand without a word before another runner gets it. */
     readonly ackWaitMs: number;
     /** Chunks in hand at once, of each route; never more than twice its connections. */
@@ -149,6 +151,8 @@ export type Config = {
     readonly retryMsMax: number;
     /** Processes at most that send besides the node itself while there is much to send; 0: none. */
     readonly senders: number;
+    /** A post to more members than this is `bulk`. */
+    readonly bulkMembers: number;
   };
 };
 

@@ -114,6 +114,7 @@ async function start(
     web: null,
     captured: null,
     routes: null,
+    inHandOf: null,
     isStopping: false,
     rolesUp: [],
   };

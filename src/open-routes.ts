@@ -41,6 +41,7 @@ export async function openRouteSet(node: Node): Promise<Routes> {
     log,
     meter,
     inHandMax: config.outgoing.concurrency,
+    order: config.outgoing,
     senders: () =>
       [...membership.live().values()].filter(({ roles }) => roles.includes('outgoing')).length,
     smtpOf: (route) => redirect(smtpOf(route, config.hostname)),

@@ -1,6 +1,8 @@
 /** What operators see of a node and may tell it: health, inspection, draining. Part of the wiring (`main.ts`). */
 import { systemClock } from './clock.ts';
 import { LEASE_FORGOTTEN_MS } from './host/lease.ts';
+import { CLASSES, type Class } from './mail/chunk.ts';
+import { largeMax } from './mail/class-order.ts';
 import { type ListKey, SLOTS, slotOf } from './mail/list-key.ts';
 import { createAsker } from './nats/ask.ts';
 import type { DeliverySource } from './nats/delivery-view.ts';
@@ -14,6 +16,7 @@ import {
   inspectNode,
   inspectSlot,
   listReplyOf,
+  type OutgoingFacts,
   type SlotHere,
   slotHere,
 } from './ops/inspect.ts';
@@ -80,6 +83,7 @@ export async function startInspection(node: Node): Promise<void> {
     now: systemClock.now,
     health: () => healthOf(factsOf(node), systemClock.now()),
     host: () => parts.host?.status() ?? null,
+    outgoing: () => outgoingFacts(node),
     addressOf: (key) => mirror.byKey(key)?.address ?? null,
     lease: membership.lease,
     keys,
@@ -126,6 +130,16 @@ export async function startInspection(node: Node): Promise<void> {
     undrain: () => ordered((parts.host ?? membership.lease).undrain),
   });
   closers.push(() => control.close());
+}
+
+function outgoingFacts({ config, parts }: Node): OutgoingFacts | null {
+  const { inHandOf } = parts;
+  if (inHandOf === null) return null;
+  const { weights, concurrency: hands, reservePercent, bulkMembers } = config.outgoing;
+  const factsOfClass = (cls: Class) => [cls, { weight: weights[cls], inHand: inHandOf(cls) }];
+  const classes = Object.fromEntries(CLASSES.map(factsOfClass)) as OutgoingFacts['classes'];
+  const handsOfLarge = largeMax(hands, config.outgoing);
+  return { classes, hands, handsOfLarge, reservePercent, bulkMembers };
 }
 
 /** What the slot's owner says of it; null where it has none or that one is silent. */

@@ -7,6 +7,7 @@ import { systemClock, systemRandom } from './clock.ts';
 import { readDkimKeys } from './config-dkim.ts';
 import { startHost } from './host/host.ts';
 import { CLASSES } from './mail/chunk.ts';
+import { isLarge, largeMax } from './mail/class-order.ts';
 import { createDkim } from './mail/dkim.ts';
 import { recognise } from './mail/dsn.ts';
 import { MAIL_KINDS } from './mail/envelope.ts';
@@ -22,7 +23,7 @@ import { deliveryIn, factsOf } from './operators.ts';
 import { healthOf } from './ops/health.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incoming.ts';
 import { dispose as disposeLater } from './runners/later.ts';
-import { CLASS_WEIGHTS, createOutgoing } from './runners/outgoing.ts';
+import { createOutgoing } from './runners/outgoing.ts';
 import { type RunnerOptions, runRunner } from './runners/runner.ts';
 import { createThrottle } from './runners/throttle.ts';
 import { startSenders } from './senders.ts';
@@ -91,6 +92,7 @@ export async function startHostRole({
       idle: idle.yields,
       yieldsTo: idle.state,
     },
+    bulkMembers: config.outgoing.bulkMembers,
     mail,
     parked,
     publishDirectory: site.directory.publish,
@@ -171,7 +173,7 @@ export async function startIncoming(node: Node): Promise<void> {
 }
 
 export async function startOutgoing(node: Node): Promise<void> {
-  const { config, site, log, meter, closers, precedence } = node;
+  const { config, site, log, meter, closers, parts, precedence } = node;
   const { nats, disk, data, results, bounces, later, mail, secrets } = site;
   const dkim = createDkim(readDkimKeys(config.dkim), availableParallelism());
   closers.push(dkim.close);
@@ -179,10 +181,11 @@ export async function startOutgoing(node: Node): Promise<void> {
   const env = await openEnv(join(data, 'journal'), { disk, log, outlives: 'process' });
   const { journal, suspects, close } = openJournal(env, systemClock);
   closers.push(close);
-  const { ackWaitMs, retryMsMax } = config.outgoing;
+  const { ackWaitMs, retryMsMax, weights } = config.outgoing;
   const outgoing = createOutgoing({
     decode: decodeChunk,
     lend: routes.lend,
+    expect: routes.expect,
     results,
     bounces,
     later,
@@ -200,22 +203,24 @@ export async function startOutgoing(node: Node): Promise<void> {
   const runner = runRunner({
     ...runnerOf(node),
     name: 'outgoing',
-    queues: CLASSES.map((cls) => ({ queue: queues[cls], weight: CLASS_WEIGHTS[cls] })),
+    queues: CLASSES.map((cls) => ({
+      ...{ queue: queues[cls], weight: weights[cls], isLarge: isLarge(cls) },
+      whenRoom: (signal: AbortSignal) => routes.whenOpen(signal, cls),
+    })),
     dispose: outgoing.dispose,
     concurrency: CHUNKS_IN_HAND_MAX,
+    largeMax: largeMax(CHUNKS_IN_HAND_MAX, config.outgoing),
     ahead: 1,
     renewMs: ackWaitMs * RENEW_SHARE,
     lostMs: ackWaitMs * LOST_SHARE,
-    canPull: async (signal) => {
-      await routes.whenOpen(signal);
-      await precedence.yields();
-    },
+    canPull: precedence.yields,
     canRenew: nats.isConnected,
     onRenewed: outgoing.onRenewed,
     first: await outgoing.resume((token, bytes) => adopt(nats, token, bytes), ackWaitMs),
     suspects,
   });
   closers.push(() => runner.stop());
+  parts.inHandOf = (cls) => runner.inHandOf(queues[cls].name);
   await startSenders(node);
 }
 

@@ -8,6 +8,7 @@ import { watchFullDisk } from './full-disk.ts';
 import type { Host } from './host/host.ts';
 import type { Membership } from './host/membership.ts';
 import type { Log } from './log.ts';
+import type { Class } from './mail/chunk.ts';
 import { createAsker } from './nats/ask.ts';
 import { type Child, startChild } from './nats/child.ts';
 import { connect, type Nats } from './nats/connect.ts';
@@ -137,6 +138,8 @@ export type Parts = {
   web: Web | null;
   captured: CapturedStore | null;
   routes: Routes | null;
+  /** Chunks of a class in hand; null on a node that sends nothing. */
+  inHandOf: ((cls: Class) => number) | null;
   isStopping: boolean;
   readonly rolesUp: Role[];
 };

@@ -290,8 +290,13 @@ export type Route = {
   readonly connectionsMax: number;
   /** The most recipients of one envelope in mode `shared`. */
   readonly recipientsMax: number;
-  /** Lends a connection for as long as `use` runs. Throws MailError 4.4.x when there is none to be had, and what `use` throws. */
-  withConnection<T>(use: (connection: SmtpConnection) => Promise<T>): Promise<T>;
+  /**
+   * Lends a connection for as long as `use` runs, to mail of this class in its turn. Throws MailError 4.4.x when there is none
+   * to be had, and what `use` throws.
+   */
+  withConnection<T>(cls: Class, use: (connection: SmtpConnection) => Promise<T>): Promise<T>;
+  /** Whether mail of a class that comes before this one waits for a connection. */
+  isWanted(cls: Class): boolean;
   /** Connects anew to see: was a connection lost, or the MTA? Never throws. */
   isAlive(): Promise<boolean>;
 };

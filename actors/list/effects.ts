@@ -24,7 +24,6 @@ export function effectsOf(state: State, mode: Mode, fact: Happened): readonly Ef
         number,
         counter,
         width,
-        class: fact.class,
         hold,
         post,
         settings,

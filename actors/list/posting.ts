@@ -1,6 +1,5 @@
 /** Posting: whether a post is accepted, held or discarded. The rules, in order. */
 import type { Address } from '../../src/mail/address.ts';
-import type { Class } from '../../src/mail/chunk.ts';
 import type { Fact, HoldId, PostSummary, Reason } from '../protocol.ts';
 import type { State, View } from './view.ts';
 
@@ -8,8 +7,6 @@ import type { State, View } from './view.ts';
 export const HELD_MAX = 1_000;
 /** Moderators get at most one notice of holds in this time. */
 export const NOTICE_EVERY_MS = 10 * 60_000;
-/** A post to more members than this is `bulk`: it never stands before posts to smaller lists. */
-export const BULK_MEMBERS = 20_000;
 /** A chunk covers this many numbers at least and at most (design §3). */
 const WIDTH_MIN = 500;
 const WIDTH_MAX = 5_000;
@@ -20,8 +17,6 @@ export function widthOf(state: Pick<State, 'nextMember' | 'live'>): number {
   return Math.min(Math.max(width, WIDTH_MIN), WIDTH_MAX);
 }
 
-const classOf = (live: number): Class => (live > BULK_MEMBERS ? 'bulk' : 'post');
-
 /** The fact that a post goes to those who are members now. */
 export function accepted(view: View, post: PostSummary, hold: HoldId | null): Fact {
   const state = view.state();
@@ -31,7 +26,6 @@ export function accepted(view: View, post: PostSummary, hold: HoldId | null): Fa
     post,
     counter: state.nextMember,
     width: widthOf(state),
-    class: classOf(state.live),
     hold,
   };
 }

@@ -6,7 +6,8 @@
  */
 import type { Effect, Settings } from '../../actors/protocol.ts';
 import type { Address } from '../mail/address.ts';
-import type { Chunk, Recipe, Recipient } from '../mail/chunk.ts';
+import type { Chunk, Class, Recipe, Recipient } from '../mail/chunk.ts';
+import { classOf } from '../mail/class-order.ts';
 import type { MailRef } from '../mail/envelope.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { type MemberRow, openDraft, type PostRow } from '../store/list-rows.ts';
@@ -33,14 +34,16 @@ export function chunksOf({ counter, width }: Pick<Deliver, 'counter' | 'width'>)
  * again from the last progress is safe.
  */
 export async function fanOut(
-  world: Pick<HostWorld, 'rows' | 'outgoing' | 'clock' | 'web' | 'nextTick'>,
+  world: Pick<HostWorld, 'rows' | 'outgoing' | 'bulkMembers' | 'clock' | 'web' | 'nextTick'>,
   key: ListKey,
   address: Address,
   mail: MailRef,
-  deliver: Deliver,
+  effect: Deliver,
   from: number,
   progress: (chunks: number) => void,
 ): Promise<void> {
+  const { live } = openDraft(world.rows, key, 0).state();
+  const deliver = { ...effect, class: classOf(live, world.bulkMembers) };
   const total = chunksOf(deliver);
   const { number, settings, post } = deliver;
   const messageId = post.messageIdIsOurs ? post.messageId : '';
@@ -109,7 +112,7 @@ function recipientsOf(rows: Rows, key: ListKey, from: number, deliver: Deliver):
 function chunkOf(
   key: ListKey,
   mail: MailRef,
-  deliver: Deliver,
+  deliver: Deliver & { readonly class: Class },
   recipe: Recipe,
   name: string,
   to: readonly Recipient[],

@@ -64,6 +64,8 @@ export type HostWorld = {
   readonly bounceFold: BounceWorld;
   /** The newest of the site's secrets, for links in notices. */
   readonly secret: () => Uint8Array;
+  /** A post to more members than this is `bulk`. */
+  readonly bulkMembers: number;
   readonly mail: MailStore;
   readonly parked: Parked;
   readonly publishDirectory: PublishDirectory;

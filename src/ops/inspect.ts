@@ -4,6 +4,7 @@
  */
 import type { ListInspection } from '../../actors/protocol.ts';
 import { unreachable } from '../assert.ts';
+import type { Class } from '../mail/chunk.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { type AskReply, NO_OWNER } from '../nats/ask.ts';
 import type { HealthReport } from './health.ts';
@@ -51,6 +52,20 @@ export type NodeInspection = Stamp & {
   readonly blocked: readonly string[];
   readonly quarantined: readonly { readonly list: string; readonly why: string }[];
   readonly diskFreeBytes: number | null;
+  /** Null on a node that sends nothing. */
+  readonly outgoing: OutgoingFacts | null;
+};
+
+/** In which order this node sends, and how much it sends at once. */
+export type OutgoingFacts = {
+  readonly classes: Readonly<Record<Class, { readonly weight: number; readonly inHand: number }>>;
+  /** Chunks in hand of a route at most, and how many of them may be of `bulk` and `retry` together. */
+  readonly hands: number;
+  readonly handsOfLarge: number;
+  /** Of the hands, and of the connections of each route, left to notices and posts. */
+  readonly reservePercent: number;
+  /** A post to more members than this is `bulk`. */
+  readonly bulkMembers: number;
 };
 
 /** A slot as one node has it: nulls where that node does not own it. */
@@ -77,6 +92,8 @@ export type InspectNeeds = {
   health(): HealthReport;
   /** Null on a node that owns no slots. */
   host(): HostFacts | null;
+  /** Null on a node that sends nothing. */
+  outgoing(): OutgoingFacts | null;
   addressOf(key: ListKey): string | null;
   readonly lease: { msLeft(): number; isDraining(): boolean };
   /** All lists of the directory. */
@@ -105,6 +122,7 @@ export function inspectNode(needs: InspectNeeds): NodeInspection {
     blocked: host?.blocked.map(nameOf) ?? [],
     quarantined: host?.quarantined.map(({ key, why }) => ({ list: nameOf(key), why })) ?? [],
     diskFreeBytes: host?.diskFreeBytes ?? null,
+    outgoing: needs.outgoing(),
   };
 }
 

@@ -1,22 +1,37 @@
 /**
  * Several queues as one, in weighted order: while all have work, each is served in proportion to
- * its weight, and none ever starves. Of each queue at most one delivery waits here.
+ * its weight, and none ever starves; those that are large together have a bounded number of hands.
+ * Of each queue at most one delivery waits here.
  */
 import { endWith } from '../ending.ts';
 import { textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { chosenByWeight } from '../mail/class-order.ts';
 import type { Clock, Delivery, Queue } from '../world.ts';
 
 /** A queue that fails is taken from again after this. */
 const FAILED_MS = 1_000;
 
-export type Lane = { readonly queue: Queue; readonly weight: number };
+export type Lane = {
+  readonly queue: Queue;
+  readonly weight: number;
+  /** It leaves the reserve of hands alone (`largeMax`). */
+  readonly isLarge?: boolean;
+  /** Awaited before each pull from it; resolves at the latest when the signal aborts. */
+  readonly whenRoom?: (signal: AbortSignal) => Promise<void>;
+};
 
 /** A delivery in hand, and the queue it came from. */
-export type Taken = { readonly delivery: Delivery; readonly from: string };
+export type Taken = {
+  readonly delivery: Delivery;
+  readonly from: string;
+  readonly isLarge: boolean;
+};
 
 export type LanesOptions = {
   readonly lanes: readonly Lane[];
+  /** Deliveries of large lanes that are disposed of at once. */
+  readonly largeMax: number;
   /** How far each queue may pull ahead. */
   readonly ahead: number;
   /**
@@ -35,6 +50,8 @@ export type LanesOptions = {
 export type Lanes = {
   /** The next by weight; null when the signal has aborted. */
   next(): Promise<Taken | null>;
+  /** What `next` gave is out of hand; to be called before `next` is asked again. */
+  ended(taken: Taken): void;
   /**
    * Resolves when no queue is taken from any more. After the abort, `waiting` is what nobody took.
    */
@@ -43,21 +60,28 @@ export type Lanes = {
 };
 
 type Offer = { readonly taken: Taken; readonly accept: () => void };
-type LaneState = { readonly lane: Lane; offer: Offer | null; credit: number };
+type LaneState = {
+  readonly lane: Lane;
+  readonly weight: number;
+  offer: Offer | null;
+  credit: number;
+};
 type State = {
   readonly options: LanesOptions;
   readonly signal: AbortSignal;
   readonly lanes: readonly LaneState[];
   /** Those who asked for the next while there was none. */
   readonly idle: ((taken: Taken | null) => void)[];
+  /** Deliveries of large lanes in hand. */
+  large: number;
 };
 
 /** Takes from all queues until the signal aborts. */
 export function openLanes(options: LanesOptions, signal: AbortSignal): Lanes {
   const lanes: readonly LaneState[] = options.lanes.map((lane) => ({
-    ...{ lane, offer: null, credit: 0 },
+    ...{ lane, weight: lane.weight, offer: null, credit: 0 },
   }));
-  const state: State = { options, signal, lanes, idle: [] };
+  const state: State = { options, signal, lanes, idle: [], large: 0 };
   signal.addEventListener('abort', () => {
     for (const resolve of state.idle.splice(0)) resolve(null);
     for (const { offer } of lanes) offer?.accept();
@@ -65,10 +89,14 @@ export function openLanes(options: LanesOptions, signal: AbortSignal): Lanes {
   return {
     async next() {
       if (signal.aborted) return null;
-      const chosen = choose(lanes);
+      const chosen = choose(state);
       if (chosen === null) return new Promise((resolve) => state.idle.push(resolve));
+      if (chosen.taken.isLarge) state.large += 1;
       chosen.accept();
       return chosen.taken;
+    },
+    ended({ isLarge }) {
+      if (isLarge) state.large -= 1;
     },
     closed: Promise.all(lanes.map((lane) => feed(state, lane))).then(() => undefined),
     waiting: () => lanes.flatMap(({ offer }) => (offer === null ? [] : [offer.taken])),
@@ -79,18 +107,22 @@ export function openLanes(options: LanesOptions, signal: AbortSignal): Lanes {
 async function feed(state: State, here: LaneState): Promise<void> {
   const { options, signal } = state;
   const { clock, canPull, staleMs, log } = options;
-  const { queue } = here.lane;
-  await canPull(signal);
+  const { queue, whenRoom } = here.lane;
+  const mayPull = async (): Promise<void> => {
+    await whenRoom?.(signal);
+    await canPull(signal);
+  };
+  await mayPull();
   while (!signal.aborted) {
     const session = endWith(signal);
     try {
       const take = queue.take(options.ahead, session.signal);
       for await (const delivery of take) {
-        const taken = { delivery, from: queue.name };
+        const taken = { delivery, from: queue.name, isLarge: here.lane.isLarge === true };
         options.onTaken(taken);
         const since = clock.monotonic();
         await offer(state, here, taken);
-        await canPull(signal);
+        await mayPull();
         if (signal.aborted || clock.monotonic() - since > staleMs) break;
       }
     } catch (error) {
@@ -104,9 +136,12 @@ async function feed(state: State, here: LaneState): Promise<void> {
 
 /** Resolves when somebody took it, or the signal aborted. */
 async function offer(state: State, here: LaneState, taken: Taken): Promise<void> {
-  if (!state.signal.aborted) {
+  if (!state.signal.aborted && mayTake(state, here.lane)) {
     const resolve = state.idle.shift();
-    if (resolve !== undefined) return resolve(taken);
+    if (resolve !== undefined) {
+      if (taken.isLarge) state.large += 1;
+      return resolve(taken);
+    }
   }
   await new Promise<void>((accept) => {
     here.offer = { taken, accept };
@@ -114,21 +149,14 @@ async function offer(state: State, here: LaneState, taken: Taken): Promise<void>
   });
 }
 
-/**
- * Smooth weighted round robin: what waits gains its weight; whoever has most is served and pays for
- * all. Takes the offer out of its lane; null if nothing waits.
- */
-function choose(lanes: readonly LaneState[]): Offer | null {
-  let best: LaneState | null = null;
-  let sum = 0;
-  for (const lane of lanes) {
-    if (lane.offer === null) continue;
-    lane.credit += lane.lane.weight;
-    sum += lane.lane.weight;
-    if (best === null || lane.credit > best.credit) best = lane;
-  }
+const mayTake = ({ large, options }: State, lane: Lane): boolean =>
+  lane.isLarge !== true || large < options.largeMax;
+
+/** Takes the next offer out of its lane; null if none waits that may be taken. */
+function choose(state: State): Offer | null {
+  const ready = state.lanes.filter(({ lane, offer }) => offer !== null && mayTake(state, lane));
+  const best = chosenByWeight(ready);
   if (best === null) return null;
-  best.credit -= sum;
   const chosen = best.offer;
   best.offer = null;
   return chosen;

@@ -29,7 +29,7 @@ const TRANSACTION_TRIES_MAX = 3;
 const LOST_SLOWLY_MS = 60_000;
 /** A chunk that is not sent after so long goes on as a next try: it keeps others from this hand. */
 export const CHUNK_MS_MAX = 5 * 60_000;
-/** A connection is kept for so long before others have their turn. */
+/** A connection is kept for so long before others have their turn; mail of a class before this one has it at once. */
 const RUN_MS_MAX = 100;
 /**
  * After so many refusals in a row for their rate, the others at the same provider are not tried: they would be refused as well, and
@@ -95,7 +95,8 @@ export async function sendCopies(
   async function work(): Promise<void> {
     while ((await mayGoOn()) && !order.isEmpty()) {
       try {
-        await route.withConnection((connection) => sendRun(connection, state, mayGoOn));
+        const run = (connection: SmtpConnection) => sendRun(connection, state, mayGoOn);
+        await route.withConnection(chunk.class, run);
       } catch (error) {
         ended = error instanceof MailError ? 'route' : 'cut';
         if (ended === 'cut') throw error;
@@ -137,10 +138,11 @@ async function sendRun(
 ): Promise<void> {
   const { clock, limits, route } = state.needs;
   const runEndsAt = clock.monotonic() + RUN_MS_MAX;
+  const isOver = (): boolean => clock.monotonic() >= runEndsAt || route.isWanted(state.chunk.class);
   let taken = take(state);
   while (taken !== null) {
     const { envelope, transaction } = taken;
-    const following = clock.monotonic() < runEndsAt ? take(state) : null;
+    const following = isOver() ? null : take(state);
     if (taken.signed !== null) await whenSigned(taken.signed, connection);
     const startedAt = clock.monotonic();
     const replies = await connection.send(transaction, following?.transaction);

@@ -20,7 +20,7 @@
  */
 import { textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { type Chunk, type ChunkId, chunkName, type Result } from '../mail/chunk.ts';
+import { type Chunk, type ChunkId, type Class, chunkName, type Result } from '../mail/chunk.ts';
 import { cook } from '../mail/cook.ts';
 import type { Dkim, Ready } from '../mail/dkim.ts';
 import type {
@@ -51,11 +51,6 @@ import { haltedBy, orderOf } from './post-order.ts';
 import { createRecipientLimits, type RecipientLimits } from './recipient-limits.ts';
 import type { Disposal, Hand } from './runner.ts';
 
-/**
- * Weights of the classes while all have work: a notice is not kept waiting by bulk, and retries
- * still drain.
- */
-export const CLASS_WEIGHTS = { notice: 8, post: 4, bulk: 2, retry: 1 } as const;
 /** Cooked posts in memory. */
 export const COOKED_BYTES_MAX = 64 * 1024 * 1024;
 /** Of one chunk, in the log one by one; all of them are in the result. */
@@ -66,6 +61,8 @@ export type OutgoingNeeds = {
   decode(data: Uint8Array): Chunk;
   /** The route for this chunk, now, and a place in its hand; null when none that was not `tried` may carry it. */
   lend(chunk: Chunk, tried: readonly string[]): Promise<Lent | null>;
+  /** Says that a chunk of this class is about to ask for a route, until what it gives is called. */
+  expect(cls: Class): () => void;
   readonly results: Results;
   readonly bounces: BouncesOut;
   readonly later: {
@@ -145,12 +142,13 @@ async function disposeOf(
   const { needs } = state;
   const { clock, results, journal } = needs;
   const name = chunkName(given);
+  const hasCome = needs.expect(given.class);
   const [last, order, before, after] = await Promise.all([
     results.last(given),
     orderOf(given, needs),
     resultsBefore(given, needs),
     resultsAfter(given, needs),
-  ]);
+  ]).finally(hasCome);
   if (last?.kind === 'done') {
     journal.close(name);
     return { kind: 'done' };

@@ -9,7 +9,8 @@
  *              4.x.x) is first tried again in hand, a few times
  *
  * R1. A delivery is acked only after it was disposed of, or parked.
- * R2. At most `concurrency` deliveries are being disposed of, and one of each queue waits.
+ * R2. At most `concurrency` deliveries are being disposed of, at most `largeMax` of them from large
+ *     queues, and one of each queue waits.
  * R3. What could not be renewed in time is lost: its hand says so before anything more is done
  *     with it.
  */
@@ -51,6 +52,8 @@ export type RunnerOptions = {
   readonly dispose: Dispose;
   /** Deliveries disposed of at once. */
   readonly concurrency: number;
+  /** Of those, how many from queues that are large; by default all. */
+  readonly largeMax?: number;
   /** How far each queue may pull ahead; 1 where a delivery is long work. */
   readonly ahead: number;
   readonly park: Parked['put'];
@@ -83,6 +86,8 @@ export type Running = {
    */
   stop(): Promise<void>;
   counts(): Counts & { readonly inHand: number };
+  /** Deliveries in hand by the name of their queue, those that wait here too. */
+  inHandOf(queue: string): number;
 };
 
 type Held = Taken & { renewedAt: number };
@@ -106,11 +111,12 @@ export function runRunner(options: RunnerOptions): Running {
     ...{ held: new Map(), first: [], counts: { done: 0, parked: 0, left: 0 }, isCut: false },
   };
   for (const delivery of options.first ?? []) {
-    state.first.push(hold(state, { delivery, from: 'journal' }));
+    state.first.push(hold(state, { delivery, from: 'journal', isLarge: false }));
   }
   const lanes = openLanes(
     {
-      ...{ lanes: options.queues, ahead: options.ahead, staleMs: options.renewMs },
+      ...{ lanes: options.queues, largeMax: options.largeMax ?? options.concurrency },
+      ...{ ahead: options.ahead, staleMs: options.renewMs },
       ...{ canPull: options.canPull ?? (async () => undefined), clock: options.clock },
       ...{ onTaken: (taken) => void hold(state, taken), log: options.log },
     },
@@ -127,6 +133,7 @@ export function runRunner(options: RunnerOptions): Running {
       return stopped;
     },
     counts: () => ({ ...state.counts, inHand: state.held.size }),
+    inHandOf: (queue) => [...state.held.values()].filter(({ from }) => from === queue).length,
   };
 }
 
@@ -153,6 +160,7 @@ async function work(state: State, lanes: Lanes): Promise<void> {
     const hand: Hand = { state: () => stateOf(state, here) };
     const became = await disposeOf(here, hand, options, stopping.signal);
     held.delete(taken.delivery);
+    lanes.ended(taken);
     counts[became] += 1;
     meter.count(`runner_${became}`, { runner: name });
     meter.observe('runner_ms', clock.monotonic() - startedAt, { runner: name });

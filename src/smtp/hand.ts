@@ -1,10 +1,14 @@
 /**
- * What one route has in hand: a bounded number of chunks, and a small overflow that waits for a place.
+ * What one route has in hand: a bounded number of chunks, and a small overflow that waits for a place, in the order of the
+ * classes. The large classes leave a reserve of the places alone.
  *
  * Who finds both full waits as well, so a slow route keeps its share and its pace is the pace of all. But not behind one that
  * stands still: without a word from its MTA for STILL_MS_MAX they are told to go elsewhere, if there is an elsewhere.
  */
+import type { Class } from '../mail/chunk.ts';
+import { type ClassOrder, isLarge, largeMax } from '../mail/class-order.ts';
 import type { Clock } from '../world.ts';
+import { createLine, type Line } from './line.ts';
 
 /** Chunks that wait for a place in a route's hand, so that the runner can go on pulling for the others. */
 export const OVERFLOW_MAX = 4;
@@ -16,8 +20,13 @@ export type Place = 'taken' | 'closed' | 'still';
 
 export type Hand = {
   /** Resolves with `taken` when a place is the caller's; each is given back once. */
-  take(isPatient: boolean): Promise<Place>;
-  giveBack(): void;
+  take(cls: Class, isPatient: boolean): Promise<Place>;
+  giveBack(cls: Class): void;
+  /**
+   * How many more of this class it takes now, those who will wait included; less than 0 where more wait already. What waits
+   * of the large classes takes no room from the others.
+   */
+  room(cls: Class): number;
   /** Its MTA answered something. */
   moved(): void;
   /** Tells all who wait that it is closed; places may be taken again right after. */
@@ -33,8 +42,10 @@ type Waiter = { readonly isPatient: boolean; readonly resolve: (place: Place) =>
 
 type State = {
   readonly clock: Clock;
-  readonly waiters: Waiter[];
+  readonly line: Line<Waiter>;
   held: number;
+  /** Of those, how many are of a large class. */
+  large: number;
   /** Monotonic ms. */
   movedAt: number;
   busySince: number;
@@ -43,60 +54,71 @@ type State = {
   watching: AbortController | null;
 };
 
-export function createHand(max: number, clock: Clock): Hand {
+export function createHand(max: number, order: ClassOrder, clock: Clock): Hand {
   const state: State = {
-    ...{ clock, waiters: [], held: 0, movedAt: clock.monotonic() },
+    ...{ clock, line: createLine(order), held: 0, large: 0, movedAt: clock.monotonic() },
     ...{ busySince: 0, busyMs: 0, watching: null },
   };
-  const { waiters } = state;
+  const { line } = state;
+  const places = (ofLarge: boolean): number => {
+    const free = max - state.held;
+    return ofLarge ? Math.min(free, largeMax(max, order) - state.large) : free;
+  };
   return {
-    async take(isPatient) {
-      if (state.held < max) {
-        hold(state);
+    async take(cls, isPatient) {
+      if (places(isLarge(cls)) > 0) {
+        hold(state, isLarge(cls));
         return 'taken';
       }
-      const place = new Promise<Place>((resolve) => waiters.push({ isPatient, resolve }));
+      const place = new Promise<Place>((resolve) => line.join(cls, { isPatient, resolve }));
       if (state.watching === null && beyond(state).length > 0) void watch(state);
       return place;
     },
-    giveBack() {
+    giveBack(cls) {
       state.held -= 1;
+      if (isLarge(cls)) state.large -= 1;
       if (state.held === 0) state.busyMs += clock.monotonic() - state.busySince;
-      const next = waiters.shift();
-      if (next === undefined) return;
-      hold(state);
-      next.resolve('taken');
+      while (places(false) > 0) {
+        const next = line.next(places(true) > 0);
+        if (next === null) return;
+        hold(state, next.isLarge);
+        next.who.resolve('taken');
+      }
     },
+    room: (cls) =>
+      places(isLarge(cls)) + OVERFLOW_MAX - line.count(isLarge(cls) ? 'large' : 'small'),
     moved() {
       state.movedAt = clock.monotonic();
     },
     turnAway() {
       state.watching?.abort();
       state.watching = null;
-      for (const waiter of waiters.splice(0)) waiter.resolve('closed');
+      for (const waiter of line.clear()) waiter.resolve('closed');
     },
     carrying: () => state.held,
-    waiting: () => waiters.length,
+    waiting: () => line.all().length,
     busyMs: () => state.busyMs + (state.held > 0 ? clock.monotonic() - state.busySince : 0),
   };
 }
 
-function hold(state: State): void {
+function hold(state: State, ofLarge: boolean): void {
   if (state.held === 0) {
     state.busySince = state.clock.monotonic();
     state.movedAt = state.busySince;
   }
   state.held += 1;
+  if (ofLarge) state.large += 1;
 }
 
 /** Those whom neither hand nor overflow has room for, and who would go elsewhere. */
-function beyond({ waiters }: State): readonly Waiter[] {
-  return waiters.slice(OVERFLOW_MAX).filter(({ isPatient }) => !isPatient);
+function beyond({ line }: State): readonly Waiter[] {
+  const all = line.all();
+  return all.slice(OVERFLOW_MAX).filter(({ isPatient }) => !isPatient);
 }
 
 /** Sends them elsewhere whenever nothing moved for too long; one loop, however many there are. */
 async function watch(state: State): Promise<void> {
-  const { clock, waiters } = state;
+  const { clock, line } = state;
   state.watching = new AbortController();
   const { signal } = state.watching;
   while (beyond(state).length > 0) {
@@ -107,7 +129,7 @@ async function watch(state: State): Promise<void> {
       continue;
     }
     for (const one of beyond(state)) {
-      waiters.splice(waiters.indexOf(one), 1);
+      line.leave(one);
       one.resolve('still');
     }
   }

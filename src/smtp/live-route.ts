@@ -1,6 +1,7 @@
 /** One route as this node has it: its connections, its hand, its breaker, its pace, and what it did so far. */
 import type { RouteConfig } from '../config.ts';
 import { MailError } from '../errors.ts';
+import type { ClassOrder } from '../mail/class-order.ts';
 import type { RecipientReply, Route, Smtp, SmtpConnection } from '../world.ts';
 import type { Candidate } from './choice.ts';
 import { createHand, type Hand, OVERFLOW_MAX } from './hand.ts';
@@ -30,6 +31,7 @@ export type LiveRouteNeeds = Omit<HealthNeeds, 'name' | 'probe'> & {
   readonly smtp: Smtp;
   /** The most chunks in hand, whatever its connections allow. */
   readonly inHandMax: number;
+  readonly order: ClassOrder;
   /** Nodes that send: they share its rate. */
   senders(): number;
 };
@@ -39,12 +41,12 @@ const CHUNKS_PER_CONNECTION = 2;
 
 export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): LiveRoute {
   const { name, connections, recipients, role, weight } = settings;
-  const { clock, log, smtp } = needs;
+  const { clock, log, smtp, order } = needs;
   const handMax = Math.min(CHUNKS_PER_CONNECTION * connections, needs.inHandMax);
-  const hand = createHand(handMax, clock);
+  const hand = createHand(handMax, order, clock);
   const stopping = new AbortController();
   const pool = createPool({
-    ...{ name, smtp, clock, log, connectionsMax: connections, recipientsMax: recipients },
+    ...{ name, smtp, clock, log, order, connectionsMax: connections, recipientsMax: recipients },
     // Beside connections that work it only means that the MTA wants no more of them.
     onRefused: (error, isDown) => {
       if (isDown) health.failed(troubleOf(error), true, error);
@@ -90,9 +92,10 @@ function routeOver(
     name: pool.name,
     connectionsMax: pool.connectionsMax,
     recipientsMax: pool.recipientsMax,
-    async withConnection(use) {
+    isWanted: pool.isWanted,
+    async withConnection(cls, use) {
       if (!health.mayFinish()) throw away();
-      return pool.withConnection((connection) => {
+      return pool.withConnection(cls, (connection) => {
         if (!health.mayFinish()) throw away();
         return use(listened(connection, mySlot, ear.heard));
       });

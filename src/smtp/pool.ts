@@ -1,6 +1,6 @@
 /**
- * The kept-open connections to one MTA, as a `Route`: a bounded number, lent one transaction at a
- * time, first come first served, closed when idle.
+ * The kept-open connections to one MTA, as a `Route`: a bounded number, lent for a while to who waits
+ * in the order of the classes, closed when idle. The large classes leave a reserve of them alone.
  *
  * An MTA that refuses one connection more than it likes lowers the number for a while. One that
  * gives none at all is down: whoever waits is told, and so is the route's breaker (route-health.ts),
@@ -8,7 +8,9 @@
  */
 import { MailError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { CLASS_ORDER, type ClassOrder, isLarge, largeMax } from '../mail/class-order.ts';
 import type { Clock, Route, Smtp, SmtpConnection } from '../world.ts';
+import { createLine, type Line } from './line.ts';
 
 /** Postfix's own default for one destination (`default_destination_concurrency_limit`). */
 export const CONNECTIONS_MAX = 20;
@@ -34,6 +36,7 @@ export type PoolOptions = {
   readonly idleMsMax?: number;
   /** Of each connection that cannot be made; `isDown`: and there is no other. */
   readonly onRefused?: (error: unknown, isDown: boolean) => void;
+  readonly order?: ClassOrder;
 };
 
 export type PoolState = {
@@ -62,7 +65,10 @@ type State = {
   readonly stopping: AbortController;
   /** The longest idle first. */
   readonly idle: { readonly connection: SmtpConnection; readonly since: number }[];
-  readonly waiting: Waiter[];
+  readonly order: ClassOrder;
+  readonly line: Line<Waiter>;
+  /** Lent to mail of a large class. */
+  large: number;
   open: number;
   connecting: number;
   lowered: { readonly to: number; readonly until: number };
@@ -72,27 +78,31 @@ type State = {
 /** A pool with nothing open yet. */
 export function createPool(options: PoolOptions): Pool {
   const connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
+  const order = options.order ?? CLASS_ORDER;
   const state: State = {
+    ...{ order, line: createLine(order), large: 0 },
     ...{ options, connectionsMax, idleMsMax: options.idleMsMax ?? IDLE_MS_MAX },
-    ...{ stopping: new AbortController(), idle: [], waiting: [], open: 0, connecting: 0 },
+    ...{ stopping: new AbortController(), idle: [], open: 0, connecting: 0 },
     ...{ lowered: { to: connectionsMax, until: 0 }, isReaping: false },
   };
   return {
     name: options.name,
     connectionsMax,
     recipientsMax: options.recipientsMax ?? RECIPIENTS_PER_ENVELOPE_MAX,
-    async withConnection(use) {
+    async withConnection(cls, use) {
       if (state.stopping.signal.aborted) throw stopped();
       const connection = await new Promise<SmtpConnection>((resolve, reject) => {
-        state.waiting.push({ resolve, reject });
+        state.line.join(cls, { resolve, reject });
         serve(state);
       });
       try {
         return await use(connection);
       } finally {
+        if (isLarge(cls)) state.large -= 1;
         giveBack(state, connection);
       }
     },
+    isWanted: (cls) => state.line.isWaitedBefore(cls),
     probe: () => probe(state),
     isAlive: () =>
       probe(state).then(
@@ -100,12 +110,12 @@ export function createPool(options: PoolOptions): Pool {
         () => false,
       ),
     state: () => {
-      const { open, idle, waiting } = state;
-      return { open, idle: idle.length, waiting: waiting.length };
+      const { open, idle, line } = state;
+      return { open, idle: idle.length, waiting: line.count('small') + line.count('large') };
     },
     stop() {
       state.stopping.abort();
-      for (const waiter of state.waiting.splice(0)) waiter.reject(stopped());
+      for (const waiter of state.line.clear()) waiter.reject(stopped());
       for (const { connection } of state.idle.splice(0)) close(state, connection);
     },
   };
@@ -121,18 +131,23 @@ async function probe(state: State): Promise<void> {
 
 /** Gives those who wait what is idle, and connects for the others, up to the limit. */
 function serve(state: State): void {
-  const { waiting, options, lowered } = state;
-  while (waiting.length > 0) {
+  const { line, options, lowered } = state;
+  const isLowered = options.clock.monotonic() < lowered.until;
+  const limit = isLowered ? lowered.to : state.connectionsMax;
+  for (;;) {
+    const largeRoom = Math.max(0, largeMax(limit, state.order) - state.large);
+    const ready = line.count('small') + Math.min(line.count('large'), largeRoom);
+    if (ready === 0) return;
     const connection = takeIdle(state);
-    if (connection !== null) {
-      waiting.shift()?.resolve(connection);
+    if (connection === null) {
+      // Every connection that is being made is for somebody: no more of them than are ready for one.
+      if (state.open + state.connecting >= limit || state.connecting >= ready) return;
+      void connect(state);
       continue;
     }
-    const isLowered = options.clock.monotonic() < lowered.until;
-    const limit = isLowered ? lowered.to : state.connectionsMax;
-    // Every connection that is being made is for somebody: no more of them than wait.
-    if (state.open + state.connecting >= limit || state.connecting >= waiting.length) return;
-    void connect(state);
+    const next = line.next(largeRoom > 0);
+    if (next?.isLarge === true) state.large += 1;
+    next?.who.resolve(connection);
   }
 }
 
@@ -172,7 +187,7 @@ function refused(state: State, error: unknown): void {
     log.warn({ route, connections: state.open, error: reasonOf(error) }, 'no more connections');
   }
   onRefused?.(error, isDown);
-  if (isDown) for (const waiter of state.waiting.splice(0)) waiter.reject(error);
+  if (isDown) for (const waiter of state.line.clear()) waiter.reject(error);
 }
 
 function giveBack(state: State, connection: SmtpConnection): void {

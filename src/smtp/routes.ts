@@ -8,7 +8,8 @@
  * With no route at all, what is sent is captured.
  */
 import type { RouteConfig, RoutingConfig } from '../config.ts';
-import { type Chunk, chunkName } from '../mail/chunk.ts';
+import { type Chunk, type Class, chunkName } from '../mail/chunk.ts';
+import { isLarge } from '../mail/class-order.ts';
 import type { Kv, Lent, Smtp } from '../world.ts';
 import { ADAPT_EVERY_MS, adapted } from './adaptive.ts';
 import { bySlices, byTurn, type Candidate, choose, hashed } from './choice.ts';
@@ -38,8 +39,10 @@ export type Routes = {
    * Null when there is none.
    */
   lend(chunk: Chunk, tried: readonly string[]): Promise<Lent | null>;
-  /** Resolves when there is a route with room for more, or the signal aborts. */
-  whenOpen(signal: AbortSignal): Promise<void>;
+  /** Keeps room for a chunk that was pulled, and will ask for its place in a moment, until what it gives is called. */
+  expect(cls: Class): () => void;
+  /** Resolves when there is a route with room for more of this class, or the signal aborts. */
+  whenOpen(signal: AbortSignal, cls: Class): Promise<void>;
   /** Does what an operator orders; resolves when it is so here. Throws MailError. */
   obey(order: RouteOrder): Promise<void>;
   /** As they are now, in the order of their slices. */
@@ -66,6 +69,8 @@ type State = {
   readonly factors: Map<string, number>;
   readonly credits: Map<string, number>;
   readonly waiting: Set<() => void>;
+  /** Chunks that were pulled and have not asked for a place yet. */
+  readonly expected: { large: number; small: number };
   readonly stopping: AbortController;
 };
 
@@ -79,13 +84,14 @@ export async function openRoutes(needs: RoutesNeeds): Promise<Routes> {
   const state: State = {
     ...{ needs, capture, waiting, registry: createRegistry(needs.file, needs.kv) },
     ...{ live: new Map(), healths: new Map(), factors: new Map(), credits: new Map() },
-    stopping: new AbortController(),
+    ...{ expected: { large: 0, small: 0 }, stopping: new AbortController() },
   };
   const { ended } = await followed(state);
   if (needs.routing.strategy === 'adaptive') void adapt(state);
   return {
     lend: (chunk, tried) => lend(state, chunk, tried),
-    whenOpen: (signal) => whenOpen(state, signal),
+    expect: (cls) => expect(state, cls),
+    whenOpen: (signal, cls) => whenOpen(state, signal, cls),
     obey: (order) => obey(state, order),
     all: () => lives(state).map((live) => ({ live, candidate: candidateOf(state, live) })),
     origin: state.registry.origin,
@@ -107,11 +113,11 @@ async function lend(state: State, chunk: Chunk, tried: readonly string[]): Promi
     const elsewhere = still.length === 0 ? null : routeFor(state, chunk, [...tried, ...still]);
     const live = elsewhere ?? routeFor(state, chunk, tried);
     if (live === null) return null;
-    const place = await live.hand.take(still.includes(live.settings.name));
+    const place = await live.hand.take(chunk.class, still.includes(live.settings.name));
     if (place === 'still') still.push(live.settings.name);
     if (place !== 'taken') continue;
     const giveBack = (): void => {
-      live.hand.giveBack();
+      live.hand.giveBack(chunk.class);
       wake(state.waiting);
     };
     // It may have died, or be another by now, while this one waited.
@@ -145,8 +151,8 @@ function candidateOf({ factors }: State, live: LiveRoute): Candidate {
 
 // ── Room ──────────────────────────────────────────────────────────────────
 
-async function whenOpen(state: State, signal: AbortSignal): Promise<void> {
-  while (!hasRoom(state) && !signal.aborted && !state.stopping.signal.aborted) {
+async function whenOpen(state: State, signal: AbortSignal, cls: Class): Promise<void> {
+  while (!hasRoom(state, cls) && !signal.aborted && !state.stopping.signal.aborted) {
     await new Promise<void>((resolve) => {
       const done = (): void => {
         state.waiting.delete(done);
@@ -159,14 +165,22 @@ async function whenOpen(state: State, signal: AbortSignal): Promise<void> {
   }
 }
 
+function expect(state: State, cls: Class): () => void {
+  const size = isLarge(cls) ? 'large' : 'small';
+  state.expected[size] += 1;
+  return () => {
+    state.expected[size] -= 1;
+    wake(state.waiting);
+  };
+}
+
 /** A fallback counts only when no primary is left. */
-function hasRoom(state: State): boolean {
+function hasRoom(state: State, cls: Class): boolean {
   const able = lives(state).filter((live) => candidateOf(state, live).warmth > 0);
   const primaries = able.filter(({ settings }) => settings.role === 'primary');
   let room = 0;
-  for (const { hand, room: most } of primaries.length > 0 ? primaries : able) {
-    room += most - hand.carrying() - hand.waiting();
-  }
+  for (const { hand } of primaries.length > 0 ? primaries : able) room += hand.room(cls);
+  room -= state.expected[isLarge(cls) ? 'large' : 'small'];
   return room > 0;
 }
 

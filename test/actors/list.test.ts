@@ -121,7 +121,6 @@ test("a member's post is accepted for those who are members now", () => {
       post: post({ from: [BART] }),
       counter: 2,
       width: 1_000,
-      class: 'post',
       hold: null,
     });
 });
@@ -198,7 +197,6 @@ test('approving sends the held post to those who are members then', () => {
         post: post({ from: [STRANGER], sender: STRANGER }),
         counter: 2,
         width: 1_000,
-        class: 'post',
         hold: 1,
       },
     );

@@ -66,6 +66,58 @@ export async function deliveredCount(nats: Nats, since: Place, members: number):
   return posts.reduce((sum, numbers) => sum + numbers.size, 0);
 }
 
+/** What was told of one list since somebody follows: whom its posts reached, and when it was seen, ms of performance.now(). */
+export type Told = {
+  readonly recipients: number;
+  readonly lastAt: number;
+  /** Of each post by its number, the first result that says anybody was reached. */
+  readonly firstAt: ReadonlyMap<number, number>;
+};
+
+/** Follows RESULTS from now on. */
+export async function followResults(
+  nats: Nats,
+): Promise<{ of(key: string): Told; stop(): Promise<void> }> {
+  const lists = new Map<
+    string,
+    { recipients: number; lastAt: number; firstAt: Map<number, number> }
+  >();
+  const listOf = (key: string) => {
+    const list = lists.get(key) ?? { recipients: 0, lastAt: 0, firstAt: new Map() };
+    lists.set(key, list);
+    return list;
+  };
+  const consumer = await nats.js.consumers.get('TROUPE_RESULTS', {
+    deliver_policy: DeliverPolicy.New,
+  });
+  const messages = await consumer.consume();
+  const follow = async (): Promise<void> => {
+    for await (const message of messages) {
+      const [, , , key = '', post] = message.subject.split('.');
+      const numbers = message.subject.endsWith('.order') ? 0 : countOf(message.json<Result>());
+      if (numbers === 0) continue;
+      const list = listOf(key);
+      list.recipients += numbers;
+      list.lastAt = performance.now();
+      if (!list.firstAt.has(Number(post))) list.firstAt.set(Number(post), list.lastAt);
+    }
+  };
+  const following = follow();
+  return {
+    of: listOf,
+    async stop() {
+      await messages.close();
+      await following;
+    },
+  };
+}
+
+const countOf = ({ accepted }: Result): number =>
+  accepted.reduce(
+    (sum, [from, second]) => sum + (typeof second === 'number' ? second - from : 0) + 1,
+    0,
+  );
+
 // ── Reading ───────────────────────────────────────────────────────────────
 
 type Facts = {

@@ -61,7 +61,7 @@ export const fanout: Bench = {
 };
 
 /** From the 250 to the first and to the last copy at the sink, and before it. */
-async function fanOut(
+export async function fanOut(
   { site, nats }: BenchSite,
   sink: Sink,
   list: string,

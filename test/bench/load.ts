@@ -8,6 +8,8 @@ import { connect, type Socket } from 'node:net';
 
 export type LoadOptions = {
   readonly port: number;
+  /** LHLO, where each post has one recipient, for LMTP. */
+  readonly greeting?: 'EHLO' | 'LHLO';
   readonly connections: number;
   readonly posts: number;
   /** Bytes of each message, about. */
@@ -35,9 +37,10 @@ const SILENCE_MS_MAX = 60_000;
 
 /** Sends all posts. Throws when one is refused, when a connection ends, and when the site falls silent. */
 export async function sendPosts(options: LoadOptions): Promise<Loaded> {
-  const { connections, posts } = options;
+  const { connections, posts, port, greeting = 'EHLO' } = options;
   const message = messages(options);
-  const sockets = await Promise.all(Array.from({ length: connections }, () => open(options.port)));
+  const opening = Array.from({ length: connections }, () => open(port, greeting));
+  const sockets = await Promise.all(opening);
   const messageIds = Array.from({ length: posts }, (_, i) => message.idOf(i));
   const ms: number[] = new Array(posts).fill(0);
   let next = 0;
@@ -62,6 +65,9 @@ export async function sendPosts(options: LoadOptions): Promise<Loaded> {
   }
 }
 
+/** Whom every message is written to, whoever it is sent to. */
+export const WRITTEN_TO = 'list@lists.example.org';
+
 // ── Messages ──────────────────────────────────────────────────────────────
 
 /** Messages that differ in Message-ID, Subject and body, made from one template. */
@@ -70,7 +76,7 @@ function messages({ bytes, sender }: Pick<LoadOptions, 'bytes' | 'sender'>) {
   const number = '#'.repeat(DIGITS);
   const header = [
     `From: <${sender}>`,
-    'To: the list <list@lists.example.org>',
+    `To: the list <${WRITTEN_TO}>`,
     `Subject: Post ${number} of the load`,
     `Message-ID: <${number}.${load}@bench.example>`,
     'Date: Sat, 21 Nov 2026 12:00:00 +0000',
@@ -100,12 +106,12 @@ type Replies = {
 };
 type Connection = { readonly socket: Socket; readonly replies: Replies };
 
-async function open(port: number): Promise<Connection> {
+async function open(port: number, greeting: string): Promise<Connection> {
   const socket = connect({ port, host: '127.0.0.1', noDelay: true });
   const replies = repliesOf(socket);
   await once(socket, 'connect');
   await replies.read(1);
-  socket.write('EHLO bench.example\r\n');
+  socket.write(`${greeting} bench.example\r\n`);
   await replies.read(1);
   return { socket, replies };
 }

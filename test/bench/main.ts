@@ -8,12 +8,14 @@ import { bounces } from './bounces.ts';
 import { delivery } from './delivery.ts';
 import { dsn } from './dsn.ts';
 import { failover } from './failover.ts';
+import { fairness } from './fairness.ts';
 import { fanout } from './fanout.ts';
 import { summary, tableOf } from './figures.ts';
 import { type Asked, readArguments, UsageError, usage } from './flags.ts';
 import { growth } from './growth.ts';
 import { idle } from './idle.ts';
 import { imports } from './import.ts';
+import { peers } from './peers.ts';
 import { posts } from './posts.ts';
 import { routes } from './routes.ts';
 import { createScene, type Scene } from './scene.ts';
@@ -23,6 +25,7 @@ import { missingTools } from './tools.ts';
 const BENCHES: readonly Bench[] = [
   accept,
   fanout,
+  fairness,
   posts,
   routes,
   subscribe,
@@ -33,6 +36,7 @@ const BENCHES: readonly Bench[] = [
   dsn,
   bounces,
   failover,
+  peers,
 ];
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 

@@ -127,7 +127,7 @@ function lastCount(file: number): number {
   return Number(count ?? 0);
 }
 
-function canConnect(port: number): Promise<true | null> {
+export function canConnect(port: number): Promise<true | null> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     socket.once('connect', () => resolve(true));
@@ -137,7 +137,7 @@ function canConnect(port: number): Promise<true | null> {
   });
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const address = probe.address();

@@ -148,3 +148,18 @@ test('moderators hear of holds by a notice, and once more when ten minutes have 
   await tick(world, 2_000);
   expect(world.put.map(({ class: cls }) => cls)).toEqual(['notice', 'notice']);
 });
+
+test('a post to more members than the site calls many is bulk, as the list is when it is sent', async () => {
+  const world = { ...fakeHostWorld(), bulkMembers: 2 };
+  const host = await withList(world);
+  world.send(KEY, await mailOf(world, 'to two'));
+  await tick(world, 2_000);
+  const members = [{ address: address('carl@x.example'), name: '' }];
+  await host.command(KEY, { id: 'third', command: { type: 'add-members', members, by: OPERATOR } });
+  world.send(KEY, await mailOf(world, 'to three'));
+  await tick(world, 2_000);
+  expect(world.put.map(({ class: cls, to }) => [cls, to.length])).toEqual([
+    ['post', 2],
+    ['bulk', 3],
+  ]);
+});

@@ -35,6 +35,7 @@ const needs = {
     problems: [{ what: 'something', nextStep: 'do something' }],
   }),
   host: () => HOST,
+  outgoing: () => null,
   addressOf: (key: ListKey) => (key === KEY ? 'dev@example.org' : null),
   lease: { msLeft: () => 9_000, isDraining: () => false },
   keys: () => [KEY, OTHER],

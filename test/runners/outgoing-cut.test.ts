@@ -130,7 +130,7 @@ test('a renewal is noted in the journal', async () => {
   const it = start({ connectionsMax: 1 });
   const gate = Promise.withResolvers<void>();
   const delivery = deliveryOf(encodeChunk(chunkOf(2)), 'token');
-  const borrowed = it.pool.withConnection(() => gate.promise);
+  const borrowed = it.pool.withConnection('post', () => gate.promise);
   const disposing = it.outgoing.dispose(delivery, OURS);
   await it.clock.advance(30_000);
   it.outgoing.onRenewed(delivery);

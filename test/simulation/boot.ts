@@ -9,6 +9,7 @@ import { joinSite, type Membership } from '../../src/host/membership.ts';
 import type { HostWorld } from '../../src/host/world.ts';
 import type { Log } from '../../src/log.ts';
 import { CLASSES } from '../../src/mail/chunk.ts';
+import { BULK_MEMBERS, CLASS_ORDER, isLarge, largeMax } from '../../src/mail/class-order.ts';
 import { recognise } from '../../src/mail/dsn.ts';
 import { MAIL_KINDS } from '../../src/mail/envelope.ts';
 import { decodeChunk, decodeDue } from '../../src/nats/codec.ts';
@@ -16,7 +17,7 @@ import { createDirectory } from '../../src/nats/directory.ts';
 import { decodeMail } from '../../src/nats/mail-store.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from '../../src/runners/incoming.ts';
 import { dispose as disposeLater } from '../../src/runners/later.ts';
-import { CLASS_WEIGHTS, createOutgoing } from '../../src/runners/outgoing.ts';
+import { createOutgoing } from '../../src/runners/outgoing.ts';
 import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import { type RunnerOptions, type Running, runRunner } from '../../src/runners/runner.ts';
 import { createThrottle } from '../../src/runners/throttle.ts';
@@ -160,6 +161,7 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
       ...{ idle: async () => undefined, yieldsTo: () => null },
     },
     secret: () => SECRET,
+    bulkMembers: BULK_MEMBERS,
     mail: links.linkMail(life, bus),
     parked: links.linkParked(life, bus),
     publishDirectory: directory.publish,
@@ -230,7 +232,14 @@ async function startOutgoing(
   const smtp = mta.link(life);
   const routes = await openTestRoutes(smtp, life.clock, { log, connections: CONNECTIONS });
   const outgoing = createOutgoing({
-    ...{ decode: decodeChunk, lend: routes.lend, results, later: world.later, journal },
+    ...{
+      decode: decodeChunk,
+      lend: routes.lend,
+      expect: routes.expect,
+      results,
+      later: world.later,
+      journal,
+    },
     ...{ bounces: links.linkBounces(life, bus), lifeMs: LIFE_MS },
     ...{ read: world.mail.read, secrets: { newest: () => SECRET }, clock: life.clock, log, meter },
   });
@@ -245,12 +254,14 @@ async function startOutgoing(
     ...{ ...common(life, parts), name: 'outgoing', concurrency: AT_ONCE, ahead: 1 },
     queues: CLASSES.map((cls) => ({
       queue: tokened(parts.queue(bus.outgoing[cls])),
-      weight: CLASS_WEIGHTS[cls],
+      weight: CLASS_ORDER.weights[cls],
+      isLarge: isLarge(cls),
+      whenRoom: (signal: AbortSignal) => routes.whenOpen(signal, cls),
     })),
+    largeMax: largeMax(AT_ONCE, CLASS_ORDER),
     dispose: outgoing.dispose,
     renewMs: OUTGOING_ACK_WAIT_MS / 4,
     lostMs: (OUTGOING_ACK_WAIT_MS * 5) / 6,
-    canPull: routes.whenOpen,
     canRenew: life.isConnected,
     onRenewed: outgoing.onRenewed,
     first: await outgoing.resume(adopt, OUTGOING_ACK_WAIT_MS),

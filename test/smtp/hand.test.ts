@@ -1,14 +1,16 @@
 import { expect, test } from 'vitest';
+import type { Class } from '../../src/mail/chunk.ts';
+import { CLASS_ORDER } from '../../src/mail/class-order.ts';
 import { createHand, OVERFLOW_MAX, type Place, STILL_MS_MAX } from '../../src/smtp/hand.ts';
 import { createFakeClock } from '../support/fake/clock.ts';
 
 function start(max: number) {
   const clock = createFakeClock();
-  const hand = createHand(max, clock);
+  const hand = createHand(max, CLASS_ORDER, clock);
   const places: (Place | null)[] = [];
-  const take = (isPatient = false): void => {
+  const take = (isPatient = false, cls: Class = 'post'): void => {
     const i = places.push(null) - 1;
-    void hand.take(isPatient).then((place) => (places[i] = place));
+    void hand.take(cls, isPatient).then((place) => (places[i] = place));
   };
   return { hand, clock, places, take };
 }
@@ -19,10 +21,30 @@ test('no more are in hand than it may have, and who waits is served in order', a
   await clock.advance(0);
   expect(places).toEqual(['taken', 'taken', null, null]);
   expect([hand.carrying(), hand.waiting()]).toEqual([2, 2]);
-  hand.giveBack();
+  hand.giveBack('post');
   await clock.advance(0);
   expect(places).toEqual(['taken', 'taken', 'taken', null]);
   expect([hand.carrying(), hand.waiting()]).toEqual([2, 1]);
+});
+
+test('bulk and retries leave a reserve of places alone, and a post has the next before them', async () => {
+  const { hand, clock, places, take } = start(5);
+  for (let i = 0; i < 5; i += 1) take(false, i === 0 ? 'retry' : 'bulk');
+  await clock.advance(0);
+  expect([hand.carrying(), hand.waiting()]).toEqual([4, 1]);
+  expect([hand.room('bulk'), hand.room('post')]).toEqual([OVERFLOW_MAX - 1, OVERFLOW_MAX + 1]);
+  take();
+  take();
+  await clock.advance(0);
+  expect(places.slice(4)).toEqual([null, 'taken', null]);
+  hand.giveBack('bulk');
+  await clock.advance(0);
+  expect(places.slice(4)).toEqual([null, 'taken', 'taken']);
+  hand.giveBack('post');
+  await clock.advance(0);
+  expect(places.slice(4), 'what is free and not of the reserve is bulk’s').toEqual([
+    ...['taken', 'taken', 'taken'],
+  ]);
 });
 
 test('behind a slow route all wait, however long, as long as it moves', async () => {
@@ -55,7 +77,7 @@ test('all who wait are told when it closes, and it may be taken again after', as
   hand.turnAway();
   await clock.advance(0);
   expect(new Set(places.slice(1))).toEqual(new Set(['closed']));
-  hand.giveBack();
+  hand.giveBack('post');
   take();
   await clock.advance(STILL_MS_MAX);
   expect(places.at(-1)).toBe('taken');
@@ -67,9 +89,9 @@ test('the time in which something was in hand is counted once, however much it w
   take();
   take();
   await clock.advance(100);
-  hand.giveBack();
+  hand.giveBack('post');
   await clock.advance(50);
-  hand.giveBack();
+  hand.giveBack('post');
   await clock.advance(1_000);
   expect(hand.busyMs()).toBe(150);
 });

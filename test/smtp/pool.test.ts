@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
+import type { Class } from '../../src/mail/chunk.ts';
 import { createPool, type Pool, type PoolOptions } from '../../src/smtp/pool.ts';
 import type { SmtpConnection } from '../../src/world.ts';
 import { transactionTo } from '../contract/smtp.ts';
@@ -22,10 +23,13 @@ function start(options: Partial<PoolOptions> = {}): It {
 }
 
 /** Takes a connection and keeps it until told. */
-function borrow(pool: Pool): { lent: Promise<SmtpConnection>; giveBack: () => Promise<void> } {
+function borrow(
+  pool: Pool,
+  cls: Class = 'post',
+): { lent: Promise<SmtpConnection>; giveBack: () => Promise<void> } {
   const done = Promise.withResolvers<void>();
   const lent = Promise.withResolvers<SmtpConnection>();
-  const used = pool.withConnection(async (connection) => {
+  const used = pool.withConnection(cls, async (connection) => {
     lent.resolve(connection);
     await done.promise;
   });
@@ -43,7 +47,9 @@ function borrow(pool: Pool): { lent: Promise<SmtpConnection>; giveBack: () => Pr
 test('a connection is used again', async () => {
   const { pool, smtp } = start();
   for (let n = 0; n < 5; n += 1) {
-    await pool.withConnection((connection) => connection.send(transactionTo('a@x.example')));
+    await pool.withConnection('post', (connection) =>
+      connection.send(transactionTo('a@x.example')),
+    );
   }
   expect([smtp.connections, smtp.mails.length]).toEqual([1, 5]);
 });
@@ -53,8 +59,8 @@ test('no more connections are open than it may have, and who waits is served in 
   const [first, second] = [borrow(pool), borrow(pool)];
   await Promise.all([first.lent, second.lent]);
   const order: string[] = [];
-  const third = pool.withConnection(async () => void order.push('third'));
-  const fourth = pool.withConnection(async () => void order.push('fourth'));
+  const third = pool.withConnection('post', async () => void order.push('third'));
+  const fourth = pool.withConnection('post', async () => void order.push('fourth'));
   expect(pool.state()).toMatchObject({ open: 2, waiting: 2 });
   await second.giveBack();
   await Promise.all([third, fourth]);
@@ -62,26 +68,67 @@ test('no more connections are open than it may have, and who waits is served in 
   await first.giveBack();
 });
 
+test('bulk and retries leave a reserve of the connections alone, also while nobody else waits', async () => {
+  const { pool, smtp } = start({ connectionsMax: 5 });
+  const large = [0, 1, 2, 3].map((n) => borrow(pool, n === 0 ? 'retry' : 'bulk'));
+  await Promise.all(large.map(({ lent }) => lent));
+  const fifth = borrow(pool, 'bulk');
+  expect(pool.state()).toMatchObject({ open: 4, waiting: 1 });
+  await pool.withConnection('post', async () => undefined);
+  expect([smtp.connections, pool.state().waiting]).toEqual([5, 1]);
+  await large[0]?.giveBack();
+  await fifth.lent;
+  await Promise.all([...large, fifth].map(({ giveBack }) => giveBack()));
+});
+
+test('a notice and a post have the next connection before bulk that has waited longer', async () => {
+  const { pool } = start({ connectionsMax: 1 });
+  const first = borrow(pool, 'bulk');
+  await first.lent;
+  const order: Class[] = [];
+  const uses = (['retry', 'bulk', 'post', 'notice'] as const).map((cls) =>
+    pool.withConnection(cls, async () => void order.push(cls)),
+  );
+  expect((['notice', 'post', 'bulk', 'retry'] as const).map(pool.isWanted)).toEqual([
+    ...[false, true, true, true],
+  ]);
+  await first.giveBack();
+  await Promise.all(uses);
+  expect(order.slice(0, 2)).toEqual(['notice', 'post']);
+  expect(pool.isWanted('retry')).toBe(false);
+});
+
+test('bulk has its turns also while posts never cease to wait', async () => {
+  const { pool } = start({ connectionsMax: 1 });
+  const order: Class[] = [];
+  const use = (cls: Class) => pool.withConnection(cls, async () => void order.push(cls));
+  const uses: Promise<void>[] = [];
+  for (let n = 0; n < 20; n += 1) uses.push(use('post'), use('post'), use('bulk'));
+  await Promise.all(uses);
+  const many = order.slice(0, 30).filter((cls) => cls === 'bulk').length;
+  expect(many).toBe(10);
+});
+
 test('a connection that was lost is replaced', async () => {
   const { pool, smtp } = start();
   smtp.rule = () => 'lost before';
-  await pool.withConnection((connection) => connection.send(transactionTo('a@x.example')));
+  await pool.withConnection('post', (connection) => connection.send(transactionTo('a@x.example')));
   smtp.rule = () => null;
-  await pool.withConnection((connection) => connection.send(transactionTo('a@x.example')));
+  await pool.withConnection('post', (connection) => connection.send(transactionTo('a@x.example')));
   expect([smtp.connections, smtp.mails.length]).toEqual([2, 1]);
 });
 
 test('what the user throws is thrown on, and the connection comes back', async () => {
   const { pool, smtp } = start({ connectionsMax: 1 });
-  const thrown = pool.withConnection(() => Promise.reject(new Error('mine')));
+  const thrown = pool.withConnection('post', () => Promise.reject(new Error('mine')));
   await expect(thrown).rejects.toThrow('mine');
-  await pool.withConnection((connection) => connection.send(transactionTo('a@x.example')));
+  await pool.withConnection('post', (connection) => connection.send(transactionTo('a@x.example')));
   expect(smtp.connections).toBe(1);
 });
 
 test('an idle connection is closed after a while', async () => {
   const { pool, clock } = start({ idleMsMax: 1_000 });
-  await pool.withConnection(async () => undefined);
+  await pool.withConnection('post', async () => undefined);
   await clock.advance(900);
   expect(pool.state()).toMatchObject({ open: 1, idle: 1 });
   await clock.advance(1_000);
@@ -95,7 +142,7 @@ test('an MTA that cannot be connected is told to all who wait, and to its breake
   const onRefused = (_: unknown, isDown: boolean): void => void told.push(isDown);
   const { pool, smtp } = start({ connectionsMax: 2, onRefused });
   smtp.isDown = true;
-  const uses = [1, 2, 3].map(() => pool.withConnection(async () => undefined));
+  const uses = [1, 2, 3].map(() => pool.withConnection('post', async () => undefined));
   const outcomes = await Promise.allSettled(uses);
   expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
   expect(pool.state()).toEqual({ open: 0, idle: 0, waiting: 0 });
@@ -108,7 +155,7 @@ test('a probe makes a connection of its own, and keeps it where there is room', 
   await expect(pool.probe()).rejects.toMatchObject({ code: 451 });
   smtp.isDown = false;
   for (let n = 0; n < 3; n += 1) await pool.probe();
-  await pool.withConnection((connection) => connection.send(transactionTo('a@x.example')));
+  await pool.withConnection('post', (connection) => connection.send(transactionTo('a@x.example')));
   expect([smtp.connections, pool.state().open]).toEqual([3, 2]);
 });
 
@@ -117,7 +164,7 @@ test('an MTA that allows fewer connections is used with those, and asked again l
   const first = borrow(pool);
   await first.lent;
   smtp.isDown = true;
-  const second = pool.withConnection(async () => 'served');
+  const second = pool.withConnection('post', async () => 'served');
   await clock.advance(0);
   expect(pool.state()).toMatchObject({ open: 1, waiting: 1 });
   await first.giveBack();
@@ -137,10 +184,12 @@ test('after a stop nothing is lent, and what comes back is closed', async () => 
   const { pool } = start({ connectionsMax: 1 });
   const first = borrow(pool);
   const connection = await first.lent;
-  const waiting = pool.withConnection(async () => undefined);
+  const waiting = pool.withConnection('post', async () => undefined);
   pool.stop();
   await expect(waiting).rejects.toMatchObject({ status: '4.3.2' });
-  await expect(pool.withConnection(async () => undefined)).rejects.toMatchObject({ code: 451 });
+  await expect(pool.withConnection('post', async () => undefined)).rejects.toMatchObject({
+    code: 451,
+  });
   await first.giveBack();
   expect([connection.isOpen, pool.state().open]).toEqual([false, 0]);
 });

@@ -65,7 +65,7 @@ const chunk = (n: number, change: Partial<Chunk> = {}): Chunk =>
   aChunk({ post: String(n), ...change });
 
 const mailOver = ({ route }: Lent) =>
-  route.withConnection((connection) => connection.send(transactionTo('x@y.example')));
+  route.withConnection('post', (connection) => connection.send(transactionTo('x@y.example')));
 
 async function shares(it: It, chunks: number): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
@@ -200,11 +200,11 @@ describe('when an MTA dies', () => {
   test('nothing is pulled while none works, and it goes on as soon as one does', async () => {
     const it = await start({ file: [routeOf('a')] });
     const stop = new AbortController();
-    await it.routes.whenOpen(stop.signal);
+    await it.routes.whenOpen(stop.signal, 'post');
     it.mta('a').isDown = true;
     await it.send(1);
     let isOpen = false;
-    const waits = it.routes.whenOpen(stop.signal).then(() => {
+    const waits = it.routes.whenOpen(stop.signal, 'post').then(() => {
       isOpen = true;
     });
     await it.clock.advance(60_000);
@@ -215,7 +215,7 @@ describe('when an MTA dies', () => {
     it.mta('a').isDown = true;
     it.mta('a').rule = () => 'lost before';
     for (let n = 0; n < 2; n += 1) await it.send(n);
-    const stopped = it.routes.whenOpen(stop.signal);
+    const stopped = it.routes.whenOpen(stop.signal, 'post');
     stop.abort();
     await stopped;
   });
@@ -255,7 +255,7 @@ describe('a bounded hand', () => {
     const lents = [await it.routes.lend(chunk(0), [])];
     const waiting = [1, 2, 3, 4].map((n) => it.routes.lend(chunk(n), []));
     let isOpen = false;
-    const open = it.routes.whenOpen(never.signal).then(() => {
+    const open = it.routes.whenOpen(never.signal, 'post').then(() => {
       isOpen = true;
     });
     await it.clock.advance(1_000);

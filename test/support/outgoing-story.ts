@@ -95,6 +95,7 @@ export function outgoingStory(needs: {
   const outgoing = createOutgoing({
     decode: decodeChunk,
     lend: (chunk, tried) => lentBy(needs.route, chunk, tried),
+    expect: () => () => undefined,
     results: {
       async last(id) {
         await step('last');

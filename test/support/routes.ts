@@ -2,6 +2,7 @@
 import { CLOSED, observe, ROUTE_MODES, waitMsOf, warmthOf } from '../../actors/route.ts';
 import type { RouteConfig, RoutingConfig } from '../../src/config.ts';
 import { type Log, silentLog } from '../../src/log.ts';
+import { CLASS_ORDER } from '../../src/mail/class-order.ts';
 import { openRoutes, type Routes } from '../../src/smtp/routes.ts';
 import type { Clock, Kv, Smtp } from '../../src/world.ts';
 import { createFakeKv } from './fake/kv.ts';
@@ -46,6 +47,7 @@ export function openTestRoutes(
     log: options.log ?? silentLog,
     meter: { count: () => undefined, observe: () => undefined },
     inHandMax: options.inHandMax ?? 8,
+    order: CLASS_ORDER,
     senders: () => 1,
     smtpOf: typeof smtp === 'function' ? smtp : () => smtp,
     capture: options.capture ?? null,

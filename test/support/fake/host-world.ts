@@ -4,6 +4,7 @@ import { joinSite, type Membership } from '../../../src/host/membership.ts';
 import type { HostWorld } from '../../../src/host/world.ts';
 import { silentLog } from '../../../src/log.ts';
 import type { Chunk, PostOrder } from '../../../src/mail/chunk.ts';
+import { BULK_MEMBERS } from '../../../src/mail/class-order.ts';
 import type { ListKey } from '../../../src/mail/list-key.ts';
 import { SLOTS } from '../../../src/mail/list-key.ts';
 import { encodeAsked } from '../../../src/nats/codec.ts';
@@ -73,6 +74,7 @@ export function fakeHostWorld(
     rows: rows ?? before?.rows ?? fakeRows(),
     mailbox: queueOf,
     later: before?.later ?? createFakeLater<Command>(clock, createFakeQueue({ clock })),
+    bulkMembers: BULK_MEMBERS,
     outgoing: {
       put: async (chunks) => {
         if (world.outgoingError !== null) throw world.outgoingError;

@@ -1,0 +1,93 @@
+/** A small post is not kept waiting by a large one: not for a hand of the runner, and not for a connection of the route. */
+import { afterEach, expect, test } from 'vitest';
+import { silentLog } from '../../src/log.ts';
+import type { Class } from '../../src/mail/chunk.ts';
+import { CLASS_ORDER, isLarge, largeMax } from '../../src/mail/class-order.ts';
+import { type Disposal, type Running, runRunner } from '../../src/runners/runner.ts';
+import { createFakeClock, type FakeClock } from '../support/fake/clock.ts';
+import { createFakeQueue } from '../support/fake/queue.ts';
+import { chunkOf } from '../support/outgoing-story.ts';
+import { startOutgoing, stopPools } from '../support/outgoing-world.ts';
+
+const HANDS = 8;
+const DONE: Disposal = { kind: 'done' };
+const stops: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  stopPools();
+  await Promise.all(stops.splice(0).map((stop) => stop()));
+});
+
+/** Queues with many of each class; each takes a second. Tells the classes in hand, in the order in which they were taken. */
+function serving(many: Readonly<Partial<Record<Class, number>>>) {
+  const clock = createFakeClock();
+  const queues = Object.fromEntries(
+    (['notice', 'post', 'bulk', 'retry'] as const).map((cls) => {
+      const queue = createFakeQueue({ name: cls, clock, ackWaitMs: 120_000 });
+      for (let n = 0; n < (many[cls] ?? 0); n += 1) queue.put('troupe.test', Buffer.from(cls));
+      return [cls, queue];
+    }),
+  );
+  const taken: string[] = [];
+  const running = runRunner({
+    ...{ name: 'test', concurrency: HANDS, ahead: 1, largeMax: largeMax(HANDS, CLASS_ORDER) },
+    queues: Object.entries(queues).map(([name, queue]) => ({
+      ...{ queue, weight: CLASS_ORDER.weights[name as Class], isLarge: isLarge(name as Class) },
+    })),
+    dispose: async ({ data }) => {
+      taken.push(Buffer.from(data).toString());
+      await clock.sleep(1_000);
+      return DONE;
+    },
+    ...{ renewMs: 30_000, lostMs: 100_000, stopMs: 10_000, clock, log: silentLog },
+    ...{ park: async () => undefined, meter: { count: () => undefined, observe: () => undefined } },
+  });
+  stops.push(() => stopped(running, clock));
+  return { clock, queues, taken, running };
+}
+
+async function stopped(running: Running, clock: FakeClock): Promise<void> {
+  const stopping = running.stop();
+  await clock.advance(60_000);
+  await stopping;
+}
+
+test('R2: bulk and retries together never have all hands, and a post has one at once', async () => {
+  const { clock, queues, taken, running } = serving({ bulk: 50, retry: 50 });
+  await clock.advance(500);
+  expect(taken.length).toBe(6);
+  // One of each waits for a hand.
+  expect(running.inHandOf('bulk') + running.inHandOf('retry')).toBe(8);
+  queues.post?.put('troupe.test', Buffer.from('post'));
+  await clock.advance(1);
+  expect([taken.length, taken.at(-1)]).toEqual([7, 'post']);
+  await clock.advance(60_000);
+  expect(taken.length).toBe(101);
+});
+
+test('posts may have every hand, and bulk and retries still have their turns', async () => {
+  const { clock, taken } = serving({ post: 100, bulk: 20, retry: 20 });
+  await clock.advance(1);
+  expect(taken.slice(0, HANDS).filter((cls) => cls === 'post').length).toBeGreaterThan(2);
+  await clock.advance(9_999);
+  expect(taken.filter((cls) => cls === 'bulk').length).toBeGreaterThanOrEqual(10);
+  expect(taken.filter((cls) => cls === 'retry').length).toBeGreaterThanOrEqual(5);
+});
+
+test('a post is sent between two transactions of a bulk chunk, over its only connection', async () => {
+  const it = startOutgoing({ connectionsMax: 1 });
+  const bulk = chunkOf(100, { class: 'bulk', post: '8' });
+  const small = chunkOf(1, { class: 'post', to: [[1, 'small@x.example']] as never });
+  let posting: Promise<Disposal> | null = null;
+  it.smtp.rule = () => {
+    if (it.smtp.mails.length === 10) posting ??= it.dispose(small);
+    return null;
+  };
+  await it.dispose(bulk);
+  await posting;
+  const at = it.smtp.mails.findIndex(({ recipients }) => recipients[0] === 'small@x.example');
+  expect(it.smtp.mails.length).toBe(101);
+  // What is asked of the world before a chunk is sent takes a few turns of the loop.
+  expect(at).toBeGreaterThan(10);
+  expect(at).toBeLessThan(60);
+});
