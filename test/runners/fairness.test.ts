@@ -1,7 +1,8 @@
 /** A small post is not kept waiting by a large one: not for a hand of the runner, and not for a connection of the route. */
 import { afterEach, expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
-import type { Class } from '../../src/mail/chunk.ts';
+import type { Address } from '../../src/mail/address.ts';
+import type { Chunk, Class } from '../../src/mail/chunk.ts';
 import { CLASS_ORDER, isLarge, largeMax } from '../../src/mail/class-order.ts';
 import { type Disposal, type Running, runRunner } from '../../src/runners/runner.ts';
 import { createFakeClock, type FakeClock } from '../support/fake/clock.ts';
@@ -74,10 +75,33 @@ test('posts may have every hand, and bulk and retries still have their turns', a
   expect(taken.filter((cls) => cls === 'retry').length).toBeGreaterThanOrEqual(5);
 });
 
+const smallChunk = (): Chunk => chunkOf(1, { class: 'post', to: [[1, SMALL as Address]] });
+const SMALL = 'small@x.example';
+
+test('while an MTA does not answer what is bulk, a post goes out over the connections of the reserve', async () => {
+  const it = startOutgoing({ connectionsMax: 5 });
+  const answered = Promise.withResolvers<void>();
+  const connect = it.smtp.connect;
+  it.smtp.connect = async () => {
+    const connection = await connect();
+    const send: typeof connection.send = async (transaction, following) => {
+      if (transaction.recipients[0] !== SMALL) await answered.promise;
+      return connection.send(transaction, following);
+    };
+    return Object.create(connection, { send: { value: send } }) as typeof connection;
+  };
+  const bulk = it.dispose(chunkOf(20, { class: 'bulk', post: '8' }));
+  expect(await it.dispose(smallChunk())).toEqual(DONE);
+  expect(it.smtp.mails.map(({ recipients }) => recipients[0])).toEqual([SMALL]);
+  answered.resolve();
+  await bulk;
+  expect(it.smtp.mails.length).toBe(21);
+});
+
 test('a post is sent between two transactions of a bulk chunk, over its only connection', async () => {
   const it = startOutgoing({ connectionsMax: 1 });
   const bulk = chunkOf(100, { class: 'bulk', post: '8' });
-  const small = chunkOf(1, { class: 'post', to: [[1, 'small@x.example']] as never });
+  const small = smallChunk();
   let posting: Promise<Disposal> | null = null;
   it.smtp.rule = () => {
     if (it.smtp.mails.length === 10) posting ??= it.dispose(small);
@@ -85,7 +109,7 @@ test('a post is sent between two transactions of a bulk chunk, over its only con
   };
   await it.dispose(bulk);
   await posting;
-  const at = it.smtp.mails.findIndex(({ recipients }) => recipients[0] === 'small@x.example');
+  const at = it.smtp.mails.findIndex(({ recipients }) => recipients[0] === SMALL);
   expect(it.smtp.mails.length).toBe(101);
   // What is asked of the world before a chunk is sent takes a few turns of the loop.
   expect(at).toBeGreaterThan(10);

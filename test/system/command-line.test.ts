@@ -191,6 +191,8 @@ describe('inspect, queue and doctor', () => {
   test('inspect node and slot; what is not there is refused', async () => {
     const node = await site.troupe<{ slots: number }>('inspect', 'node');
     expect(node).toMatchObject({ slots: 64, isReady: true, blocked: [] });
+    const classes = { notice: { weight: 8, inHand: 0 }, retry: { weight: 1, inHand: 0 } };
+    expect(node).toMatchObject({ outgoing: { classes, reservePercent: 20, bulkMembers: 10_000 } });
     expect(await site.troupe('inspect', 'slot', '3')).toMatchObject({ slot: 3 });
     for (const words of [
       ['list', `no@${DOMAIN}`],
