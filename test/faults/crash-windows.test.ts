@@ -8,7 +8,7 @@
  *   19   test/host/host.test.ts: window 19; test/faults/store-lost.test.ts
  *   20   test/faults/nats-away.test.ts: away; test/nats/mail-store.test.ts: full;
  *        test/faults/store-lost.test.ts: shorter than the rows
- *   22   waits for the bounce actor: nothing writes a checkpoint yet
+ *   22   here, and test/faults/killed-while-bounces-come.test.ts
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,9 +16,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
 import { createMachineClock, type MachineClock } from '../crashlab/clock.ts';
 import { type Kill, settle } from '../support/accountant.ts';
+import { dsnFrom } from '../support/dsns.ts';
 import { type JournalFile, type JournalLine, openJournalFile } from '../support/journal.ts';
+import { greet, sendMail } from '../support/send-mail.ts';
 import { growing, type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, runTroupe, startTestSite, type TestSite } from '../support/site.ts';
+import { connectSmtp } from '../support/smtp-client.ts';
 import { type Loaded, makePost, sendLoad } from '../support/smtp-load.ts';
 import { dumpStream } from '../support/streams-dump.ts';
 import { until } from '../support/until.ts';
@@ -63,6 +66,7 @@ beforeAll(async () => {
       ...clock.env,
       TROUPE_OUTGOING_ACK_WAIT_MS: '10000',
       TROUPE_OUTGOING_RETRY_MS_MAX: String(RETRY_MS_MAX),
+      TROUPE_BOUNCES_CHECKPOINT_EVENTS: '1',
     },
   });
   for (const { address, members } of [ALL, GREY, MUTE]) {
@@ -209,6 +213,36 @@ test.each([
   const { posts } = await site.troupe<{ posts: number }>('list', 'show', LIST);
   expect({ n: n > 0, posts: posts > 0 }).toEqual({ n: true, posts: true });
 });
+
+/** Bounces that a member has by now. */
+async function bouncesOf(member: string): Promise<number | null> {
+  type Row = { readonly address: string; readonly bounces: number };
+  const { members } = await site.troupe<{ members: readonly Row[] }>('bounces', 'ls', LIST);
+  return members.find(({ address }) => address === member)?.bounces ?? null;
+}
+
+test.each([
+  ['folded, not written', 'commit bounces', MEMBERS[1]],
+  ['written, not asked', 'committed bounces', MEMBERS[2]],
+])(
+  'window 22: a bounce checkpoint interrupted: %s: nothing lost or counted twice',
+  {
+    timeout: TEST_MS_MAX,
+  },
+  async (_, place, member = '') => {
+    const copy = sink.lines().find(({ recipients }) => recipients.includes(member));
+    await site.killNode();
+    await site.start({ CRASH_AT: place });
+    const client = await connectSmtp(site.ports().smtpPort);
+    await greet(client);
+    const dsn = { sender: '', recipients: [copy?.sender ?? ''], message: dsnFrom({ to: member }) };
+    expect((await sendMail(client, dsn)).code).toBe(250);
+    client.drop();
+    await site.ended();
+    await site.start();
+    expect(await until('the bounce counts', () => bouncesOf(member), AGAIN_MS_MAX)).toBe(1);
+  },
+);
 
 test('window 18: directory entry new, no create: created again it is one list', async () => {
   const address = `eighteen@${DOMAIN}`;
