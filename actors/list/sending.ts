@@ -33,14 +33,21 @@ export function decideResend(
     return { type: 'refusal', code: 'too-many', text: `at most ${RESEND_MAX} at once` };
   const live = [...new Set(to)].filter((number) => isAmong(view, sent, number));
   if (live.length === 0)
-    return { type: 'refusal', code: 'nothing-to-do', text: 'none of them is a member any more' };
+    return {
+      type: 'refusal',
+      code: 'nothing-to-do',
+      text: 'none of them is a member who gets mail',
+    };
   const again = sent.resends + 1;
   return [{ type: 'post-resent', number: post, again, to: live.sort((a, b) => a - b), by }];
 }
 
-/** It went to members whose number was below the counter then; who joined later never was to get it. */
+/**
+ * It went to members whose number was below the counter then; who joined later never was to get it, and whose delivery is
+ * disabled gets nothing.
+ */
 const isAmong = (view: View, { counter }: SentPost, number: number): boolean =>
-  number < counter && view.member(number) !== null;
+  number < counter && view.member(number) !== null && view.trouble(number).value !== 'disabled';
 
 export const noSuchPost = (post: number): Refusal => ({
   type: 'refusal',

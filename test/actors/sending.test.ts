@@ -69,6 +69,17 @@ test('a post is sent again only to those who were to get it and are members stil
     .then({ ...resent, again: 2 });
 });
 
+test('a post is not sent again to a member whose delivery is disabled', () => {
+  const disabled: Fact = {
+    ...{ type: 'delivery-disabled', number: 1, address: BART, why: 'owner' },
+    ...{ warning: 0, of: 0, cause: null, by: OPERATOR },
+  };
+  const resend = { type: 'resend', post: 1, to: [1], by: OPERATOR } as const;
+  given(...made, accepted, disabled)
+    .when(resend)
+    .refused('nothing-to-do');
+});
+
 test('each order is told to outgoing, and a resend carries the settings of its day', () => {
   const row = given(...made, accepted)
     .draft()
