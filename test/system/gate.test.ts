@@ -70,7 +70,7 @@ function forgetful(...fields: readonly string[]): Nats {
       : { config: Object.fromEntries(known) };
     return { data: new TextEncoder().encode(JSON.stringify(answer)) };
   };
-  const fake = { nc: { request }, isConnected: () => true, onChange: () => () => {} };
+  const fake = { request, isConnected: () => true, onChange: () => () => {} };
   return fake as unknown as Nats;
 }
 
