@@ -24,6 +24,8 @@ import {
 
 /** What an MTA may say before a reply is whole. */
 const REPLY_BYTES_MAX = 64 * 1024;
+/** The commands of an envelope beside its RCPTs. */
+const MAIL_AND_DATA = 2;
 const END = Buffer.from('\r\n.\r\n');
 const END_AFTER_LINE = Buffer.from('.\r\n');
 const [LF, CR] = [10, 13];
@@ -41,7 +43,12 @@ export function socketOf(connection: SMTPConnection): Socket | null {
 }
 
 /** The envelope that has been sent, of a transaction whose turn it will be. */
-type Begun = { readonly transaction: Transaction; readonly said: Promise<readonly string[]> };
+type Begun = {
+  readonly transaction: Transaction;
+  /** Its message can be sent as it is. */
+  readonly isPlain: boolean;
+  readonly said: Promise<readonly string[]>;
+};
 
 /** Takes over a connection whose EHLO was just answered, and its socket; as `keptOpen` otherwise. */
 export function pipelined(
@@ -63,14 +70,16 @@ export function pipelined(
     const begun = ahead?.transaction === transaction ? ahead : null;
     if (ahead !== null && begun === null) connection.close();
     ahead = null;
-    const message = wireForm(transaction.message);
-    const commands = envelopeOf(transaction, message.byteLength, offers);
-    const outright = outrightReply(commands, message, offers);
-    if (outright !== null) return all(transaction, outright);
-    if (wire.isBroken() && begun === null) return all(transaction, LOST_BEFORE_DATA);
+    const message = begun?.isPlain === true ? transaction.message : wireForm(transaction.message);
+    const commands = begun === null ? envelopeOf(transaction, message.byteLength, offers) : [];
+    if (begun === null) {
+      const lost = wire.isBroken() ? LOST_BEFORE_DATA : null;
+      const outright = outrightReply(commands, message, offers) ?? lost;
+      if (outright !== null) return all(transaction, outright);
+    }
     const reset = mustReset ? ['RSET'] : [];
     const said = await (begun?.said ?? askEnvelope([...reset, ...commands]));
-    const isWhole = said.length === reset.length + commands.length;
+    const isWhole = said.length === reset.length + MAIL_AND_DATA + transaction.recipients.length;
     const [mail, ...answers] = said.slice(reset.length);
     if (mustReset && isRefusal(said[0])) {
       connection.close(); // What it says now is about the transaction before.
@@ -113,23 +122,29 @@ export function pipelined(
       return LOST_BEFORE_DATA;
     }
     const next = following === undefined ? null : commandsAhead(following);
-    const ended = [message, endOf(message)];
+    const end = endOf(message);
     const [word, said] =
-      next === null ? wire.ask(ended, [1]) : wire.ask([...ended, bytesOf(next)], [1, next.length]);
-    if (following !== undefined && said !== undefined) {
+      next === null
+        ? wire.ask([message, end], [1])
+        : wire.ask(
+            [message, Buffer.concat([end, bytesOf(next.commands)])],
+            [1, next.commands.length],
+          );
+    if (next !== null && following !== undefined && said !== undefined) {
       sent += 1;
-      ahead = { transaction: following, said };
+      ahead = { transaction: following, isPlain: next.isPlain, said };
     }
     const [reply] = (await word) ?? [];
     return reply === undefined ? LOST_IN_DATA : parseReply(reply);
   }
 
   /** The envelope that may leave together with the message before it; null if it must wait. */
-  function commandsAhead(following: Transaction): readonly string[] | null {
+  function commandsAhead(following: Transaction) {
     if (sent >= transactionsMax || !suits(following, offers)) return null;
     const message = wireForm(following.message);
     const commands = envelopeOf(following, message.byteLength, offers);
-    return outrightReply(commands, message, offers) === null ? commands : null;
+    if (outrightReply(commands, message, offers) !== null) return null;
+    return { commands, isPlain: message === following.message };
   }
 
   /** DATA was taken although there is nobody to send to: an empty message ends it (RFC 2920 §3.1). */
@@ -218,7 +233,8 @@ function createWire(connection: SMTPConnection, socket: Socket): Wire {
       }
       from = end + 1;
       if (text[text.lastIndexOf('\n', end - 1) + 4] === '-') continue;
-      const reply = text.slice(0, end).replaceAll('\r', '');
+      const line = text.slice(0, text.charCodeAt(end - 1) === CR ? end - 1 : end);
+      const reply = line.includes('\r') ? line.replaceAll('\r', '') : line;
       text = text.slice(from);
       from = 0;
       heard(reply);
