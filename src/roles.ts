@@ -174,13 +174,13 @@ export async function startIncoming(node: Node): Promise<void> {
 
 export async function startOutgoing(node: Node): Promise<void> {
   const { config, site, log, meter, closers, parts, precedence } = node;
-  const { nats, disk, data, results, bounces, later, mail, secrets } = site;
+  const { nats, data, results, bounces, later, mail, secrets } = site;
   const dkim = createDkim(readDkimKeys(config.dkim), availableParallelism());
   closers.push(dkim.close);
   const routes = await openRouteSet(node);
-  const env = await openEnv(join(data, 'journal'), { disk, log, outlives: 'process' });
-  const { journal, suspects, close } = openJournal(env, systemClock);
-  closers.push(close);
+  const noted = await openJournal(join(data, 'journal', 'chunks'), { clock: systemClock, log });
+  const { journal, suspects } = noted;
+  closers.push(async () => noted.close());
   const { ackWaitMs, retryMsMax, weights } = config.outgoing;
   const outgoing = createOutgoing({
     decode: decodeChunk,

@@ -253,6 +253,8 @@ export type Transaction = {
   readonly sender: Address | '';
   readonly recipients: readonly Address[];
   readonly message: Uint8Array;
+  /** It is known that its lines end in CRLF and that none begins with a dot. */
+  readonly asSent?: boolean;
   readonly eightBit: boolean;
   readonly smtputf8: boolean;
   /** Names the transaction in a DSN (RFC 3461 §4.4), where the MTA offers DSN. */
@@ -324,10 +326,11 @@ export type Journal = {
   /** Whom the journal has as accepted in a chunk that is open; empty if it is not. */
   acceptedOf(name: string): readonly number[];
   /** Opening an open chunk again keeps whom it has. */
+  /** Throws a MailError if it cannot be noted; so does `accepted`. */
   open(name: string, ackToken: string, data: Uint8Array): void;
   renewed(name: string): void;
-  /** Resolves when it would outlive the process. */
-  accepted(name: string, numbers: readonly number[]): Promise<void>;
+  /** What is noted outlives the process. */
+  accepted(name: string, numbers: readonly number[]): void;
   close(name: string): void;
 };
 

@@ -15,7 +15,7 @@ import type { Recipe } from './chunk.ts';
 import { field } from './fold.ts';
 import { type FooterPlan, planFooter } from './footer.ts';
 import { EMPTY_HEADER, type Field, type Header, isProblem, parseHeader } from './header.ts';
-import { isEightBit, withCrlf, withoutFromLine } from './lines.ts';
+import { isAsSent, isEightBit, withCrlf, withoutFromLine } from './lines.ts';
 import { listHeaders, loopMark, robotAddress } from './list-headers.ts';
 import { assemble, type Piece, type Splice } from './pieces.ts';
 import { prefixedSubject } from './subject-prefix.ts';
@@ -29,6 +29,8 @@ export type Cooked = {
   readonly size: number;
   /** Some byte is above 127: needs a route with 8BITMIME (RFC 6152). */
   readonly eightBit: boolean;
+  /** Every copy is one that {@link isAsSent}. */
+  readonly asSent: boolean;
 };
 
 /**
@@ -57,7 +59,10 @@ const NOT_TRAVELLING: ReadonlySet<string> = new Set([
 export function cook(raw: Uint8Array, recipe: Recipe): Cooked {
   const message = withoutFromLine(withCrlf(raw));
   const { bytes, slots } = assemble(piecesOf(message, recipe));
-  return { bytes, slots, size: bytes.length, eightBit: isEightBit(bytes) };
+  return {
+    ...{ bytes, slots, size: bytes.length },
+    ...{ eightBit: isEightBit(bytes), asSent: isAsSent(bytes) },
+  };
 }
 
 function piecesOf(message: Uint8Array, recipe: Recipe): readonly Piece[] {

@@ -95,7 +95,7 @@ function readyOf(cooked: Cooked, signers: readonly Signer[], pool: SigningPool):
   const slots = cooked.slots.map((slot) => ({ ...slot, at: slot.at + room.length }));
   let shared: Promise<void> | null = null;
   return {
-    ...{ bytes, slots, size: bytes.length, eightBit: cooked.eightBit },
+    ...{ ...cooked, bytes, slots, size: bytes.length },
     sign(copy) {
       if (slots.length > 0) return signCopy(copy, plan, pool);
       shared ??= signCopy(bytes, plan, pool).catch((error: unknown) => {

@@ -60,6 +60,14 @@ export function latin1(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
+/** A CR or LF alone, or a dot that begins a line. */
+const ODD = /\r(?!\n)|(?<!\r)\n|\n\.|^\./;
+
+/** True if SMTP sends it as it stands: lines end in CRLF (RFC 5321 §2.3.8), none begins with a dot (§4.5.2). */
+export function isAsSent(message: Uint8Array): boolean {
+  return !ODD.test(latin1(message));
+}
+
 /** True if some byte is above 127. */
 export function isEightBit(bytes: Uint8Array): boolean {
   // By index: this looks at every byte of every post.

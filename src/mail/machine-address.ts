@@ -118,26 +118,42 @@ export function verifyMachine(
   return found;
 }
 
-/** The key of RFC 2104 §2, xored with the inner and the outer pad: made once a secret. */
-type Pads = { readonly inner: Uint8Array; readonly outer: Uint8Array };
+/**
+ * The key of RFC 2104 §2, xored with the inner and the outer pad, each with room for what is hashed after it: made once a
+ * secret.
+ */
+type Pads = { readonly inner: Buffer; readonly outer: Buffer };
 const padded = new WeakMap<Uint8Array, Pads>();
 const BLOCK_BYTES = 128;
+const DIGEST_BYTES = 64;
+/** A text of {@link macOf}: two words, a key, and two numbers. */
+const TEXT_BYTES_MAX = 128;
 
 function padsOf(secret: Uint8Array): Pads {
   const known = padded.get(secret);
   if (known !== undefined) return known;
   const block = Buffer.alloc(BLOCK_BYTES);
   block.set(secret.length > BLOCK_BYTES ? hash('sha512', secret, 'buffer') : secret);
-  const pads = { inner: block.map((byte) => byte ^ 0x36), outer: block.map((byte) => byte ^ 0x5c) };
+  const pads = {
+    inner: Buffer.alloc(BLOCK_BYTES + TEXT_BYTES_MAX),
+    outer: Buffer.alloc(BLOCK_BYTES + DIGEST_BYTES),
+  };
+  pads.inner.set(block.map((byte) => byte ^ 0x36));
+  pads.outer.set(block.map((byte) => byte ^ 0x5c));
   padded.set(secret, pads);
   return pads;
 }
 
-/** HMAC-SHA-512, by RFC 2104 itself: `createHmac` costs six times as much, and each copy of a post has one. */
-function hmac(secret: Uint8Array, text: string): Buffer {
+/**
+ * HMAC-SHA-512 of ASCII, by RFC 2104 itself, as a string of one character a byte: each copy of a post has one, and
+ * `createHmac` costs ten times as much.
+ */
+function hmac(secret: Uint8Array, text: string): string {
   const { inner, outer } = padsOf(secret);
-  const first = hash('sha512', Buffer.concat([inner, Buffer.from(text, 'latin1')]), 'buffer');
-  return hash('sha512', Buffer.concat([outer, first]), 'buffer');
+  assert(text.length <= TEXT_BYTES_MAX, 'the text of a token is too long');
+  const end = BLOCK_BYTES + inner.write(text, BLOCK_BYTES, 'latin1');
+  outer.write(hash('sha512', inner.subarray(0, end), 'binary'), BLOCK_BYTES, 'binary');
+  return hash('sha512', outer, 'binary');
 }
 
 /**
@@ -146,9 +162,9 @@ function hmac(secret: Uint8Array, text: string): Buffer {
  */
 const MAC_AT: Readonly<Record<TokenKind, number>> = { b: 0, u: 16, w: 32, f: 48, d: 0 };
 
+type Digested = { readonly text: string; readonly secret: Uint8Array; readonly digest: string };
 /** The last digest: the tokens of one copy are made one after the other. */
-let last: { readonly text: string; readonly secret: Uint8Array; readonly digest: Buffer } | null =
-  null;
+let last: Digested | null = null;
 
 /** Its kind's part of an HMAC over the whole key, the member and the post, as base32. */
 function macOf(kind: TokenKind, { key, member, post }: TokenIds, secret: Uint8Array): string {
@@ -158,25 +174,36 @@ function macOf(kind: TokenKind, { key, member, post }: TokenIds, secret: Uint8Ar
   }
   const { digest } = last;
   let mac = '';
-  // Five bytes are eight characters: 40 bits, which a double holds exactly.
   for (let at = MAC_AT[kind]; at < MAC_AT[kind] + MAC_BYTES; at += 5) {
-    mac += base32Number(digest.readUIntBE(at, 5), 8);
+    mac += base32Number(fiveBytes(digest, at), 8);
   }
   return mac;
+}
+
+/** 40 bits are eight characters, and a double holds them exactly. */
+function fiveBytes(digest: string, at: number): number {
+  let value = 0;
+  for (let i = at; i < at + 5; i++) value = value * 256 + digest.charCodeAt(i);
+  return value;
 }
 
 function isCount(value: number, max: number): boolean {
   return Number.isInteger(value) && value >= 0 && value <= max;
 }
 
+/** Each two characters by their ten bits. */
+const PAIRS = [...BASE32].flatMap((first) => [...BASE32].map((second) => first + second));
+
 function base32Number(value: number, length: number): string {
   let text = '';
   let rest = value;
-  for (let i = 0; i < length; i++) {
-    text = BASE32.charAt(rest % 32) + text;
-    rest = Math.floor(rest / 32);
+  let left = length;
+  for (; left > 1; left -= 2) {
+    const high = Math.floor(rest / 1024);
+    text = `${PAIRS[rest - high * 1024]}${text}`;
+    rest = high;
   }
-  return text;
+  return left === 0 ? text : BASE32.charAt(rest % 32) + text;
 }
 
 function numberOf(text: string): number {

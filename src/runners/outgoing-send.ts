@@ -47,7 +47,7 @@ export type SendNeeds = {
   readonly clock: Pick<Clock, 'monotonic'>;
   readonly limits: RecipientLimits;
   /** Why to stop now; null to go on. */
-  halted(): Promise<'pause' | 'cancel' | null>;
+  halted(): 'pause' | 'cancel' | null;
 };
 
 type State = {
@@ -84,8 +84,8 @@ export async function sendCopies(
   const endsAt = clock.monotonic() + CHUNK_MS_MAX;
   let ended: Ended = 'all';
 
-  async function mayGoOn(): Promise<boolean> {
-    const halted = await needs.halted();
+  function mayGoOn(): boolean {
+    const halted = needs.halted();
     if (hand.state() !== 'ours') ended = 'cut';
     else if (halted !== null) ended = halted;
     else if (clock.monotonic() > endsAt) ended = 'slow';
@@ -93,7 +93,7 @@ export async function sendCopies(
   }
 
   async function work(): Promise<void> {
-    while ((await mayGoOn()) && !order.isEmpty()) {
+    while (mayGoOn() && !order.isEmpty()) {
       try {
         const run = (connection: SmtpConnection) => sendRun(connection, state, mayGoOn);
         await route.withConnection(chunk.class, run);
@@ -134,7 +134,7 @@ function take({ chunk, cooked, needs, order }: State): Taken | null {
 async function sendRun(
   connection: SmtpConnection,
   state: State,
-  mayGoOn: () => Promise<boolean>,
+  mayGoOn: () => boolean,
 ): Promise<void> {
   const { clock, limits, route } = state.needs;
   const runEndsAt = clock.monotonic() + RUN_MS_MAX;
@@ -147,10 +147,10 @@ async function sendRun(
     const startedAt = clock.monotonic();
     const replies = await connection.send(transaction, following?.transaction);
     const isSlow = clock.monotonic() - startedAt > LOST_SLOWLY_MS;
-    const { unheard, tooMany } = await note(envelope.to, replies, !isSlow, state);
+    const { unheard, tooMany } = note(envelope.to, replies, !isSlow, state);
     const [first] = tooMany;
     if (first !== undefined) limits.learn(route, envelope.to.indexOf(first));
-    taken = connection.isOpen && (await mayGoOn()) ? following : null;
+    taken = connection.isOpen && mayGoOn() ? following : null;
     if (following !== null && taken === null) {
       following.envelope.done(following.envelope.to);
       connection.close(); // What was begun cannot be taken back.
@@ -170,12 +170,12 @@ async function whenSigned(signed: Promise<void>, connection: SmtpConnection): Pr
 }
 
 /** Notes what was said, in the journal too before the connection goes on: a crash repeats at most one transaction a connection. */
-async function note(
+function note(
   recipients: readonly Recipient[],
   replies: readonly RecipientReply[],
   mayTryAgain: boolean,
   state: State,
-): Promise<{ readonly unheard: readonly Recipient[]; readonly tooMany: readonly Recipient[] }> {
+): { readonly unheard: readonly Recipient[]; readonly tooMany: readonly Recipient[] } {
   const { chunk, progress, needs } = state;
   const unheard: Recipient[] = [];
   const tooMany: Recipient[] = [];
@@ -195,7 +195,7 @@ async function note(
     else progress.replies.set(number, reply);
     countRate(recipient, reply, state);
   }
-  if (accepted.length > 0) await needs.journal.accepted(chunkName(chunk), accepted);
+  if (accepted.length > 0) needs.journal.accepted(chunkName(chunk), accepted);
   return { unheard, tooMany };
 }
 
@@ -241,6 +241,7 @@ function transactionOf(
     sender: returnPathOf(recipe, copy),
     recipients: recipients.map(([, address]) => address),
     message: render(cooked, copy),
+    asSent: cooked.asSent,
     eightBit: cooked.eightBit,
     smtputf8,
     ...(envid.length <= ENVID_CHARS_MAX && { envid }),

@@ -15,21 +15,22 @@ export async function orderOf({ key, post, recipe }: Chunk, needs: OrderNeeds): 
   return recipe.kind === 'post' ? await needs.results.orderOf(key, post) : 'go';
 }
 
-/** Looks at the order again while the chunk is being sent; what cannot be read now stays as it was. */
-export function haltedBy(
-  chunk: Chunk,
-  needs: OrderNeeds,
-): () => Promise<'pause' | 'cancel' | null> {
+/**
+ * Why to stop, as far as is known now; null to go on. Asking has the order looked at again once what is known is old; what cannot
+ * be read stays as it was.
+ */
+export function haltedBy(chunk: Chunk, needs: OrderNeeds): () => 'pause' | 'cancel' | null {
   const { clock } = needs;
-  let looked: Promise<PostOrder> = Promise.resolve('go');
+  let order: PostOrder = 'go';
   let lookedAt = clock.monotonic();
-  return async () => {
+  return () => {
     if (clock.monotonic() - lookedAt > ORDER_MS_MAX) {
       lookedAt = clock.monotonic();
-      const before = looked;
-      looked = orderOf(chunk, needs).catch(() => before);
+      orderOf(chunk, needs).then(
+        (read) => (order = read),
+        () => undefined,
+      );
     }
-    const order = await looked;
     return order === 'go' ? null : order;
   };
 }

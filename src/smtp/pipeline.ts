@@ -8,6 +8,7 @@
  */
 import type { Socket } from 'node:net';
 import type SMTPConnection from 'nodemailer/lib/smtp-connection';
+import { isAsSent, latin1 } from '../mail/lines.ts';
 import type { RecipientReply, SmtpConnection, Transaction } from '../world.ts';
 import { parseReply } from './reply.ts';
 import {
@@ -70,7 +71,7 @@ export function pipelined(
     const begun = ahead?.transaction === transaction ? ahead : null;
     if (ahead !== null && begun === null) connection.close();
     ahead = null;
-    const message = begun?.isPlain === true ? transaction.message : wireForm(transaction.message);
+    const message = begun?.isPlain === true ? transaction.message : wireForm(transaction);
     const commands = begun === null ? envelopeOf(transaction, message.byteLength, offers) : [];
     if (begun === null) {
       const lost = wire.isBroken() ? LOST_BEFORE_DATA : null;
@@ -141,7 +142,7 @@ export function pipelined(
   /** The envelope that may leave together with the message before it; null if it must wait. */
   function commandsAhead(following: Transaction) {
     if (sent >= transactionsMax || !suits(following, offers)) return null;
-    const message = wireForm(following.message);
+    const message = wireForm(following);
     const commands = envelopeOf(following, message.byteLength, offers);
     if (outrightReply(commands, message, offers) !== null) return null;
     return { commands, isPlain: message === following.message };
@@ -303,14 +304,9 @@ function endOf(message: Uint8Array): Uint8Array {
   return message.at(-1) === LF && message.at(-2) === CR ? END_AFTER_LINE : END;
 }
 
-/** A CR or LF alone, or a dot that begins a line. */
-const ODD = /\r(?!\n)|(?<!\r)\n|\n\.|^\./;
-
 /** The same bytes where they can be sent as they are, which is nearly always. */
-function wireForm(message: Uint8Array): Uint8Array {
-  const { buffer, byteOffset, byteLength } = message;
-  const text = Buffer.from(buffer, byteOffset, byteLength).toString('latin1');
-  return ODD.test(text) ? mended(text) : message;
+function wireForm({ message, asSent }: Transaction): Uint8Array {
+  return asSent === true || isAsSent(message) ? message : mended(latin1(message));
 }
 
 function mended(text: string): Uint8Array {

@@ -1,20 +1,22 @@
 /**
- * The outgoing runner's journal: which chunks are in hand, and whom the MTA has accepted of each.
+ * The outgoing runner's journal: which chunks are in hand, whom the MTA has accepted of each, and what was in hand when its
+ * process died. Its entries:
  *
- *   chunks    id        → the delivery's bytes, its ack token, when it was renewed
- *   accepted  [id, n]   → the numbers that were accepted in one turn of the event loop
- *   suspects  message   → how often it was in hand when its process died
+ *   open      id, name, ack token, data as base64, time
+ *   accepted  id, number, …
+ *   renewed   id, time
+ *   closed    id
+ *   suspect   message, how often it was in hand when its process died, time
+ *   cleared   message
  *
- * A note is committed before the connection that it came from goes on, so a crash of the process
- * forgets at most one transaction a connection. A power cut may forget more: it counts as the loss
- * of a node, and repeats at most the chunks that were open.
+ * A note is written before the connection that it came from goes on, so a crash of the process forgets at most one transaction
+ * a connection. A power cut may forget more: it counts as the loss of a node, and repeats at most the chunks that were open.
  */
-import type { Database } from 'lmdb';
 import { MailError } from '../errors.ts';
 import { crashPoint } from '../failpoint.ts';
+import type { Log } from '../log.ts';
 import type { Clock, HeldChunk, Journal, Suspects } from '../world.ts';
-import { type Commits, createCommits } from './commits.ts';
-import { closeEnv, type Env } from './open.ts';
+import { type AppendFile, type Entry, openAppendFile } from './append-file.ts';
 
 /** Chunks open at once: those in hand, and those that could not be finished while NATS was away. */
 export const JOURNAL_CHUNKS_MAX = 1_000;
@@ -24,156 +26,143 @@ const SUSPECT_MS_MAX = 7 * 24 * 60 * 60_000;
 export type JournalStore = {
   readonly journal: Journal;
   readonly suspects: Suspects;
-  /** Commits what waits and closes the environment. */
-  close(): Promise<void>;
+  close(): void;
 };
 
-type ChunkRow = {
+export type JournalOptions = { readonly clock: Pick<Clock, 'now'>; readonly log: Log };
+
+/** A chunk that is open; the file has its name once, and its `id` from then on. */
+type OpenChunk = {
+  readonly id: number;
   readonly name: string;
   readonly ackToken: string;
   readonly data: Uint8Array;
-  readonly renewedAt: number;
-};
-
-/**
- * A chunk that is open: its rows are `id` and [id, 0 … batches − 1]; `turn` is the batch being
- * gathered.
- */
-type OpenChunk = {
-  readonly id: number;
   readonly accepted: number[];
-  row: ChunkRow;
-  batches: number;
-  turn: { readonly numbers: number[]; readonly committed: Promise<void> } | null;
+  renewedAt: number;
+};
+type Suspect = { readonly deaths: number; readonly at: number };
+type State = {
+  readonly chunks: Map<string, OpenChunk>;
+  readonly suspects: Map<string, Suspect>;
 };
 
-/**
- * Opens over an environment of its own, and reads what an earlier process left open. It commits in
- * every turn of the event loop, so open it with `outlives: 'process'`: never let a transaction wait
- * for the disk.
- */
-export function openJournal(env: Env, clock: Clock): JournalStore {
-  const commits = createCommits(env);
-  return {
-    journal: chunksIn(env, clock, commits),
-    suspects: suspectsIn(env, clock),
-    async close() {
-      commits.now();
-      await closeEnv(env);
-    },
-  };
+/** Opens the file at `path`, and reads what an earlier process left in it. */
+export async function openJournal(path: string, options: JournalOptions): Promise<JournalStore> {
+  const { clock, log } = options;
+  const state: State = { chunks: new Map(), suspects: new Map() };
+  const names = new Map<number, string>();
+  const file = await openAppendFile(path, {
+    log,
+    take: (entry) => take(entry, state, names),
+    live: () => entriesOf(state, clock.now() - SUSPECT_MS_MAX),
+  });
+  const suspects = suspectsIn(state, clock, file);
+  return { journal: chunksIn(state, clock, file), suspects, close: file.close };
 }
 
-type Tables = {
-  readonly clock: Clock;
-  readonly commits: Commits;
-  readonly chunks: Database<ChunkRow, number>;
-  readonly accepted: Database<number[], [number, number]>;
-};
-
-function chunksIn(env: Env, clock: Clock, commits: Commits): Journal {
-  const tables: Tables = {
-    clock,
-    commits,
-    chunks: env.openDB<ChunkRow, number>({ name: 'chunks', keyEncoding: 'uint32' }),
-    accepted: env.openDB<number[], [number, number]>({ name: 'accepted' }),
-  };
-  const open = readOpen(tables);
-  let nextId = 1 + Math.max(0, ...[...open.values()].map(({ id }) => id));
+function chunksIn({ chunks }: State, clock: Pick<Clock, 'now'>, file: AppendFile): Journal {
+  let nextId = 1 + Math.max(0, ...[...chunks.values()].map(({ id }) => id));
   return {
-    held: () => [...open.values()].map(heldOf),
-    acceptedOf: (name) => open.get(name)?.accepted ?? [],
+    held: () => [...chunks.values()].map(heldOf),
+    acceptedOf: (name) => chunks.get(name)?.accepted ?? [],
     open(name, ackToken, data) {
-      const row = { name, ackToken, data, renewedAt: clock.now() };
-      const before = open.get(name);
-      if (before !== undefined) return write(tables, before, row);
-      if (open.size >= JOURNAL_CHUNKS_MAX) {
+      const before = chunks.get(name);
+      if (before === undefined && chunks.size >= JOURNAL_CHUNKS_MAX) {
         throw new MailError(451, '4.3.2', 'too many chunks are open');
       }
-      const chunk = { id: nextId, row, accepted: [], batches: 0, turn: null };
-      nextId += 1;
-      open.set(name, chunk);
-      write(tables, chunk, row);
+      const { id, accepted } = before ?? { id: nextId, accepted: [] };
+      const chunk = { id, name, ackToken, data, accepted, renewedAt: clock.now() };
+      if (!file.append(openEntry(chunk))) throw notNoted();
+      if (before === undefined) nextId += 1;
+      chunks.set(name, chunk);
     },
     renewed(name) {
-      const chunk = open.get(name);
-      if (chunk !== undefined) write(tables, chunk, { ...chunk.row, renewedAt: clock.now() });
+      const chunk = chunks.get(name);
+      if (chunk === undefined) return;
+      chunk.renewedAt = clock.now();
+      file.append(['renewed', chunk.id, chunk.renewedAt]);
     },
-    async accepted(name, numbers) {
-      const chunk = open.get(name);
+    accepted(name, numbers) {
+      const chunk = chunks.get(name);
       crashPoint('accepted');
-      if (chunk !== undefined) await note(tables, chunk, numbers);
+      chunk?.accepted.push(...numbers);
+      if (chunk !== undefined && !file.append(['accepted', chunk.id, ...numbers])) throw notNoted();
       crashPoint('journaled');
     },
     close(name) {
-      const chunk = open.get(name);
+      const chunk = chunks.get(name);
       if (chunk === undefined) return;
-      open.delete(name);
-      void commits.add(() => {
-        tables.chunks.removeSync(chunk.id);
-        for (let n = 0; n < chunk.batches; n += 1) tables.accepted.removeSync([chunk.id, n]);
-      });
+      chunks.delete(name);
+      file.append(['closed', chunk.id]);
     },
   };
 }
 
-function readOpen({ chunks, accepted }: Tables): Map<string, OpenChunk> {
-  const open = new Map<string, OpenChunk>();
-  for (const { key: id, value: row } of chunks.getRange()) {
-    const batches = [...accepted.getRange({ start: [id, 0], end: [id + 1, 0] })];
-    const numbers = batches.flatMap(({ value }) => value);
-    open.set(row.name, { id, row, accepted: numbers, batches: batches.length, turn: null });
-  }
-  return open;
-}
+const notNoted = (): MailError => new MailError(451, '4.3.1', 'what is sent cannot be noted');
 
-function write({ commits, chunks }: Tables, chunk: OpenChunk, row: ChunkRow): void {
-  chunk.row = row;
-  void commits.add(() => chunks.putSync(chunk.id, row));
-}
-
-/** Notes all numbers of one turn of the event loop in one row. */
-function note(
-  { commits, accepted }: Tables,
-  chunk: OpenChunk,
-  numbers: readonly number[],
-): Promise<void> {
-  chunk.accepted.push(...numbers);
-  if (chunk.turn !== null) {
-    chunk.turn.numbers.push(...numbers);
-    return chunk.turn.committed;
-  }
-  const turn = [...numbers];
-  const committed = commits.add(() => {
-    chunk.turn = null;
-    accepted.putSync([chunk.id, chunk.batches], turn);
-    chunk.batches += 1;
-  });
-  chunk.turn = { numbers: turn, committed };
-  return committed;
-}
-
-function heldOf({ row, accepted }: OpenChunk): HeldChunk {
-  return { ...row, accepted: [...accepted] };
-}
-
-type SuspectRow = { readonly deaths: number; readonly at: number };
-
-function suspectsIn(env: Env, clock: Clock): Suspects {
-  const rows = env.openDB<SuspectRow, string>({ name: 'suspects' });
-  for (const { key, value } of [...rows.getRange()]) {
-    if (clock.now() - value.at > SUSPECT_MS_MAX) rows.removeSync(key);
-  }
+function suspectsIn({ suspects }: State, clock: Pick<Clock, 'now'>, file: AppendFile): Suspects {
   return {
-    // A row that is there at `begin` was not ended: its process died with it.
+    // One that is there at `begin` was not ended: its process died with it.
     begin(id) {
-      const before = rows.get(id);
-      const deaths = before === undefined ? 0 : before.deaths + 1;
-      rows.putSync(id, { deaths, at: clock.now() });
-      return deaths;
+      const before = suspects.get(id);
+      const suspect = { deaths: before === undefined ? 0 : before.deaths + 1, at: clock.now() };
+      suspects.set(id, suspect);
+      file.append(['suspect', id, suspect.deaths, suspect.at]);
+      return suspect.deaths;
     },
     end(id) {
-      rows.removeSync(id);
+      if (suspects.delete(id)) file.append(['cleared', id]);
     },
   };
 }
+
+// ── What stands in the file ───────────────────────────────────────────────
+
+const openEntry = ({ id, name, ackToken, data, renewedAt }: OpenChunk): Entry => {
+  return ['open', id, name, ackToken, Buffer.from(data).toString('base64'), renewedAt];
+};
+
+function* entriesOf({ chunks, suspects }: State, suspectsSince: number): Iterable<Entry> {
+  for (const chunk of chunks.values()) {
+    yield openEntry(chunk);
+    yield ['accepted', chunk.id, ...chunk.accepted];
+  }
+  for (const [id, { deaths, at }] of suspects) {
+    if (at >= suspectsSince) yield ['suspect', id, deaths, at];
+    else suspects.delete(id);
+  }
+}
+
+/** Folds one entry of an earlier process; `names` is what the ids stand for. */
+function take([what, ...of]: Entry, { chunks, suspects }: State, names: Map<number, string>): void {
+  const chunk = chunks.get(names.get(Number(of[0])) ?? '');
+  switch (what) {
+    case 'open': {
+      const [id, name, ackToken, data, renewedAt] = of;
+      const opened = { id: Number(id), name: String(name), ackToken: String(ackToken) };
+      const bytes = Buffer.from(String(data), 'base64');
+      const accepted = chunks.get(opened.name)?.accepted ?? [];
+      chunks.set(opened.name, { ...opened, data: bytes, accepted, renewedAt: Number(renewedAt) });
+      names.set(opened.id, opened.name);
+      return;
+    }
+    case 'accepted':
+      chunk?.accepted.push(...of.slice(1).map(Number));
+      return;
+    case 'renewed':
+      if (chunk !== undefined) chunk.renewedAt = Number(of[1]);
+      return;
+    case 'closed':
+      if (chunk !== undefined) chunks.delete(chunk.name);
+      return;
+    case 'suspect':
+      suspects.set(String(of[0]), { deaths: Number(of[1]), at: Number(of[2]) });
+      return;
+    case 'cleared':
+      suspects.delete(String(of[0]));
+  }
+}
+
+const heldOf = ({ name, ackToken, data, accepted, renewedAt }: OpenChunk): HeldChunk => {
+  return { name, ackToken, data, renewedAt, accepted: [...accepted] };
+};

@@ -121,7 +121,7 @@ async function mistrustOf(path: string): Promise<string | null> {
 }
 
 /** Another one after each boot; where the system has none, the same for ever. */
-async function bootId(): Promise<string> {
+export async function bootId(): Promise<string> {
   const text = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => 'unknown');
   return text.trim();
 }

@@ -103,7 +103,7 @@ describe('limits', () => {
   });
 
   test('a message that takes too much memory costs its worker only', async () => {
-    const { parse } = parser({ memoryMbMax: 24 });
+    const { parse } = parser({ memoryMbMax: 24, timeMsMax: 60_000 });
     const large = plain('w\r\n'.repeat(8_000_000));
     expect(await parse(large)).toEqual({ problem: 'unreadable' });
     expect(await parser().parse(plain('still here'))).toMatchObject({
@@ -112,7 +112,7 @@ describe('limits', () => {
   });
 
   test('a parser goes on after a message that killed its worker', async () => {
-    const { parse } = parser({ memoryMbMax: 24 });
+    const { parse } = parser({ memoryMbMax: 24, timeMsMax: 60_000 });
     const [bad, good] = await Promise.all([
       parse(plain('w\r\n'.repeat(8_000_000))),
       parse(plain('still here')),

@@ -16,7 +16,6 @@ import { isIn } from '../../src/mail/ranges.ts';
 import { createPool, type Pool } from '../../src/smtp/pool.ts';
 import { createSmtp } from '../../src/smtp/send.ts';
 import { type JournalStore, openJournal } from '../../src/store/journal.ts';
-import { openEnv } from '../../src/store/open.ts';
 import {
   chunkOf,
   deliveryOf,
@@ -47,15 +46,12 @@ beforeEach(async () => {
 afterEach(async () => {
   pool.stop();
   await sink.close();
-  await store.close();
+  store.close();
   await rm(path, { recursive: true });
 });
 
 async function begin(): Promise<OutgoingStory> {
-  const env = await openEnv(path, {
-    ...{ disk: { freeBytes: async () => 2 ** 40 }, log: silentLog, outlives: 'process' },
-  });
-  store = openJournal(env, clock);
+  store = await openJournal(join(path, 'chunks'), { clock, log: silentLog });
   return outgoingStory({ route: pool, journal: store.journal, clock });
 }
 
@@ -169,9 +165,13 @@ test('nobody is skipped, and nobody doubled but where the MTA said nothing after
 test('killed -9 in the middle, it repeats at most what was in flight, and skips nobody', async () => {
   const members = 3_000;
   const program = new URL('../support/outgoing-process.ts', import.meta.url).pathname;
-  const child = spawn(process.execPath, [program, path, String(sink.port), String(members)], {
-    stdio: 'inherit',
-  });
+  const child = spawn(
+    process.execPath,
+    [program, join(path, 'chunks'), String(sink.port), String(members)],
+    {
+      stdio: 'inherit',
+    },
+  );
   await sink.waitFor(1_000);
   child.kill('SIGKILL');
   await once(child, 'close');

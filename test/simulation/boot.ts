@@ -80,7 +80,7 @@ export async function boot(
   around: Surroundings,
   fatal: (error: unknown) => void,
 ): Promise<Booted> {
-  const { bus, chance, witness } = around;
+  const { bus, witness } = around;
   const ending = new AbortController();
   const parts = seamsOf(life, disk, around);
   const mirror = await parts.directory.mirror(ending.signal);
@@ -110,9 +110,7 @@ export async function boot(
       }),
   };
   const host = await startHost(world, membership, fatal);
-  const journal = linkJournal(life, disk, chance, (name, numbers) =>
-    witness.noted(life, name, numbers),
-  );
+  const journal = linkJournal(life, disk, (name, numbers) => witness.noted(life, name, numbers));
   const runners = [
     ...startIncoming(life, parts, mirror, around),
     await startOutgoing(life, disk, parts, journal, around),

@@ -23,7 +23,6 @@ export type Disk = {
 };
 
 const FLUSH_MS: readonly [number, number] = [1, 30];
-const NOTE_MS: readonly [number, number] = [0.1, 5];
 
 export function createSimDisk(clock: Clock): Disk {
   const rows = fakeRows();
@@ -77,7 +76,6 @@ export function linkRows(life: Life, disk: Disk, chance: Chance): Rows {
 export function linkJournal(
   life: Life,
   { journal }: Disk,
-  chance: Chance,
   noted: (name: string, numbers: readonly number[]) => void,
 ): Journal {
   return {
@@ -89,15 +87,11 @@ export function linkJournal(
     renewed: (name) => {
       if (life.touch('journal renewed')) journal.renewed(name);
     },
-    accepted: (name, numbers) =>
-      new Promise((resolve) => {
-        life.later(chance.between(...NOTE_MS), '', () => {
-          if (!life.touch(`journal accepted ${name}`)) return;
-          void journal.accepted(name, numbers);
-          noted(name, numbers);
-          resolve();
-        });
-      }),
+    accepted: (name, numbers) => {
+      if (!life.touch(`journal accepted ${name}`)) return;
+      journal.accepted(name, numbers);
+      noted(name, numbers);
+    },
     close: (name) => {
       if (life.touch(`journal close ${name}`)) journal.close(name);
     },

@@ -7,14 +7,11 @@ import { silentLog } from '../../src/log.ts';
 import { createPool } from '../../src/smtp/pool.ts';
 import { createSmtp } from '../../src/smtp/send.ts';
 import { openJournal } from '../../src/store/journal.ts';
-import { openEnv } from '../../src/store/open.ts';
 import { chunkOf, outgoingStory } from './outgoing-story.ts';
 
 const [path = '', port = '', members = ''] = process.argv.slice(2);
 const clock = systemClock;
 const smtp = createSmtp({ url: `smtp://127.0.0.1:${port}`, name: 'client.example', tls: 'off' });
 const route = createPool({ name: 'mta', smtp, clock, log: silentLog, connectionsMax: 5 });
-const disk = { freeBytes: async () => 2 ** 40 };
-const env = await openEnv(path, { disk, log: silentLog, outlives: 'process' });
-const { journal } = openJournal(env, clock);
+const { journal } = await openJournal(path, { clock, log: silentLog });
 await outgoingStory({ route, journal, clock }).dispose(chunkOf(Number(members), {}, clock.now()));

@@ -55,17 +55,15 @@ export const members = (...indices: readonly number[]): string[] => indices.map(
 export async function crashAfter(accepted: number, it: OutgoingWorld, chunk: Chunk): Promise<void> {
   const crash = new Promise<never>(() => undefined);
   const crashed = Promise.withResolvers<void>();
-  const { journal } = it;
-  const note = journal.accepted;
-  let count = 0;
-  journal.accepted = async (name, numbers) => {
-    await note(name, numbers);
-    count += 1;
-    if (count < accepted) return;
+  const { pace } = it.smtp;
+  let begun = 0;
+  it.smtp.pace = async () => {
+    begun += 1;
+    if (begun <= accepted) return;
     crashed.resolve();
     await crash;
   };
   void it.dispose(chunk);
   await crashed.promise;
-  journal.accepted = note;
+  it.smtp.pace = pace;
 }

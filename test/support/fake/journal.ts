@@ -24,7 +24,7 @@ export function createFakeJournal(clock: Clock): FakeJournal {
         const chunk = open.get(name);
         if (chunk !== undefined) open.set(name, { ...chunk, renewedAt: clock.now() });
       },
-      async accepted(name, numbers) {
+      accepted(name, numbers) {
         open.get(name)?.accepted.push(...numbers);
       },
       close: (name) => void open.delete(name),

@@ -21,6 +21,8 @@ export type FakeSmtp = Smtp & {
    * taken, and nothing said.
    */
   rule: (recipient: Address, transaction: Transaction) => FakeAnswer;
+  /** Each transaction waits for it before it is begun. */
+  pace: () => Promise<void>;
   /** While true, `connect` throws. */
   isDown: boolean;
   connections: number;
@@ -34,6 +36,7 @@ export function createFakeSmtp(): FakeSmtp {
   const fake: FakeSmtp = {
     mails: [],
     rule: () => null,
+    pace: () => Promise.resolve(),
     isDown: false,
     connections: 0,
     async connect() {
@@ -50,7 +53,7 @@ function connection(fake: FakeSmtp): SmtpConnection {
   let isOpen = true;
   return {
     async send(transaction) {
-      await Promise.resolve();
+      await fake.pace();
       if (!isOpen) return transaction.recipients.map(() => LOST_BEFORE);
       const answers = transaction.recipients.map((to) => fake.rule(to, transaction));
       if (answers.includes('lost before')) {
