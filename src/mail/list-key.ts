@@ -30,7 +30,7 @@ export function listKeyOf(random: Uint8Array): ListKey {
 
 /** The slot of a list, 0 to {@link SLOTS} − 1. */
 export function slotOf(key: ListKey): number {
-  return hash('sha256', key, 'buffer').readUInt16BE(0) % SLOTS;
+  return Number.parseInt(hash('sha256', key, 'hex').slice(0, 4), 16) % SLOTS;
 }
 
 export function prefixOf(key: ListKey): string {

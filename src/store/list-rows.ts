@@ -114,15 +114,20 @@ export type Draft = View & {
 
 const NO_ROLES: RolesRow = { owner: [], moderator: [] };
 
-/** Opens a draft at time `at` (ms; the record's). Cheap: nothing is read until it is asked for. */
+/** Opens a draft at time `at` (ms; the record's), for one turn. Cheap: nothing is read until it is asked for. */
 export function openDraft(rows: Rows, key: ListKey, at: number): Draft {
   /** Written rows by kind; the inner key is the tail as JSON. */
   const written = new Map<string, Map<string, readonly [RowKey, unknown]>>();
+  /** The rows that a list has one of, which every command asks for: as they are in the store. */
+  const known = new Map<string, unknown>();
   let count = 0;
 
   const get = (tail: Tail): unknown => {
     const mine = written.get(tail[0])?.get(JSON.stringify(tail));
-    return mine === undefined ? rows.get([key, ...tail]) : mine[1];
+    if (mine !== undefined) return mine[1];
+    if (tail.length > 1) return rows.get([key, ...tail]);
+    if (!known.has(tail[0])) known.set(tail[0], rows.get([key, ...tail]));
+    return known.get(tail[0]);
   };
   const write = (tail: Tail, value: unknown): void => {
     let kind = written.get(tail[0]);

@@ -78,6 +78,8 @@ export async function openEnv(path: string, options: EnvOptions): Promise<Env> {
     path,
     maxDbs: DATABASES_MAX,
     encoding: options.encoding ?? 'msgpack',
+    // Maps with their names in them: a record's shape would stand in each row, and be compiled at each read.
+    encoder: { useRecords: false },
     noSubdir: false,
     noSync: isUnsynced,
   });
