@@ -10,9 +10,8 @@ import { createAsker } from '../../src/nats/ask.ts';
 import { connect } from '../../src/nats/connect.ts';
 import { type LocalCluster, startLocalCluster } from '../../src/nats/local-cluster.ts';
 import { findNatsServer } from '../support/nats.ts';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { isRunning, runTroupe } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { until } from '../support/until.ts';
 
 const LIST = 'dev@lists.localhost';
@@ -52,17 +51,11 @@ function named(name: string): LocalNode {
   return node;
 }
 
-async function post(port: number): Promise<{ readonly code: number }> {
-  const client = await connectSmtp(port);
-  await greet(client);
+function post(port: number): Promise<{ readonly code: number }> {
   const message = Buffer.from(
     `From: ann@example.org\r\nTo: ${LIST}\r\nSubject: Hello\r\n\r\nIs this on?\r\n`,
   );
-  try {
-    return await sendMail(client, { sender: 'ann@example.org', recipients: [LIST], message });
-  } finally {
-    client.drop();
-  }
+  return sendOnce(port, { sender: 'ann@example.org', recipients: [LIST], message });
 }
 
 /** A key of each slot; that there are no such lists is an answer that only an owner gives. */
