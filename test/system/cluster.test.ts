@@ -117,9 +117,18 @@ test('every stream and bucket has three replicas, and every node is seen', async
   for await (const { config } of nats.jsm.streams.list()) replicas.push(config.num_replicas);
   await nats.close();
   expect(replicas).toEqual(new Array(14).fill(3));
-  const { nodes: seen } = await troupe<Nodes>('node', 'ls');
-  expect(seen.map(({ node }) => node)).toEqual(['n1', 'n2', 'n3']);
-  expect(seen.reduce((sum, { slots }) => sum + slots, 0)).toBe(64);
+  // A lease that was late on a busy machine costs its node's slots for a while.
+  await until(
+    'three nodes own 64 slots',
+    async () => {
+      const { nodes: seen } = await troupe<Nodes>('node', 'ls');
+      const names = seen.map(({ node }) => node).join(' ');
+      const owned = seen.reduce((sum, { slots }) => sum + slots, 0);
+      if (names === 'n1 n2 n3' && owned === SLOTS) return true;
+      throw new Error(`${names} own ${owned}`);
+    },
+    SHARED_MS_MAX,
+  );
 });
 
 test('a list is inspected at each level, and a barrier is the only one that appends', async () => {

@@ -84,7 +84,7 @@ async function traffic(): Promise<void> {
 }
 
 test('what is rebuilt from the ledger is what was there, row by row', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async () => {
   await traffic();
   await site.killNode();

@@ -20,6 +20,8 @@ const POSTS = 4;
 /** Transactions of one process at once: what its kill may repeat. */
 const CONNECTIONS = 4;
 const SLOW_MS = 300_000;
+/** Longer than what was killed takes to be there again on a busy machine: else its chunks are another's, whole. */
+const ACK_WAIT_MS = 60_000;
 
 type Line = { readonly node: string; readonly msg: string };
 
@@ -35,7 +37,7 @@ beforeAll(async () => {
     routes: [{ name: 'sink', url: sink.url, connections: CONNECTIONS }],
     env: {
       TROUPE_NODE: 'n1',
-      TROUPE_OUTGOING_ACK_WAIT_MS: '10000',
+      TROUPE_OUTGOING_ACK_WAIT_MS: String(ACK_WAIT_MS),
       TROUPE_OUTGOING_CONCURRENCY: '1',
       TROUPE_OUTGOING_SENDERS: '1',
     },
