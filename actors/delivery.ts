@@ -218,9 +218,7 @@ export function stepDelivery(
   assert(takesDelivery(row.value, fact.type), `${row.value} does not take ${fact.type}`);
   const snapshot = machine.resolveState({ value: row.value, context: row.context });
   const [next, actions] = transition(machine, snapshot, fact);
-  const effects = actions.flatMap((action) =>
-    action.type === 'cause' ? (action.params as unknown as readonly DeliveryEffect[]) : [],
-  );
+  const effects = actions.flatMap((action) => (action.type === 'cause' ? action.params : []));
   const value = next.value as DeliveryMode;
   return { row: { version: DELIVERY_VERSION, value, context: next.context }, effects };
 }

@@ -320,9 +320,7 @@ export function takes(mode: Mode, type: Fact['type']): boolean {
 export function step(row: ListRow, fact: Happened): { row: ListRow; effects: readonly Effect[] } {
   const snapshot = machine.resolveState({ value: row.value, context: row.context });
   const [next, actions] = transition(machine, snapshot, fact);
-  const effects = actions.flatMap((action) =>
-    action.type === 'cause' ? (action.params as unknown as readonly Effect[]) : [],
-  );
+  const effects = actions.flatMap((action) => (action.type === 'cause' ? action.params : []));
   const value = next.value as Mode;
   return { row: { version: LIST_VERSION, value, context: next.context }, effects };
 }

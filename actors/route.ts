@@ -146,8 +146,6 @@ export function observe(
 ): { readonly state: RouteState; readonly effects: readonly RouteEffect[] } {
   const before = machine.resolveState({ value: mode, context });
   const [next, actions] = transition(machine, before, event);
-  const effects = actions.flatMap((action) =>
-    action.type === 'perform' ? [action.params as unknown as RouteEffect] : [],
-  );
+  const effects = actions.flatMap((action) => (action.type === 'perform' ? [action.params] : []));
   return { state: { mode: next.value as RouteMode, ...next.context }, effects };
 }

@@ -92,9 +92,7 @@ export function observe(
     machine.resolveState({ value: mode, context: { epoch } }),
     event,
   );
-  const effects = actions.flatMap((action) =>
-    action.type === 'perform' ? [action.params as unknown as SlotEffect] : [],
-  );
+  const effects = actions.flatMap((action) => (action.type === 'perform' ? [action.params] : []));
   const now = next.value as SlotMode;
   return { state: { mode: now, epoch: now === 'idle' ? 0 : next.context.epoch }, effects };
 }

@@ -4,7 +4,7 @@ import type { Question } from '../../actors/protocol.ts';
 import { MailError, textOf } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { AskError, AskReply, AskRequest } from '../nats/ask.ts';
-import type { Host } from './host.ts';
+import type { Asking } from './asking.ts';
 import type { QuestionAnswer } from './questions.ts';
 
 const errorOf = ({ code, status, message }: MailError): AskError => ({
@@ -15,45 +15,45 @@ const errorOf = ({ code, status, message }: MailError): AskError => ({
 
 /** Never rejects. Null: this node may not speak for the list any more, so it says nothing (design §9). */
 export async function answerAsk(
-  host: Host,
+  asking: Asking,
   node: string,
   key: ListKey,
   request: AskRequest,
 ): Promise<AskReply | null> {
-  const reply = await replyTo(host, node, key, request);
+  const reply = await replyTo(asking, node, key, request);
   const isAnswer = reply.ok || 'refusal' in reply; // A failure of the world says nothing of the list.
-  return !isAnswer || host.mayAnswer(key) ? reply : null;
+  return !isAnswer || asking.mayAnswer(key) ? reply : null;
 }
 
 async function answerTo(
-  host: Host,
+  asking: Asking,
   key: ListKey,
   question: Question,
 ): Promise<QuestionAnswer | MailError> {
-  if (question.ask !== 'inspect') return host.question(key, question);
-  return await host.inspect(key, question.level ?? 'fast').catch((error: unknown) => {
+  if (question.ask !== 'inspect') return asking.question(key, question);
+  return await asking.inspect(key, question.level ?? 'fast').catch((error: unknown) => {
     if (error instanceof MailError) return error;
     throw error;
   });
 }
 
 async function replyTo(
-  host: Host,
+  asking: Asking,
   node: string,
   key: ListKey,
   request: AskRequest,
 ): Promise<AskReply> {
   if ('question' in request) {
-    const answer = await answerTo(host, key, request.question);
+    const answer = await answerTo(asking, key, request.question);
     if (answer instanceof MailError) return { ok: false, error: errorOf(answer) };
     if ('type' in answer && answer.type === 'refusal') return { ok: false, refusal: answer };
-    return { ok: true, answer, node, ...host.position(key) };
+    return { ok: true, answer, node, ...asking.position(key) };
   }
-  const reply = await host.command(key, request);
+  const reply = await asking.command(key, request);
   switch (reply.kind) {
     case 'answer': {
       const { answer, n, seq } = reply;
-      return { ok: true, answer, node, epoch: host.position(key).epoch, seq, n };
+      return { ok: true, answer, node, epoch: asking.position(key).epoch, seq, n };
     }
     case 'refusal':
       return { ok: false, refusal: reply.refusal };

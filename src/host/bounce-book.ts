@@ -106,9 +106,9 @@ export function openBooks(bounces: Rows, lists: Lists): Books {
       },
       first: (kind) => {
         const found = first(key, kind);
-        return found === null
-          ? null
-          : { tail: found[0].slice(1) as unknown as Tail, value: found[1] };
+        if (found === null) return null;
+        const [row, value] = found;
+        return { tail: [kind, ...row.slice(2)], value };
       },
       membersOf: (post) => membersOf(key, post),
       rules: () => knownOf(key).rules,

@@ -16,6 +16,7 @@ import {
   nextOf,
   type Score,
 } from '../../actors/bounces.ts';
+import { endWith } from '../ending.ts';
 import { textOf } from '../errors.ts';
 import type { RowKey } from '../world.ts';
 import {
@@ -63,9 +64,9 @@ export type Bounces = {
 type Folding = {
   readonly slot: OwnedSlot;
   readonly books: Books;
-  readonly leaving: AbortController;
   /** Aborts when the slot is left or lost. */
   readonly signal: AbortSignal;
+  readonly leave: () => void;
   folded: number;
   /** Events since the last checkpoint. */
   events: number;
@@ -82,11 +83,10 @@ export function createBounces(
   const { bounceFold, clock } = world;
 
   function serve(slot: OwnedSlot): void {
-    const leaving = new AbortController();
-    const signal = AbortSignal.any([leaving.signal, slot.signal]);
+    const { signal, end: leave } = endWith(slot.signal);
     const books = openBooks(bounceFold.rows, world);
     const folding: Folding = {
-      ...{ slot, books, leaving, signal, folded: 0, events: 0, written: 0, writtenAt: 0 },
+      ...{ slot, books, signal, leave, folded: 0, events: 0, written: 0, writtenAt: 0 },
       isCaughtUp: false,
     };
     foldings.set(slot.slot, folding);
@@ -228,7 +228,7 @@ export function createBounces(
   const leave = (slot: OwnedSlot): Folding | null => {
     const folding = of(slot);
     if (folding === null) return null;
-    folding.leaving.abort();
+    folding.leave();
     foldings.delete(slot.slot);
     return folding;
   };

@@ -5,8 +5,8 @@
 import { IDLE, type Observed, observe, type SlotState } from '../../actors/slot.ts';
 import { OperatorError, textOf } from '../errors.ts';
 import { SLOTS } from '../mail/list-key.ts';
+import type { SlotRow } from '../nats/node-rows.ts';
 import type { Membership } from './membership.ts';
-import type { SlotRow } from './slot-table.ts';
 import { acquire, type OwnedSlot, ownSlot } from './slots.ts';
 import type { HostWorld } from './world.ts';
 

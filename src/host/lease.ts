@@ -6,6 +6,7 @@
  */
 import { textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { type NodeRow, nodeRowOf, writtenRow } from '../nats/node-rows.ts';
 import type { Clock, Kv } from '../world.ts';
 
 export const LEASE_RENEW_MS = 5_000;
@@ -14,21 +15,6 @@ export const LEASE_OVER_MS = 12_000;
 /** The age at which `troupe_nodes` forgets a row. */
 export const LEASE_FORGOTTEN_MS = 15_000;
 const RETRY_MS = 500;
-
-/** What a node says of itself. */
-export type NodeRow = {
-  readonly node: string;
-  /** Another one each time the node starts. */
-  readonly incarnation: string;
-  readonly roles: readonly string[];
-  readonly version: string;
-  readonly pid: number;
-  /** Milliseconds since the epoch. */
-  readonly startedAt: number;
-  readonly isDraining: boolean;
-  /** Counts renewals: tells a row of ours that was written in doubt. */
-  readonly beat: number;
-};
 
 export type Lease = {
   /** Milliseconds until this node takes it for over; 0 if it is. */
@@ -112,8 +98,7 @@ async function write(state: State): Promise<boolean> {
   const { world, about, isDraining } = state;
   const sentAt = world.clock.monotonic();
   state.beat += 1;
-  const row: NodeRow = { ...about, isDraining, beat: state.beat };
-  const value = Buffer.from(JSON.stringify(row));
+  const value = writtenRow({ ...about, isDraining, beat: state.beat });
   let written: number | null;
   try {
     written = await put(state, value, state.revision);
@@ -132,7 +117,7 @@ async function takeOver(state: State, value: Uint8Array, sentAt: number): Promis
   const { world, about } = state;
   const there = await world.kv.get(about.node);
   if (there !== null) {
-    const row = JSON.parse(Buffer.from(there.value).toString()) as NodeRow;
+    const row = nodeRowOf(there.value);
     if (row.incarnation !== about.incarnation && row.startedAt > about.startedAt) return false;
   }
   state.revision = await put(state, value, there?.revision ?? null);

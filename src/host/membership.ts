@@ -1,7 +1,8 @@
 /** This node among the others: its lease, the nodes that live, and who holds which slot. Every node has it, whatever its roles. */
 import type { Log } from '../log.ts';
+import { type NodeRow, nodeRowOf } from '../nats/node-rows.ts';
 import type { Clock, Kv } from '../world.ts';
-import { type Lease, type NodeRow, startLease } from './lease.ts';
+import { type Lease, startLease } from './lease.ts';
 import { followNodes, type Nodes } from './nodes.ts';
 import { rank } from './placement.ts';
 import { followSlots, type SlotTable } from './slot-table.ts';
@@ -67,7 +68,7 @@ export async function joinSite(
     live: nodes.live,
     lookUp: async (name) => {
       const row = await world.nodes.get(name);
-      return row === null ? null : (JSON.parse(Buffer.from(row.value).toString()) as NodeRow);
+      return row === null ? null : nodeRowOf(row.value);
     },
     table,
     ranked: (slot) => {

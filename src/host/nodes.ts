@@ -4,8 +4,9 @@
  */
 import { ReplacedError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { type NodeRow, nodeRowOf } from '../nats/node-rows.ts';
 import type { Clock, Kv } from '../world.ts';
-import { LEASE_FORGOTTEN_MS, type NodeRow } from './lease.ts';
+import { LEASE_FORGOTTEN_MS } from './lease.ts';
 
 /** A renewal may be on its way when a lease ends. */
 const GRACE_MS = 250;
@@ -40,7 +41,7 @@ export async function followNodes(
       if (nodes.delete(name)) gone(name, 'gave up its lease');
       return;
     }
-    const row = JSON.parse(Buffer.from(value).toString()) as NodeRow;
+    const row = nodeRowOf(value);
     const isSame = before?.incarnation === row.incarnation;
     const seenAt = clock.monotonic();
     nodes.set(name, { ...row, since: isSame ? before.since : seenAt, seenAt });

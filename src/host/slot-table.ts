@@ -1,15 +1,8 @@
 /** The slots bucket: which node holds which slot, changed by compare-and-set only. It places; the ledger's epochs decide. */
 import { ReplacedError } from '../errors.ts';
 import { SLOTS } from '../mail/list-key.ts';
+import { type SlotRow, slotRowOf, writtenRow } from '../nats/node-rows.ts';
 import type { Kv } from '../world.ts';
-
-/** Who holds a slot; `node` is null where its owner handed it over or nobody ever had it. */
-export type SlotRow = {
-  readonly node: string | null;
-  readonly incarnation: string;
-  /** Since when, ms since the epoch. */
-  readonly at: number;
-};
 
 export type SlotTable = {
   get(slot: number): SlotRow | null;
@@ -33,7 +26,7 @@ export async function followSlots(
     const before = table.get(slot);
     if (before !== undefined && before.revision >= revision) return;
     if (value === null) table.delete(slot);
-    else table.set(slot, { row: JSON.parse(Buffer.from(value).toString()) as SlotRow, revision });
+    else table.set(slot, { row: slotRowOf(value), revision });
   }
 
   async function follow(): Promise<void> {
@@ -60,7 +53,7 @@ export async function followSlots(
   return {
     get: (slot) => table.get(slot)?.row ?? null,
     set: async (slot, row) => {
-      const value = Buffer.from(JSON.stringify(row));
+      const value = writtenRow(row);
       const before = table.get(slot);
       const revision =
         before === undefined

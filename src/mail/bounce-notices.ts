@@ -2,9 +2,8 @@
  * What Troupe writes about mail that came back: to the member, a probe and warnings, each with the
  * link that makes it all well again; to the owners, what was done and what they may do.
  */
-import type { Address } from './address.ts';
 import { robotAddress } from './list-headers.ts';
-import { composeNotice, type NoticeList } from './notice.ts';
+import { type About, composeNotice } from './notice.ts';
 
 /** What came back, as the other side said it. */
 export type CameBack = {
@@ -12,13 +11,6 @@ export type CameBack = {
   readonly status: string | null;
   readonly code: number | null;
   readonly diagnostic: string;
-};
-
-type About = {
-  readonly list: NoticeList;
-  readonly to: Address;
-  readonly date: number;
-  readonly seed: string;
 };
 
 /** The words for a reason, for people. */

@@ -35,6 +35,9 @@ export type Notice = {
   readonly answers: string;
 };
 
+/** Whose notice it is, to whom, and which. */
+export type About = Pick<Notice, 'list' | 'to' | 'date' | 'seed'>;
+
 const LINE_CHARACTERS = 72;
 const TEXT_CHARACTERS_MAX = 50_000;
 const SUBJECT_CHARACTERS_MAX = 200;
@@ -67,13 +70,7 @@ export function composeNotice(notice: Notice): Uint8Array {
 }
 
 /** Tells moderators how many posts are held, and what to do about them. */
-export function heldNotice(about: {
-  readonly list: NoticeList;
-  readonly to: Address;
-  readonly holds: number;
-  readonly date: number;
-  readonly seed: string;
-}): Uint8Array {
+export function heldNotice(about: About & { readonly holds: number }): Uint8Array {
   const { holds } = about;
   const { list } = about.list;
   const posts = holds === 1 ? '1 post waits' : `${holds} posts wait`;
@@ -104,15 +101,13 @@ export function heldNotice(about: {
  * Tells an author that a moderator rejected the post. `subject` and `messageId` are the post's
  * own.
  */
-export function rejectionNotice(about: {
-  readonly list: NoticeList;
-  readonly to: Address;
-  readonly subject: string;
-  readonly messageId: string;
-  readonly comment: string;
-  readonly date: number;
-  readonly seed: string;
-}): Uint8Array {
+export function rejectionNotice(
+  about: About & {
+    readonly subject: string;
+    readonly messageId: string;
+    readonly comment: string;
+  },
+): Uint8Array {
   const { list } = about.list;
   const title = cut(oneLine(about.subject), SUBJECT_CHARACTERS_MAX);
   const comment = about.comment.trim();

@@ -27,7 +27,9 @@ export function encodeChunk(chunk: Chunk): Uint8Array {
 
 /** Throws {@link BadMessage}. */
 export function decodeChunk(data: Uint8Array): Chunk {
-  return chunkOf(decode(data));
+  const chunk = decode(data);
+  checkChunk(chunk);
+  return chunk;
 }
 
 export function encodeAsked<C>(asked: Asked<C>): Uint8Array {
@@ -60,7 +62,11 @@ export function encodeDue<C>(due: Due<C>): Uint8Array {
 /** Throws {@link BadMessage}. */
 export function decodeDue<C>(data: Uint8Array): Due<C> {
   const fields = decode(data);
-  if (fields.to === 'outgoing') return { to: 'outgoing', chunk: chunkOf(fields.chunk) };
+  if (fields.to === 'outgoing') {
+    const { chunk } = fields;
+    checkChunk(chunk);
+    return { to: 'outgoing', chunk };
+  }
   check(fields.to === 'mailbox', 'to');
   const key = parseListKey(String(fields.key));
   if (key === null) throw new BadMessage('not ours: key');
@@ -101,7 +107,8 @@ const ID_LENGTH_MAX = 256;
 const POST = /^[a-z0-9]{1,64}$/;
 const CHUNK = /^[a-z0-9][a-z0-9-]{0,63}$/;
 
-function chunkOf(value: unknown): Chunk {
+/** What it does not know is left in it: a retry is written by whoever read the try before. */
+function checkChunk(value: unknown): asserts value is Chunk {
   check(isObject(value), 'chunk');
   const { key, post, chunk, class: cls, recipe, mail, to } = value;
   check(typeof key === 'string' && parseListKey(key) !== null, 'key');
@@ -119,7 +126,6 @@ function chunkOf(value: unknown): Chunk {
   check(value.pausedAt === undefined || isCount(value.pausedAt), 'pausedAt');
   check(typeof value.firstAt === 'number', 'firstAt');
   check(typeof value.trace === 'string', 'trace');
-  return value as unknown as Chunk;
 }
 
 function isRecipe(recipe: Fields): boolean {

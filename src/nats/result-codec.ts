@@ -38,14 +38,10 @@ export function encodeResult(result: Result): Uint8Array {
 /** Throws {@link BadMessage}. */
 export function decodeResult(data: Uint8Array): Result {
   const { common = '', accepted, cancelled, ...fields } = decode(data);
-  check(fields.kind === 'part' || fields.kind === 'done', 'kind');
-  check(typeof fields.at === 'number', 'at');
-  check(typeof fields.route === 'string', 'route');
   check(typeof common === 'string', 'common');
-  check(isArrayOf(fields.deferred, isRefusal), 'deferred');
-  check(isArrayOf(fields.refused, isRefusal), 'refused');
+  checkRest(fields);
   return {
-    ...(fields as unknown as Result),
+    ...fields,
     accepted: rangesIn(accepted, 'accepted', common),
     ...(cancelled !== undefined && { cancelled: rangesIn(cancelled, 'cancelled', '') }),
   };
@@ -103,6 +99,15 @@ function cutShort(result: Result, characters: number): Result {
     deferred: result.deferred.map(cut),
     refused: result.refused.map(cut),
   };
+}
+
+/** All but the ranges. */
+function checkRest(fields: Fields): asserts fields is Omit<Result, 'accepted' | 'cancelled'> {
+  check(fields.kind === 'part' || fields.kind === 'done', 'kind');
+  check(typeof fields.at === 'number', 'at');
+  check(typeof fields.route === 'string', 'route');
+  check(isArrayOf(fields.deferred, isRefusal), 'deferred');
+  check(isArrayOf(fields.refused, isRefusal), 'refused');
 }
 
 function isRefusal(value: unknown): value is Fields {

@@ -11,7 +11,7 @@ import { systemClock } from '../clock.ts';
 import { MailError, ReplacedError, textOf } from '../errors.ts';
 import type { Nats } from './connect.ts';
 import { lookAgain } from './look-again.ts';
-import { apiRequest, failure } from './stored.ts';
+import { apiRequest, failure, type Stored } from './stored.ts';
 
 /** The server speaks at least this often when nothing is published, ms. */
 const HEARTBEAT_MS = 2_000;
@@ -21,14 +21,6 @@ const SILENCE_MS_MAX = 3 * HEARTBEAT_MS;
 const FORGOTTEN_MS = 30_000;
 const REOPEN_DELAY_MS = 100;
 const REOPEN_DELAY_MS_MAX = 2_000;
-
-export type TailMessage = {
-  readonly subject: string;
-  readonly seq: number;
-  readonly data: Uint8Array;
-  /** '' if absent. */
-  header(name: string): string;
-};
 
 export type TailOf = {
   readonly stream: string;
@@ -49,7 +41,7 @@ export async function* tail(
   nats: Nats,
   of: TailOf,
   signal: AbortSignal,
-): AsyncGenerator<TailMessage | 'ready', void, void> {
+): AsyncGenerator<Stored | 'ready', void, void> {
   const known: Known = { last: of.after, madeAt: null };
   let isReady = false;
   while (!signal.aborted) {
@@ -78,7 +70,7 @@ export async function* tail(
 
 /** What is known of the stream: the last sequence that was read, and when it was made. */
 type Known = { last: number; madeAt: string | null };
-type Counted = TailMessage & { readonly pending: number; readonly count: number };
+type Counted = Stored & { readonly pending: number; readonly count: number };
 type Session = {
   /** Messages that were there when it was opened. */
   readonly pending: number;

@@ -4,16 +4,10 @@
  * A slot whose holder's lease is gone has no owner; since when is noted here, because the bucket goes on naming the one who died.
  */
 import { type ListKey, SLOTS, slotOf } from '../mail/list-key.ts';
+import type { NodeRow, SlotRow } from '../nats/node-rows.ts';
 
 /** A node that lives, as its lease says and this node saw it. */
-export type LiveNode = {
-  readonly node: string;
-  readonly incarnation: string;
-  readonly roles: readonly string[];
-  readonly version: string;
-  readonly pid: number;
-  readonly startedAt: number;
-  readonly isDraining: boolean;
+export type LiveNode = NodeRow & {
   /** Monotonic ms of its last renewal. */
   readonly seenAt: number;
 };
@@ -23,13 +17,7 @@ export type Members = {
   live(): ReadonlyMap<string, LiveNode>;
   /** Names of nodes that may own the slot, best first. */
   ranked(slot: number): readonly string[];
-  readonly table: {
-    get(slot: number): {
-      readonly node: string | null;
-      readonly incarnation: string;
-      readonly at: number;
-    } | null;
-  };
+  readonly table: { get(slot: number): SlotRow | null };
   onChange(listener: () => void): () => void;
 };
 
@@ -46,13 +34,7 @@ export type SlotPlace = {
   readonly lists: number;
 };
 
-export type NodePlace = {
-  readonly node: string;
-  readonly roles: readonly string[];
-  readonly version: string;
-  readonly pid: number;
-  readonly startedAt: number;
-  readonly isDraining: boolean;
+export type NodePlace = Omit<NodeRow, 'incarnation' | 'beat'> & {
   /** Until the others take it for dead, unless it renews. */
   readonly leaseMsLeft: number;
   readonly slots: number;

@@ -7,6 +7,7 @@
  * another node's came before is dropped for that one's.
  */
 import type { Observed, RouteEffect, RouteState, Trouble } from '../../actors/route.ts';
+import { type Ending, endWith } from '../ending.ts';
 import { MailError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Clock, Kv, Meter, Random } from '../world.ts';
@@ -92,14 +93,16 @@ type State = {
   /** What we became is not written yet. */
   isUnsaid: boolean;
   saying: Promise<void> | null;
-  timer: AbortController;
+  /** Ends with the state that it waits in. */
+  timer: Ending;
 };
 
 export function createHealth(needs: HealthNeeds): Health {
   const { node, breaker, clock } = needs;
   const unknown: HealthRow = { state: breaker.closed, at: clock.now(), by: node, how: null };
+  const stopping = new AbortController();
   const state: State = {
-    ...{ needs, stopping: new AbortController(), troubles: {}, timer: new AbortController() },
+    ...{ needs, stopping, troubles: {}, timer: endWith(stopping.signal) },
     ...{ isUnsaid: false, saying: null, ...(needs.known ?? { row: unknown, revision: 0 }) },
   };
   void waitOut(state);
@@ -146,8 +149,8 @@ function become(state: State, next: HealthRow): void {
     const level = next.state.mode === 'open' ? 'warn' : 'info';
     log[level]({ route, before, how: next.how, by: next.by }, `the route is ${next.state.mode}`);
   }
-  state.timer.abort();
-  state.timer = new AbortController();
+  state.timer.end();
+  state.timer = endWith(state.stopping.signal);
   void waitOut(state);
   changed();
 }
@@ -155,11 +158,11 @@ function become(state: State, next: HealthRow): void {
 /** Never longer than the state's own wait, whatever another node's clock says. */
 async function waitOut(state: State): Promise<void> {
   const { breaker, clock, random } = state.needs;
-  const { row, timer, stopping } = state;
+  const { row } = state;
+  const { signal } = state.timer;
   const waitMs = breaker.waitMsOf(row.state);
   if (waitMs === null) return;
   const leftMs = Math.min(Math.max(row.at + waitMs - clock.now(), 0), waitMs);
-  const signal = AbortSignal.any([timer.signal, stopping.signal]);
   await clock.sleep(leftMs + JITTER_MS * random.fraction(), signal);
   if (!signal.aborted) step(state, { type: 'due' }, row.how);
 }

@@ -7,10 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Mode } from '../../src/mail/chunk.ts';
+import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 import { WRITTEN_TO } from './load.ts';
 import type { Scene } from './scene.ts';
-import { canConnect, freePort, type Sink } from './tools.ts';
+import { canConnect, type Sink } from './tools.ts';
 
 const BIN = '/usr/lib/mailman3/bin';
 /** Fifteen processes of Python, on a machine that has other work. */

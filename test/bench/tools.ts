@@ -11,10 +11,11 @@ import {
   readSync,
   rmSync,
 } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 import type { Scene } from './scene.ts';
 
@@ -135,16 +136,6 @@ export function canConnect(port: number): Promise<true | null> {
     socket.once('close', () => resolve(null));
     socket.once('connect', () => socket.destroy());
   });
-}
-
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 // ── smtp-source ───────────────────────────────────────────────────────────

@@ -3,10 +3,9 @@
  * an answer is one post.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, isRunning, startTestSite, type TestSite } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { makePost } from '../support/smtp-load.ts';
 import { until } from '../support/until.ts';
 
@@ -36,13 +35,8 @@ afterAll(async () => {
 
 const postOf = (marker: string) => makePost(marker, LIST, MEMBERS[0] ?? '', 800);
 
-async function send({ message, sender }: { message: Buffer; sender: string }) {
-  const client = await connectSmtp(site.ports().smtpPort);
-  await greet(client);
-  const reply = await sendMail(client, { sender, recipients: [LIST], message });
-  client.drop();
-  return reply;
-}
+const send = ({ message, sender }: { message: Buffer; sender: string }) =>
+  sendOnce(site.ports().smtpPort, { sender, recipients: [LIST], message });
 
 const recipientsOf = (marker: string): string[] =>
   sink

@@ -1,10 +1,9 @@
 /** SIGKILL of the node, again and again, while bounces come in: none is lost after its 250, and none counts twice. */
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { dsnFrom } from '../support/dsns.ts';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, startTestSite, type TestSite } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { until } from '../support/until.ts';
 
 const PATIENCE_MS = 180_000;
@@ -33,13 +32,8 @@ afterAll(async () => {
 });
 
 async function smtp(sender: string, to: string, message: Buffer): Promise<boolean> {
-  const client = await connectSmtp(site.ports().smtpPort);
-  try {
-    await greet(client);
-    return (await sendMail(client, { sender, recipients: [to], message })).code === 250;
-  } finally {
-    client.drop();
-  }
+  const mail = { sender, recipients: [to], message };
+  return (await sendOnce(site.ports().smtpPort, mail)).code === 250;
 }
 
 /** As an MTA does: again until there is a 250, whatever happens to the site meanwhile. */

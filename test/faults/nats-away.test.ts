@@ -3,7 +3,7 @@
  * goes on by itself.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { greet, sendOnce } from '../support/send-mail.ts';
 import { type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, startTestSite, type TestSite } from '../support/site.ts';
 import { connectSmtp } from '../support/smtp-client.ts';
@@ -36,15 +36,8 @@ async function send(marker: string) {
   return sendBytes(message, sender);
 }
 
-async function sendBytes(message: Buffer, sender: string) {
-  const client = await connectSmtp(site.ports().smtpPort);
-  try {
-    await greet(client);
-    return await sendMail(client, { sender, recipients: [LIST], message });
-  } finally {
-    client.drop();
-  }
-}
+const sendBytes = (message: Buffer, sender: string) =>
+  sendOnce(site.ports().smtpPort, { sender, recipients: [LIST], message });
 
 const copiesOf = (marker: string) => sink.lines().filter((line) => line.marker === marker);
 

@@ -3,10 +3,9 @@
  * comes out once.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, startTestSite, type TestSite } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { makePost } from '../support/smtp-load.ts';
 import { until } from '../support/until.ts';
 
@@ -33,13 +32,9 @@ afterAll(async () => {
   await sink?.close();
 });
 
-async function send(marker: string) {
+function send(marker: string) {
   const { message, sender } = makePost(marker, LIST, MEMBERS[0] ?? '', 4_096);
-  const client = await connectSmtp(site.ports().smtpPort);
-  await greet(client);
-  const reply = await sendMail(client, { sender, recipients: [LIST], message });
-  client.drop();
-  return reply;
+  return sendOnce(site.ports().smtpPort, { sender, recipients: [LIST], message });
 }
 
 const recipientsOf = (marker: string): string[] =>

@@ -5,10 +5,9 @@
 import { cpSync, existsSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, startTestSite, type TestSite } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { makePost } from '../support/smtp-load.ts';
 import { until } from '../support/until.ts';
 
@@ -37,13 +36,8 @@ afterAll(async () => {
   await sink?.close();
 });
 
-async function send({ message, sender }: { message: Buffer; sender: string }) {
-  const client = await connectSmtp(site.ports().smtpPort);
-  await greet(client);
-  const reply = await sendMail(client, { sender, recipients: [LIST], message });
-  client.drop();
-  return reply;
-}
+const send = ({ message, sender }: { message: Buffer; sender: string }) =>
+  sendOnce(site.ports().smtpPort, { sender, recipients: [LIST], message });
 
 /** All that an operator can see of the list. */
 async function everything(): Promise<unknown> {

@@ -1,17 +1,16 @@
 /** Who has each slot, as any node sees it: from leases and the slots bucket alone. */
 import { expect, test } from 'vitest';
 import { type ListKey, listKeyOf, slotOf } from '../../src/mail/list-key.ts';
+import type { SlotRow } from '../../src/nats/node-rows.ts';
 import { type LiveNode, type Members, noOwnerText, watchPlaces } from '../../src/ops/slots.ts';
 
 const KEY: ListKey = listKeyOf(new Uint8Array(26).fill(1));
 const SLOT = slotOf(KEY);
 const OTHER_SLOT = (SLOT + 1) % 64;
 
-type Row = { node: string | null; incarnation: string; at: number };
-
 function site() {
   const live = new Map<string, LiveNode>();
-  const rows = new Map<number, Row>();
+  const rows = new Map<number, SlotRow>();
   const listeners = new Set<() => void>();
   let now = 1_000;
   const members: Members = {
@@ -25,7 +24,7 @@ function site() {
   };
   const come = (node: string, isDraining = false): void => {
     const roles = ['host'];
-    const about = { roles, version: '1', pid: 1, startedAt: 5, isDraining, seenAt: now };
+    const about = { roles, version: '1', pid: 1, startedAt: 5, isDraining, beat: 1, seenAt: now };
     live.set(node, { node, incarnation: `${node}-1`, ...about });
   };
   const places = watchPlaces({

@@ -1,6 +1,6 @@
 /** How connections end: clients that leave, and an edge that stops. */
 import { afterEach, describe, expect, test } from 'vitest';
-import { type EdgeSetup, openEdge, type TestEdge } from '../support/edge.ts';
+import { type EdgeSetup, holdAccept, openEdge, type TestEdge } from '../support/edge.ts';
 import { connectSmtp, type SmtpClient, type SmtpReply } from '../support/smtp-client.ts';
 
 let edge: TestEdge;
@@ -74,20 +74,15 @@ describe('stopping', () => {
 
 test('a message whose client left while it was kept is counted until it is kept', async () => {
   const client = await open();
-  const keeping = Promise.withResolvers<void>();
-  const kept = Promise.withResolvers<void>();
-  edge.beforeAccept = () => {
-    keeping.resolve();
-    return kept.promise;
-  };
+  const keeping = holdAccept(edge);
   await client.sayAll('MAIL FROM:<>', DEV, 'DATA');
   await client.write(`${POST}.\r\n`);
-  await keeping.promise;
+  await keeping.begun;
   client.drop();
   await client.closed;
   const stopped = edge.edge.stop();
   expect(edge.edge.inFlight()).toBe(1);
-  kept.resolve();
+  keeping.end();
   await stopped;
   expect(edge.edge.inFlight()).toBe(0);
   expect(edge.accepted).toHaveLength(1);

@@ -5,7 +5,13 @@
 import { readdir } from 'node:fs/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { EDGE_LIMITS, trustedPeers } from '../../src/smtp/edge-limits.ts';
-import { type EdgeSetup, openEdge, resolveSample, type TestEdge } from '../support/edge.ts';
+import {
+  type EdgeSetup,
+  holdAccept,
+  openEdge,
+  resolveSample,
+  type TestEdge,
+} from '../support/edge.ts';
 import { connectSmtp, type SmtpClient, type SmtpReply } from '../support/smtp-client.ts';
 
 let edge: TestEdge;
@@ -242,17 +248,12 @@ describe('row 7: time', () => {
 
   test('a client that waits for us is not hurried', async () => {
     const client = await open();
-    const keeping = Promise.withResolvers<void>();
-    const kept = Promise.withResolvers<void>();
-    edge.beforeAccept = () => {
-      keeping.resolve();
-      return kept.promise;
-    };
+    const keeping = holdAccept(edge);
     await client.sayAll('MAIL FROM:<>', DEV, 'DATA');
     const replying = client.say('X: y\r\n\r\n.');
-    await keeping.promise;
+    await keeping.begun;
     await edge.clock.advance(30 * 60_000);
-    kept.resolve();
+    keeping.end();
     expect(told(await replying)).toBe('250 2.6.0');
   });
 });

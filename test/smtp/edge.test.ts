@@ -1,7 +1,7 @@
 /** The edge's conversation: what is answered to what, and what is handed on. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { MailError } from '../../src/errors.ts';
-import { type EdgeSetup, openEdge, type TestEdge } from '../support/edge.ts';
+import { type EdgeSetup, holdAccept, openEdge, type TestEdge } from '../support/edge.ts';
 import { connectSmtp, type SmtpClient, type SmtpReply } from '../support/smtp-client.ts';
 
 let edge: TestEdge;
@@ -58,22 +58,17 @@ describe('a post', () => {
 
   test('T1: is not answered before it is kept', async () => {
     const client = await open();
-    const keeping = Promise.withResolvers<void>();
-    const kept = Promise.withResolvers<void>();
-    edge.beforeAccept = () => {
-      keeping.resolve();
-      return kept.promise;
-    };
+    const keeping = holdAccept(edge);
     await client.sayAll('MAIL FROM:<>', DEV);
     let reply: SmtpReply | null = null;
     const replying = send(client, POST).then((said) => {
       reply = said;
     });
-    await keeping.promise;
+    await keeping.begun;
     const other = await greeted();
     for (let i = 0; i < 50; i++) await other.sayAll('NOOP');
     expect(reply).toBeNull();
-    kept.resolve();
+    keeping.end();
     await replying;
     expect(reply).toMatchObject({ code: 250 });
   });

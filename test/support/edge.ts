@@ -131,6 +131,17 @@ export async function openEdge(setup: EdgeSetup = {}): Promise<TestEdge> {
   });
 }
 
+/** Lets no mail count as accepted from now on: `begun` resolves when one could, `end` lets it. */
+export function holdAccept(edge: TestEdge): { readonly begun: Promise<void>; end(): void } {
+  const begun = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<void>();
+  edge.beforeAccept = () => {
+    begun.resolve();
+    return ended.promise;
+  };
+  return { begun: begun.promise, end: ended.resolve };
+}
+
 function logInto(lines: TestEdge['lines']): Log {
   const write = (fields: Readonly<Record<string, unknown>>, text: string): void => {
     lines.push({ text, fields });

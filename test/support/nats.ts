@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog } from '../../src/log.ts';
@@ -10,6 +9,7 @@ import { connect, type Nats } from '../../src/nats/connect.ts';
 import { findServer } from '../../src/nats/find-server.mjs';
 import { createPublisher, type Publisher } from '../../src/nats/publisher.ts';
 import { ensureStreams } from '../../src/nats/streams.ts';
+import { freePort } from './free-port.ts';
 
 export type NatsServer = {
   readonly url: string;
@@ -144,16 +144,6 @@ async function start(config: string): Promise<ChildProcess> {
   });
   child.removeAllListeners('exit');
   return child;
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 async function pause(pid: number): Promise<void> {

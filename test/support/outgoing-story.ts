@@ -11,6 +11,7 @@ import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import type { Disposal, Hand } from '../../src/runners/runner.ts';
 import type { Routes } from '../../src/smtp/routes.ts';
 import type { Clock, Delivery, Journal, Lent, Route } from '../../src/world.ts';
+import { aChunk } from './chunk.ts';
 
 export const OURS: Hand = { state: () => 'ours' };
 export const RAW = Buffer.from(
@@ -21,32 +22,14 @@ const STARTED_AT = Date.UTC(2026, 0, 1);
 const SECRET = Buffer.alloc(32, 1);
 
 export function chunkOf(members: number, change: Partial<Chunk> = {}, firstAt = STARTED_AT): Chunk {
-  return {
+  return aChunk({
     key: listKeyOf(new Uint8Array(26).fill(3)),
     post: '7',
-    chunk: '0',
-    try: 0,
-    class: 'post',
-    recipe: {
-      kind: 'post',
-      mode: 'individual',
-      list: 'dev@lists.example' as Address,
-      displayName: 'Dev',
-      description: '',
-      subjectPrefix: '[dev]',
-      footer: '',
-      web: 'https://lists.example',
-      messageId: '',
-      postNumber: 7,
-    },
-    mail: { in: 'mail', seq: 1 },
-    smtputf8: false,
     // Numbers have gaps: members leave.
     to: Array.from({ length: members }, (_, n) => [3 * n + 1, `m${n}@x.example` as Address]),
     firstAt,
-    trace: 'trace',
     ...change,
-  };
+  });
 }
 
 /** The address of the recipient with this index. */

@@ -1,5 +1,5 @@
 /** One mail over a connection of SMTP or LMTP, as an MTA sends it. */
-import type { SmtpClient, SmtpReply } from './smtp-client.ts';
+import { connectSmtp, type SmtpClient, type SmtpReply } from './smtp-client.ts';
 
 export type Outbound = {
   readonly sender: string;
@@ -23,6 +23,17 @@ export async function greet(client: SmtpClient, isLmtp = false): Promise<void> {
 export async function sendMail(client: SmtpClient, mail: Outbound): Promise<SmtpReply> {
   const [reply] = await sendMailToEach(client, mail, 1);
   return reply ?? { code: 0, status: '', lines: [] };
+}
+
+/** One mail over a connection of its own to a server on loopback; the reply that {@link sendMail} gives. */
+export async function sendOnce(port: number, mail: Outbound): Promise<SmtpReply> {
+  const client = await connectSmtp(port);
+  try {
+    await greet(client);
+    return await sendMail(client, mail);
+  } finally {
+    client.drop();
+  }
 }
 
 /** The same over LMTP, which answers the final dot once for each of its recipients. */

@@ -1,10 +1,9 @@
 /** Bounces, from outside: real DSNs by SMTP, to return paths that a sink saw, and what becomes of them. */
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type DsnOf, dsnFrom } from '../support/dsns.ts';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { type SinkLine, type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, startTestSite, type TestSite } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { until } from '../support/until.ts';
 
 /** Each step is a process or more; on a busy machine a story of many takes minutes. */
@@ -42,11 +41,8 @@ async function newList(...settings: readonly string[]): Promise<string> {
 }
 
 async function smtp(sender: string, to: string, message: Buffer) {
-  const client = await connectSmtp(site.ports().smtpPort);
-  await greet(client);
-  const reply = await sendMail(client, { sender, recipients: [to], message });
-  client.drop();
-  expect(reply.code).toBe(250);
+  const mail = { sender, recipients: [to], message };
+  expect((await sendOnce(site.ports().smtpPort, mail)).code).toBe(250);
 }
 
 async function post(list: string, marker: string, copies = MEMBERS.length): Promise<SinkLine[]> {
@@ -174,14 +170,8 @@ test('what is delayed, or a reply of a machine, counts nothing; a wrong MAC is r
   );
   const last = path.indexOf('@') - 1;
   const wrong = path.slice(0, last) + (path[last] === 'a' ? 'b' : 'a') + path.slice(last + 1);
-  const client = await connectSmtp(site.ports().smtpPort);
-  await greet(client);
-  const refused = await sendMail(client, {
-    sender: '',
-    recipients: [wrong],
-    message: dsnFrom({ to: BOB }),
-  });
-  client.drop();
+  const forged = { sender: '', recipients: [wrong], message: dsnFrom({ to: BOB }) };
+  const refused = await sendOnce(site.ports().smtpPort, forged);
   expect(refused.code).toBe(550);
   // Ann's bounce comes after them all on the same way.
   await bounceTo(

@@ -10,9 +10,8 @@ import { createAsker } from '../../src/nats/ask.ts';
 import { connect } from '../../src/nats/connect.ts';
 import { type LocalCluster, startLocalCluster } from '../../src/nats/local-cluster.ts';
 import { findNatsServer } from '../support/nats.ts';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { isRunning, runTroupe } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { until } from '../support/until.ts';
 
 const LIST = 'dev@lists.localhost';
@@ -52,17 +51,11 @@ function named(name: string): LocalNode {
   return node;
 }
 
-async function post(port: number): Promise<{ readonly code: number }> {
-  const client = await connectSmtp(port);
-  await greet(client);
+function post(port: number): Promise<{ readonly code: number }> {
   const message = Buffer.from(
     `From: ann@example.org\r\nTo: ${LIST}\r\nSubject: Hello\r\n\r\nIs this on?\r\n`,
   );
-  try {
-    return await sendMail(client, { sender: 'ann@example.org', recipients: [LIST], message });
-  } finally {
-    client.drop();
-  }
+  return sendOnce(port, { sender: 'ann@example.org', recipients: [LIST], message });
 }
 
 /** A key of each slot; that there are no such lists is an answer that only an owner gives. */
@@ -124,9 +117,18 @@ test('every stream and bucket has three replicas, and every node is seen', async
   for await (const { config } of nats.jsm.streams.list()) replicas.push(config.num_replicas);
   await nats.close();
   expect(replicas).toEqual(new Array(14).fill(3));
-  const { nodes: seen } = await troupe<Nodes>('node', 'ls');
-  expect(seen.map(({ node }) => node)).toEqual(['n1', 'n2', 'n3']);
-  expect(seen.reduce((sum, { slots }) => sum + slots, 0)).toBe(64);
+  // A lease that was late on a busy machine costs its node's slots for a while.
+  await until(
+    'three nodes own 64 slots',
+    async () => {
+      const { nodes: seen } = await troupe<Nodes>('node', 'ls');
+      const names = seen.map(({ node }) => node).join(' ');
+      const owned = seen.reduce((sum, { slots }) => sum + slots, 0);
+      if (names === 'n1 n2 n3' && owned === SLOTS) return true;
+      throw new Error(`${names} own ${owned}`);
+    },
+    SHARED_MS_MAX,
+  );
 });
 
 test('a list is inspected at each level, and a barrier is the only one that appends', async () => {

@@ -8,9 +8,8 @@ import type { ListInspection, ListView } from '../../actors/protocol.ts';
 import { silentLog } from '../../src/log.ts';
 import { connect } from '../../src/nats/connect.ts';
 import type { OutboxMail, OutboxPage } from '../../src/nats/outbox-view.ts';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { DOMAIN, newPlace, runTroupe, startTestSite, type TestSite } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { until } from '../support/until.ts';
 
 type CapturedMail = NonNullable<OutboxMail['mail']>;
@@ -23,13 +22,10 @@ beforeAll(async () => {
 afterAll(() => site?.close());
 
 async function post(from: string, to: string, subject: string, body = 'Hello.'): Promise<void> {
-  const client = await connectSmtp(site.ports().smtpPort);
-  await greet(client);
   const lines = [`From: ${from}`, `To: ${to}`, `Subject: ${subject}`, '', body, ''];
   const message = Buffer.from(lines.join('\r\n'));
-  const reply = await sendMail(client, { sender: from, recipients: [to], message });
-  expect(reply.code).toBe(250);
-  client.drop();
+  const mail = { sender: from, recipients: [to], message };
+  expect((await sendOnce(site.ports().smtpPort, mail)).code).toBe(250);
 }
 
 const outbox = (): Promise<OutboxPage> => site.troupe<OutboxPage>('outbox');

@@ -6,10 +6,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
 import { connect } from '../../src/nats/connect.ts';
 import type { DeliveryReport, DeliveryStory } from '../../src/nats/delivery-view.ts';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { type Sink, startSink } from '../support/sink.ts';
 import { DOMAIN, startTestSite, type TestSite } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { until } from '../support/until.ts';
 
 const LIST = `dev@${DOMAIN}`;
@@ -32,13 +31,10 @@ afterAll(async () => {
 });
 
 async function send(subject: string): Promise<void> {
-  const client = await connectSmtp(site.ports().smtpPort);
-  await greet(client);
   const lines = [`From: ${OWNER}`, `To: ${LIST}`, `Subject: ${subject}`, '', 'Hello.', ''];
   const message = Buffer.from(lines.join('\r\n'));
-  const reply = await sendMail(client, { sender: OWNER, recipients: [LIST], message });
-  expect(reply.code).toBe(250);
-  client.drop();
+  const mail = { sender: OWNER, recipients: [LIST], message };
+  expect((await sendOnce(site.ports().smtpPort, mail)).code).toBe(250);
 }
 
 const report = (post: number): Promise<DeliveryReport> =>

@@ -5,10 +5,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type DkimKey, readDkimKey, recordNameOf, recordOf } from '../../src/mail/dkim-keys.ts';
 import { newPem, verify } from '../support/dkim.ts';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { type Sink, startSink } from '../support/sink.ts';
 import { DOMAIN, newPlace, runTroupe, startTestSite, type TestSite } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 
 const MEMBERS = ['ann@sink.example', 'bob@sink.example', 'cyd@sink.example'];
 const LIST = `dev@${DOMAIN}`;
@@ -50,13 +49,10 @@ test(
   async () => {
     await site.troupe('list', 'create', LIST);
     await site.troupe('member', 'add', LIST, ...MEMBERS);
-    const client = await connectSmtp(site.ports().smtpPort);
-    await greet(client);
     const header = `From: ann@sink.example\r\nTo: ${LIST}\r\nSubject: Hello\r\n`;
     const message = Buffer.from(`${header}Message-ID: <1@sink.example>\r\n\r\n.Hello all,\r\n\r\n`);
-    const reply = await sendMail(client, { sender: MEMBERS[0] ?? '', recipients: [LIST], message });
-    expect(reply.code).toBe(250);
-    client.drop();
+    const mail = { sender: MEMBERS[0] ?? '', recipients: [LIST], message };
+    expect((await sendOnce(site.ports().smtpPort, mail)).code).toBe(250);
     await sink.waitFor(MEMBERS.length);
     expect(sink.recipients().sort()).toEqual(MEMBERS);
     for (const mail of sink.mails) {

@@ -4,10 +4,9 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { type SinkLine, type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, startTestSite, type TestSite } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { makePost } from '../support/smtp-load.ts';
 import { until } from '../support/until.ts';
 
@@ -27,13 +26,9 @@ afterAll(async () => {
   await sink?.close();
 });
 
-async function send(message: Buffer, sender: string, ...recipients: readonly string[]) {
-  const client = await connectSmtp(site.ports().smtpPort);
-  await greet(client);
+function send(message: Buffer, sender: string, ...recipients: readonly string[]) {
   const eightBit = message.some((byte) => byte > 127);
-  const reply = await sendMail(client, { sender, recipients, message, eightBit });
-  client.drop();
-  return reply;
+  return sendOnce(site.ports().smtpPort, { sender, recipients, message, eightBit });
 }
 
 function copiesOf(marker: string, members: readonly string[]): Promise<SinkLine[]> {

@@ -3,7 +3,7 @@
  * around it answers.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { greet, sendMail, sendMailToEach } from '../support/send-mail.ts';
+import { greet, sendMail, sendMailToEach, sendOnce } from '../support/send-mail.ts';
 import { type SinkLine, type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, startTestSite, type TestSite } from '../support/site.ts';
 import { connectSmtp } from '../support/smtp-client.ts';
@@ -56,17 +56,8 @@ function messageOf({ to, marker, from = 'ann@sink.example', fields = [] }: Mail)
   return Buffer.from(`${header.join('\r\n')}\r\n\r\n${BODY}`);
 }
 
-async function send(mail: Mail, sender = mail.from ?? 'ann@sink.example') {
-  const client = await connectSmtp(site.ports().smtpPort);
-  await greet(client);
-  const reply = await sendMail(client, {
-    sender,
-    recipients: [mail.to],
-    message: messageOf(mail),
-  });
-  client.drop();
-  return reply;
-}
+const send = (mail: Mail, sender = mail.from ?? 'ann@sink.example') =>
+  sendOnce(site.ports().smtpPort, { sender, recipients: [mail.to], message: messageOf(mail) });
 
 const linesOf = (marker: string): SinkLine[] =>
   sink.lines().filter((line) => line.marker === marker);

@@ -2,14 +2,13 @@
  * A real Postfix as the route, one that refuses: it takes few recipients an envelope, greylists one provider and knows some
  * recipients not to be there. Its own words stand in the delivery record.
  */
-import { createServer } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { DeliveryReport, DeliveryStory } from '../../src/nats/delivery-view.ts';
+import { freePort } from '../support/free-port.ts';
 import { type Postfix, startPostfix, whyNoPostfix } from '../support/postfix.ts';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, startTestSite, type TestSite } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { until } from '../support/until.ts';
 
 const LIST = `dev@${DOMAIN}`;
@@ -25,14 +24,6 @@ if (why !== null) console.warn(`SKIPPED: the tests with a real Postfix that refu
 let sink: SinkProcess;
 let site: TestSite;
 let postfix: Postfix;
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => probe.once('listening', resolve));
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 beforeAll(async () => {
   if (why !== null) return;
@@ -69,10 +60,8 @@ async function send(marker: string): Promise<void> {
   const sender = FINE[0] ?? '';
   const header = [`From: ${sender}`, `To: ${LIST}`, `Subject: ${marker}`, `X-Marker: ${marker}`];
   const message = Buffer.from(`${header.join('\r\n')}\r\n\r\nHello.\r\n`);
-  const client = await connectSmtp(site.ports().smtpPort);
-  await greet(client);
-  expect((await sendMail(client, { sender, recipients: [LIST], message })).code).toBe(250);
-  client.drop();
+  const mail = { sender, recipients: [LIST], message };
+  expect((await sendOnce(site.ports().smtpPort, mail)).code).toBe(250);
 }
 
 const COUNTS = {

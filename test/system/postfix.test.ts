@@ -2,13 +2,12 @@
  * A real Postfix before us and behind us: it relays posts into our LMTP, and is the route that our
  * copies take.
  */
-import { createServer } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { freePort } from '../support/free-port.ts';
 import { type Postfix, startPostfix, whyNoPostfix } from '../support/postfix.ts';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, startTestSite, type TestSite } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { until } from '../support/until.ts';
 
 const LIST = `dev@${DOMAIN}`;
@@ -21,14 +20,6 @@ if (why !== null) console.warn(`SKIPPED: the tests with a real Postfix: ${why}`)
 let sink: SinkProcess;
 let site: TestSite;
 let postfix: Postfix;
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => probe.once('listening', resolve));
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 beforeAll(async () => {
   if (why !== null) return;
@@ -48,7 +39,7 @@ afterAll(async () => {
   await sink?.close();
 });
 
-async function sendThere(marker: string, to: string) {
+function sendThere(marker: string, to: string) {
   const header = [
     `From: ${MEMBERS[0]}`,
     `To: ${to}`,
@@ -60,12 +51,8 @@ async function sendThere(marker: string, to: string) {
     'Content-Transfer-Encoding: 8bit',
   ];
   const message = Buffer.from(`${header.join('\r\n')}\r\n\r\n${BODY}`);
-  const client = await connectSmtp(postfix.port);
-  await greet(client);
   const sender = MEMBERS[0] ?? '';
-  const reply = await sendMail(client, { sender, recipients: [to], message, eightBit: true });
-  client.drop();
-  return reply;
+  return sendOnce(postfix.port, { sender, recipients: [to], message, eightBit: true });
 }
 
 test.skipIf(why !== null)(

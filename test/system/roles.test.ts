@@ -9,10 +9,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type NatsServer, startNats } from '../support/nats.ts';
-import { greet, sendMail } from '../support/send-mail.ts';
+import { sendOnce } from '../support/send-mail.ts';
 import { type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import { DOMAIN, NODE, newPlace, runTroupe } from '../support/site.ts';
-import { connectSmtp } from '../support/smtp-client.ts';
 import { until } from '../support/until.ts';
 
 const CLI = resolve(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts');
@@ -83,17 +82,10 @@ async function troupe<T>(...args: readonly string[]): Promise<T> {
 }
 
 async function post(list: string): Promise<number> {
-  const client = await connectSmtp(edge.ports().smtpPort);
-  await greet(client);
   const from = 'ann@sink.example';
   const text = `From: ${from}\r\nTo: ${list}\r\nSubject: Hello\r\n\r\nIs this on?\r\n`;
-  const reply = await sendMail(client, {
-    sender: from,
-    recipients: [list],
-    message: Buffer.from(text),
-  });
-  client.drop();
-  return reply.code;
+  const mail = { sender: from, recipients: [list], message: Buffer.from(text) };
+  return (await sendOnce(edge.ports().smtpPort, mail)).code;
 }
 
 async function newList(name: string, members: readonly string[]): Promise<string> {
