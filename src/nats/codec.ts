@@ -108,10 +108,8 @@ function chunkOf(value: unknown): Chunk {
   check(typeof post === 'string' && POST.test(post), 'post');
   check(typeof chunk === 'string' && CHUNK.test(chunk), 'chunk');
   check(isCount(value.try), 'try');
-  check(
-    CLASSES.some((known) => known === cls),
-    'class',
-  );
+  check(isClass(cls), 'class');
+  check(value.was === undefined || isClass(value.was), 'was');
   check(isObject(recipe) && isRecipe(recipe), 'recipe');
   check(isObject(mail) && (typeof mail.inline === 'string' || isMailRef(mail)), 'mail');
   check(isArrayOf(to, isRecipient), 'to');
@@ -121,6 +119,8 @@ function chunkOf(value: unknown): Chunk {
   check(typeof value.trace === 'string', 'trace');
   return value as unknown as Chunk;
 }
+
+const isClass = (value: unknown): boolean => CLASSES.some((known) => known === value);
 
 function isRecipe(recipe: Fields): boolean {
   const { kind, mode } = recipe;

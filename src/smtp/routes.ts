@@ -136,7 +136,7 @@ function routeFor(state: State, chunk: Chunk, not: readonly string[]): LiveRoute
     routing.strategy === 'random' ? random.fraction : hashed(chunkName({ ...chunk, try: 0 }));
   const pick = (among: readonly Candidate[]): string | null =>
     routing.strategy === 'round-robin' ? byTurn(among, state.credits) : bySlices(among, fractions);
-  const matter = { list: chunk.recipe.list, class: chunk.class };
+  const matter = { list: chunk.recipe.list, classes: [chunk.class, chunk.was ?? chunk.class] };
   const name = choose(candidates, routing.rules, matter, pick);
   return lives(state).find(({ settings }) => settings.name === name) ?? null;
 }

@@ -1,6 +1,6 @@
 /** A chunk and several routes: what becomes of it when the one it was given to fails. */
 import { afterEach, expect, test } from 'vitest';
-import type { RouteConfig } from '../../src/config.ts';
+import type { RouteConfig, RoutingConfig } from '../../src/config.ts';
 import { DELAYS } from '../../src/runners/retry-schedule.ts';
 import type { Routes } from '../../src/smtp/routes.ts';
 import { createFakeClock } from '../support/fake/clock.ts';
@@ -16,11 +16,16 @@ afterEach(() => {
 
 const CLOSING = { code: 421, status: '4.3.2', reply: 'closing' };
 
-async function start(...file: readonly RouteConfig[]) {
+const start = (...file: readonly RouteConfig[]) => startWith([], ...file);
+
+async function startWith(rules: RoutingConfig['rules'], ...file: readonly RouteConfig[]) {
   const clock = createFakeClock();
   const mtas = new Map(file.map(({ name }) => [name, createFakeSmtp()]));
   const mta = (name: string): FakeSmtp => mtas.get(name) ?? createFakeSmtp();
-  const routes = await openTestRoutes(({ name }) => mta(name), clock, { file });
+  const routes = await openTestRoutes(({ name }) => mta(name), clock, {
+    file,
+    routing: { strategy: 'weighted', rules },
+  });
   opened.push(routes);
   const { journal } = createFakeJournal(clock);
   const story = outgoingStory({ route: routes, journal, clock });
@@ -103,4 +108,19 @@ test('with no route left it waits, longer each time, in the lowest class, and go
   await clock.advance(60_000);
   await dispose(chunk);
   expect(sent().sort()).toEqual(everybody(3).sort());
+});
+
+test('a notice that is tried again goes by the routes for notices each time, in the class of retries', async () => {
+  const rules = [{ class: 'notice', routes: ['second'] }] as const;
+  const { mta, dispose, later } = await startWith(rules, FIRST, SECOND);
+  mta('second').rule = () => ({ code: 450, status: '4.2.0', reply: 'not now' });
+  await dispose(chunkOf(1, { class: 'notice' }));
+  for (const attempt of [1, 2]) {
+    const [next] = later.values();
+    later.clear();
+    expect(next?.chunk).toMatchObject({ class: 'retry', was: 'notice', try: attempt });
+    if (attempt === 2) mta('second').rule = () => null;
+    if (next !== undefined) await dispose({ ...next.chunk, waits: [] });
+  }
+  expect([mta('first').connections, mta('second').mails.length]).toEqual([0, 1]);
 });
