@@ -44,7 +44,7 @@ export const register: Register = (program, run) => {
       run(async (c) => order(c, { do: 'set', name, change: await settingsFrom(given) }, name)),
     );
   const verbs = [
-    ['drain', 'give it nothing more; what it has in hand is finished'],
+    ['drain', 'give it nothing more; what is under way is finished, the rest goes by the others'],
     ['resume', 'try it, and let it take its share again'],
     ['rm', 'forget it, for good; what it has in hand goes by the others'],
   ] as const;

@@ -58,15 +58,17 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
     needs.changed();
   };
   const health: Health = createHealth({ ...needs, name, probe: pool.probe, changed });
+  const warmth = (): number => (stopping.signal.aborted ? 0 : health.warmth());
   const ear = createEar(hand, health);
+  const mayCarry = (): boolean => warmth() > 0;
   return {
     ...{ settings, hand, health, handMax, room: handMax + OVERFLOW_MAX },
-    route: routeOver(pool, settings, health, ear, needs, stopping.signal),
+    route: routeOver({ pool, settings, health, ear, needs, mayCarry }, stopping.signal),
     counts: ear.counts,
     connections: pool.state,
     candidate: (factor) => ({
       ...{ name, role, weight: weight * factor },
-      warmth: stopping.signal.aborted ? 0 : health.warmth(),
+      warmth: warmth(),
     }),
     stop() {
       stopping.abort();
@@ -77,15 +79,21 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
   };
 }
 
+type Parts = {
+  readonly pool: Pool;
+  readonly settings: RouteConfig;
+  readonly health: Health;
+  readonly ear: Ear;
+  readonly needs: LiveRouteNeeds;
+  /** False as soon as it is known, on whatever node, that it gets no mail now: looked at before each transaction. */
+  mayCarry(): boolean;
+};
+
 /** The pool's route, at the route's pace, and only while its breaker lets it. */
-function routeOver(
-  pool: Pool,
-  { rate }: RouteConfig,
-  health: Health,
-  ear: Ear,
-  { clock, senders }: LiveRouteNeeds,
-  stopping: AbortSignal,
-): Route {
+function routeOver(parts: Parts, stopping: AbortSignal): Route {
+  const { pool, settings, health, ear, needs, mayCarry } = parts;
+  const { clock, senders } = needs;
+  const { rate } = settings;
   const pace = rate === undefined ? null : createPace(() => rate / Math.max(1, senders()), clock);
   const mySlot = pace && ((): Promise<void> => pace(stopping));
   return {
@@ -94,10 +102,10 @@ function routeOver(
     recipientsMax: pool.recipientsMax,
     isWanted: pool.isWanted,
     async withConnection(cls, use) {
-      if (!health.mayFinish()) throw away();
+      if (!mayCarry()) throw away();
       return pool.withConnection(cls, (connection) => {
-        if (!health.mayFinish()) throw away();
-        return use(listened(connection, mySlot, ear.heard));
+        if (!mayCarry()) throw away();
+        return use(listened(connection, mySlot, ear.heard, mayCarry));
       });
     },
     isAlive: () =>
@@ -142,15 +150,19 @@ function createEar(hand: Hand, health: Health): Ear {
   };
 }
 
-/** The same connection, at the route's pace and with an ear for what the MTA says. */
+/** The same connection, at the route's pace and with an ear for what the MTA says; not open any more once the route carries nothing. */
 function listened(
   connection: SmtpConnection,
   mySlot: (() => Promise<void>) | null,
   heard: Ear['heard'],
+  mayCarry: Parts['mayCarry'],
 ): SmtpConnection {
   return {
     async send(transaction, following) {
-      await mySlot?.();
+      if (mySlot !== null) {
+        await mySlot();
+        if (!mayCarry()) return transaction.recipients.map(() => NOT_BEGUN);
+      }
       // Where each has its time, none is begun before it.
       const next = mySlot === null ? following : undefined;
       const replies = await connection.send(transaction, next);
@@ -158,11 +170,14 @@ function listened(
       return replies;
     },
     get isOpen() {
-      return connection.isOpen;
+      return connection.isOpen && mayCarry();
     },
     close: () => connection.close(),
   };
 }
+
+/** To whom it was not sent, since the route was closed to mail while it waited for its time. */
+const NOT_BEGUN: RecipientReply = { code: 421, status: '4.4.1', reply: 'not sent: no mail now' };
 
 const away = (): MailError =>
   new MailError(451, '4.4.1', 'the outgoing mail server does not answer');

@@ -43,8 +43,8 @@ export type Health = {
   known(): Known;
   /** The part of its slice that it carries now. */
   warmth(): number;
-  /** False while what it has in hand has to go elsewhere. */
-  mayFinish(): boolean;
+  /** It was seen to fail, and not to work since. */
+  isAway(): boolean;
   /** How often it failed us on this node, by how. */
   troubles(): Readonly<Record<string, number>>;
   failed(how: Trouble, isDown: boolean, error?: unknown): void;
@@ -107,7 +107,7 @@ export function createHealth(needs: HealthNeeds): Health {
     row: () => state.row,
     known: () => ({ row: state.row, revision: state.revision }),
     warmth: () => breaker.warmthOf(state.row.state),
-    mayFinish: () => !['open', 'half-open'].includes(state.row.state.mode),
+    isAway: () => ['open', 'half-open'].includes(state.row.state.mode),
     troubles: () => state.troubles,
     failed(how, isDown, error) {
       note(state, how, error);
