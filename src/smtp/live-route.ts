@@ -2,7 +2,7 @@
 import type { RouteConfig } from '../config.ts';
 import { MailError } from '../errors.ts';
 import type { ClassOrder } from '../mail/class-order.ts';
-import type { RecipientReply, Route, Smtp, SmtpConnection } from '../world.ts';
+import type { Meter, RecipientReply, Route, Smtp, SmtpConnection } from '../world.ts';
 import type { Candidate } from './choice.ts';
 import { createHand, type Hand, OVERFLOW_MAX } from './hand.ts';
 import { createPace } from './pace.ts';
@@ -59,7 +59,7 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
   };
   const health: Health = createHealth({ ...needs, name, probe: pool.probe, changed });
   const warmth = (): number => (stopping.signal.aborted ? 0 : health.warmth());
-  const ear = createEar(hand, health);
+  const ear = createEar(name, hand, health, needs.meter);
   const mayCarry = (): boolean => warmth() > 0;
   return {
     ...{ settings, hand, health, handMax, room: handMax + OVERFLOW_MAX },
@@ -125,7 +125,7 @@ type Ear = {
 };
 
 /** Hears what the MTA answers, and tells the breaker what it means. */
-function createEar(hand: Hand, health: Health): Ear {
+function createEar(route: string, hand: Hand, health: Health, meter: Meter): Ear {
   const counts = { accepted: 0, failed: 0 };
   /** Connections whose last transaction was answered. */
   const good = new WeakSet<SmtpConnection>();
@@ -133,9 +133,10 @@ function createEar(hand: Hand, health: Health): Ear {
     counts: () => counts,
     heard(connection, replies) {
       hand.moved();
-      for (const { code } of replies) {
-        if (code >= 200 && code < 300) counts.accepted += 1;
-        else if (code < 500) counts.failed += 1;
+      for (const [outcome, count] of tallied(replies)) {
+        meter.count('route_replies', { route, outcome }, count);
+        if (outcome === 'accepted') counts.accepted += count;
+        else if (outcome !== 'refused') counts.failed += count;
       }
       const how = troubleIn(replies);
       if (how === null) {
@@ -148,6 +149,24 @@ function createEar(hand: Hand, health: Health): Ear {
       }
     },
   };
+}
+
+type Outcome = 'accepted' | 'deferred' | 'refused' | 'unknown';
+
+/** How many recipients had each outcome. */
+function tallied(replies: readonly RecipientReply[]): ReadonlyMap<Outcome, number> {
+  const tally = new Map<Outcome, number>();
+  for (const { code } of replies) {
+    const outcome = outcomeOf(code);
+    tally.set(outcome, (tally.get(outcome) ?? 0) + 1);
+  }
+  return tally;
+}
+
+function outcomeOf(code: number): Outcome {
+  if (code >= 500) return 'refused';
+  if (code >= 400) return 'deferred';
+  return code >= 200 && code < 300 ? 'accepted' : 'unknown';
 }
 
 /** The same connection, at the route's pace and with an ear for what the MTA says; not open any more once the route carries nothing. */
