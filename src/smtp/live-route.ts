@@ -21,6 +21,8 @@ export type LiveRoute = {
   /** Recipients accepted, and those that failed for now, so far on this node. */
   counts(): { readonly accepted: number; readonly failed: number };
   connections(): PoolState;
+  /** Why this node cannot send over it, for an operator; null: it can. */
+  readonly problem: string | null;
   /** The width of its slice for choosing; `factor` is what `adaptive` makes of its weight. */
   candidate(factor: number): Candidate;
   /** Whoever waits is told to choose again; what is in use is closed when it comes back. */
@@ -28,7 +30,8 @@ export type LiveRoute = {
 };
 
 export type LiveRouteNeeds = Omit<HealthNeeds, 'name' | 'probe'> & {
-  readonly smtp: Smtp;
+  /** Or why this node cannot send over it, though others may. */
+  readonly smtp: Smtp | { readonly problem: string };
   /** The most chunks in hand, whatever its connections allow. */
   readonly inHandMax: number;
   readonly order: ClassOrder;
@@ -41,7 +44,9 @@ const CHUNKS_PER_CONNECTION = 2;
 
 export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): LiveRoute {
   const { name, connections, recipients, role, weight } = settings;
-  const { clock, log, smtp, order } = needs;
+  const { clock, log, order } = needs;
+  const problem = 'problem' in needs.smtp ? needs.smtp.problem : null;
+  const smtp = 'problem' in needs.smtp ? NO_SMTP : needs.smtp;
   const handMax = Math.min(CHUNKS_PER_CONNECTION * connections, needs.inHandMax);
   const hand = createHand(handMax, order, clock);
   const stopping = new AbortController();
@@ -57,12 +62,13 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
     if (health.warmth() === 0) hand.turnAway();
     needs.changed();
   };
-  const health: Health = createHealth({ ...needs, name, probe: pool.probe, changed });
-  const warmth = (): number => (stopping.signal.aborted ? 0 : health.warmth());
+  const probe = problem === null ? pool.probe : null;
+  const health: Health = createHealth({ ...needs, name, probe, changed });
+  const warmth = (): number => (stopping.signal.aborted || problem !== null ? 0 : health.warmth());
   const ear = createEar(name, hand, health, needs.meter);
   const mayCarry = (): boolean => warmth() > 0;
   return {
-    ...{ settings, hand, health, handMax, room: handMax + OVERFLOW_MAX },
+    ...{ settings, hand, health, handMax, room: handMax + OVERFLOW_MAX, problem },
     route: routeOver({ pool, settings, health, ear, needs, mayCarry }, stopping.signal),
     counts: ear.counts,
     connections: pool.state,
@@ -197,6 +203,8 @@ function listened(
 
 /** To whom it was not sent, since the route was closed to mail while it waited for its time. */
 const NOT_BEGUN: RecipientReply = { code: 421, status: '4.4.1', reply: 'not sent: no mail now' };
+
+const NO_SMTP: Smtp = { connect: () => Promise.reject(away()) };
 
 const away = (): MailError =>
   new MailError(451, '4.4.1', 'the outgoing mail server does not answer');

@@ -70,8 +70,8 @@ export type HealthNeeds = {
   readonly meter: Meter;
   /** What this node knew of the route before it was wired anew. */
   readonly known?: Known;
-  /** Connects once; throws when it cannot. */
-  probe(): Promise<void>;
+  /** Connects once; throws when it cannot. Null: this node cannot tell, and leaves it to the others. */
+  readonly probe: (() => Promise<void>) | null;
   /** After each change that others may wait for. */
   changed(): void;
 };
@@ -157,7 +157,7 @@ async function waitOut(state: State): Promise<void> {
   const { breaker, clock, random } = state.needs;
   const { row, timer, stopping } = state;
   const waitMs = breaker.waitMsOf(row.state);
-  if (waitMs === null) return;
+  if (waitMs === null || state.needs.probe === null) return;
   const leftMs = Math.min(Math.max(row.at + waitMs - clock.now(), 0), waitMs);
   const signal = AbortSignal.any([timer.signal, stopping.signal]);
   await clock.sleep(leftMs + JITTER_MS * random.fraction(), signal);
@@ -165,8 +165,10 @@ async function waitOut(state: State): Promise<void> {
 }
 
 async function probe(state: State): Promise<void> {
+  const { probe: connect } = state.needs;
+  if (connect === null) return;
   try {
-    await state.needs.probe();
+    await connect();
     step(state, { type: 'worked' }, null);
   } catch (error) {
     note(state, troubleOf(error), error);
