@@ -7,7 +7,7 @@
  *        ▼                 └───────────────failed────────────────┘
  *     draining ──resume──▶ half-open            `drain` is taken in every state but draining
  *
- * M1. Only a closed or a warming route is given mail; a draining one finishes what it has.
+ * M1. Only a closed or a warming route is given mail; any other finishes the transactions under way, no more.
  * M2. A half-open route gets a connection that asks nothing, never a mail: a sick MTA costs no mail a try.
  * M3. A route that was open carries its whole share again only after it worked through every step of warming.
  */

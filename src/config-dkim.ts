@@ -1,13 +1,11 @@
 /** Reads the keys that `dkim` names from their files, and says what is wrong with each. */
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import type { DkimConfig } from './config.ts';
-import { OperatorError, textOf } from './errors.ts';
+import { readSecret } from './config-secret.ts';
+import { OperatorError } from './errors.ts';
 import { type DkimKey, readDkimKey } from './mail/dkim-keys.ts';
 
 /** A PEM file of an RSA key of 4,096 bits has 3.2 KiB. */
-const FILE_BYTES_MAX = 16 * 1024;
-/** Write by the group, anything by others: who can read the key can sign as the domain. */
-const OPEN_BITS = 0o027;
+const FILE_KIB_MAX = 16;
 
 /** A key, or what is wrong with it in a sentence that names its file. */
 export type DkimKeyRead = {
@@ -46,21 +44,8 @@ export function readDkimKeys(configured: readonly DkimConfig[]): readonly DkimKe
 }
 
 function readFrom({ domain, selector, key: file }: DkimConfig): DkimKeyRead['key'] {
-  let fd: number | null = null;
-  try {
-    fd = openSync(file, 'r');
-    const { mode, size } = fstatSync(fd);
-    const bits = mode & 0o777;
-    if ((bits & OPEN_BITS) !== 0) {
-      const octal = bits.toString(8).padStart(4, '0');
-      return { problem: `the key ${file} is open to others (mode ${octal}): chmod 0600 ${file}` };
-    }
-    if (size > FILE_BYTES_MAX) return { problem: `the key ${file} is larger than 16 KiB` };
-    const key = readDkimKey(readFileSync(fd, 'utf8'), { domain, selector });
-    return 'problem' in key ? { problem: `the key ${file} ${key.problem}` } : key;
-  } catch (error) {
-    return { problem: `the key ${file} cannot be read: ${textOf(error)}` };
-  } finally {
-    if (fd !== null) closeSync(fd);
-  }
+  const read = readSecret('key', file, FILE_KIB_MAX);
+  if ('problem' in read) return read;
+  const key = readDkimKey(read.text, { domain, selector });
+  return 'problem' in key ? { problem: `the key ${file} ${key.problem}` } : key;
 }

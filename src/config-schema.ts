@@ -95,6 +95,7 @@ export const routeSchema = z.strictObject({
   ca: file.optional(),
   user: z.string().min(1).max(255).optional().describe('a name'),
   password: z.string().min(1).max(255).optional().describe('a password'),
+  passwordFile: file.optional(),
 });
 
 const rule = z

@@ -29,7 +29,7 @@ export type Role = (typeof ROLES)[number];
 export type RouteConfig = {
   /** `[a-z0-9-]{1,32}`, unique. */
   readonly name: string;
-  /** `smtp://host:port`, `smtps://…` or `lmtp://…`; may carry `user:password@`. */
+  /** `smtp://host:port`, `smtps://…` or `lmtp://…`. What a file has as `user:password@` stands below. */
   readonly url: string;
   /** Its share among the routes of its role; 1 to 1000. */
   readonly weight: number;
@@ -47,9 +47,11 @@ export type RouteConfig = {
   readonly tls: 'opportunistic' | 'required' | 'off';
   /** Whom its certificate is checked against, as PEM; in the file the path of it. Absent: the system's. */
   readonly ca?: string | undefined;
-  /** In place of what the URL has. */
   readonly user?: string | undefined;
+  /** From this node's configuration; stands nowhere else. */
   readonly password?: string | undefined;
+  /** Absolute path of a file on each node that sends (config-secret.ts). */
+  readonly passwordFile?: string | undefined;
 };
 
 /** How a route is chosen (src/smtp/choice.ts). */
@@ -204,12 +206,36 @@ function complete(given: Given, baseOf: (key: string) => string, env: Environmen
     outgoing: { ...outgoing, senders: outgoing.senders ?? SENDERS },
     http: { port: http.port, url: http.url?.replace(/\/+$/, '') ?? urlOf(given.listen, http.port) },
     ...(tls && { tls: { key: path('tls.key', tls.key), cert: path('tls.cert', tls.cert) } }),
-    routes: given.routes.map((route) =>
-      route.ca === undefined || PEM.test(route.ca)
-        ? route
-        : { ...route, ca: contentOf(path('routes', route.ca)) },
-    ),
+    routes: given.routes.map((route) => routeFrom(route, (file) => path('routes', file))),
   };
+}
+
+type GivenRoute = Given['routes'][number];
+
+/** Its login out of the URL, its files found. */
+function routeFrom(given: GivenRoute, path: (file: string) => string): RouteConfig {
+  const { ca, passwordFile } = given;
+  const url = new URL(given.url);
+  const { username, password } = url;
+  const hasLogin = `${username}${password}` !== '';
+  Object.assign(url, { username: '', password: '' });
+  return {
+    ...(hasLogin && { user: decoded(username) }),
+    ...(password !== '' && { password: decoded(password) }),
+    ...given,
+    ...(hasLogin && { url: url.href }),
+    ...(ca !== undefined && !PEM.test(ca) && { ca: contentOf(path(ca)) }),
+    ...(passwordFile !== undefined && { passwordFile: path(passwordFile) }),
+  };
+}
+
+/** What is not percent-encoded well is as it stands. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** What begins so is the certificate itself, as a sender process is given it (senders.ts). */
@@ -257,7 +283,9 @@ function crossCheck(config: Config, sources: Sources): readonly string[] {
     if (other !== undefined)
       say([name, 'port'], `is ${port}, which \`${other[0]}.port\` has already`);
   });
-  config.routes.forEach(({ name, ca }, i) => {
+  config.routes.forEach(({ name, ca, password, passwordFile }, i) => {
+    if (password !== undefined && passwordFile !== undefined)
+      say(['routes', i, 'passwordFile'], 'is one password too many: the route has `password`');
     if (ca === '') say(['routes', i, 'ca'], 'cannot be read, or is empty');
     if (config.routes.findIndex((route) => route.name === name) < i) {
       say(['routes', i, 'name'], `is \`${name}\`, which another route has already`);

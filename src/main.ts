@@ -27,6 +27,7 @@ import {
 import { createIdle } from './runners/idle.ts';
 import { createPrecedence } from './runners/precedence.ts';
 import { type Closers, type Node, openSiteParts, type Parts } from './site.ts';
+import { routeViews } from './smtp/route-view.ts';
 import { openRows } from './store/rows.ts';
 
 export { lookAtRows } from './store/look.ts';
@@ -123,7 +124,8 @@ async function start(
     clock: systemClock,
     gather: () => {
       const inFlight = parts.edge?.inFlight() ?? null;
-      return gather(site.nats, parts.host?.status() ?? null, inFlight, mirror.size);
+      const routes = parts.routes === null ? [] : routeViews(parts.routes);
+      return gather(site.nats, parts.host?.status() ?? null, inFlight, mirror.size, routes);
     },
   });
   const url = (): string => {

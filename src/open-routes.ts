@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { CLOSED, observe, ROUTE_MODES, waitMsOf, warmthOf } from '../actors/route.ts';
 import { systemClock, systemRandom } from './clock.ts';
 import type { RouteConfig } from './config.ts';
+import { readPassword } from './config-secret.ts';
 import { MailError, OperatorError } from './errors.ts';
 import { parseAddress } from './mail/address.ts';
 import { serveOrders } from './nats/orders.ts';
@@ -26,6 +27,7 @@ const orderSchema = z.union([
 export async function openRouteSet(node: Node): Promise<Routes> {
   const { config, site, log, meter, closers, parts, membership } = node;
   const { captured } = parts;
+  for (const route of config.routes) passwordOf(route);
   const redirect = redirectOf(config.devmode);
   if (config.devmode !== undefined) {
     log.warn({ to: config.devmode }, 'devmode: all mail goes to one address');
@@ -61,11 +63,20 @@ export async function openRouteSet(node: Node): Promise<Routes> {
 }
 
 function smtpOf(route: RouteConfig, hostname: string): Smtp {
-  const { url, tls, ca, user, password, ehlo, messages } = route;
+  const { url, tls, ca, user, ehlo, messages } = route;
   return createSmtp({
     ...{ url, tls, ca, name: ehlo ?? hostname, transactionsMax: messages },
-    ...(user !== undefined && { login: { user, pass: password ?? '' } }),
+    ...(user !== undefined && { login: { user, pass: passwordOf(route) } }),
   });
+}
+
+/** Throws OperatorError where this node cannot read it. */
+function passwordOf({ name, password = '', passwordFile }: RouteConfig): string {
+  if (passwordFile === undefined) return password;
+  const read = readPassword(passwordFile);
+  if ('text' in read) return read.text;
+  const step = `Put the file there, readable by the user that runs Troupe, then start again or \`troupe route set ${name} passwordFile=${passwordFile}\`.`;
+  throw new OperatorError(`route ${name}: ${read.problem}`, step);
 }
 
 /** Throws OperatorError where the address of `devmode` is none. */

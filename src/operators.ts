@@ -47,7 +47,7 @@ export function factsOf(node: Node): HealthFacts {
     blocked: host?.blocked.map(nameOf) ?? [],
     quarantined: host?.quarantined.map(({ key }) => nameOf(key)) ?? [],
     openRoutes: (parts.routes?.all() ?? []).flatMap(({ live: { settings, health } }) =>
-      health.mayFinish() ? [] : [settings.name],
+      health.isAway() ? [settings.name] : [],
     ),
   };
 }

@@ -112,6 +112,21 @@ describe('the file', () => {
     ]);
   });
 
+  test('a login in the URL of a route is taken out of it, and one beside it comes first', () => {
+    const routes = [
+      { name: 'a', url: 'smtps://me:p%40ss@relay.example:465' },
+      { name: 'b', url: 'smtp://me:old@relay.example', password: 'new', user: 'you' },
+      { name: 'c', url: 'smtp://m%e@relay.example', passwordFile: 'c.password' },
+    ];
+    expect(load(JSON.stringify({ routes })).routes).toMatchObject([
+      { url: 'smtps://relay.example:465', user: 'me', password: 'p@ss' },
+      { url: 'smtp://relay.example', user: 'you', password: 'new' },
+      { url: 'smtp://relay.example', user: 'm%e', passwordFile: join(directory, 'c.password') },
+    ]);
+    const [a] = routes.map((route) => ({ ...route, passwordFile: 'c.password' }));
+    expect(told(JSON.stringify({ routes: [a] }))).toContain('`routes.0.passwordFile` is one');
+  });
+
   test('a route may say how it is reached, and rules which mail it gets', () => {
     writeFileSync(join(directory, 'ca.pem'), 'PEM');
     const config = load(

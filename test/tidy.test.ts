@@ -31,6 +31,7 @@ const BASICS = [
   'config-dkim',
   'config-read',
   'config-schema',
+  'config-secret',
   'log',
   'errors',
   'assert',

@@ -10,6 +10,7 @@ const row = z.object({
   mode: z.string(),
   since: z.number(),
   how: z.string().nullable(),
+  problem: z.string().nullable(),
   inHand: z.number(),
   waiting: z.number(),
   connections: z.object({ open: z.number(), max: z.number() }),

@@ -17,8 +17,12 @@ import type { Site } from './site.ts';
 
 /** What is given as a number; the rest as text. */
 const NUMBERS = ['weight', 'connections', 'messages', 'recipients', 'rate'];
-const WORDS = ['url', 'role', 'tls', 'ehlo', 'ca', 'user', 'password'];
+const WORDS = ['url', 'role', 'tls', 'ehlo', 'ca', 'user', 'passwordFile'];
 const KNOWN = `Settings are ${[...NUMBERS, ...WORDS].join(', ')}; without a value one goes back to its default.`;
+const FILES =
+  'ca=FILE is read here; passwordFile=/PATH by each node that sends, from its own disk.';
+const NO_PASSWORD =
+  'Put it into a file on each node that sends, mode 0600: user=NAME passwordFile=/PATH.';
 const FILE_BYTES_MAX = 64 * 1024;
 
 export const register: Register = (program, run) => {
@@ -30,7 +34,7 @@ export const register: Register = (program, run) => {
   route
     .command('add <name> <url> [settings...]')
     .description('send over one more: `add backup smtp://10.0.0.2:25 weight=2 role=fallback`')
-    .addHelpText('after', `\n${KNOWN}\nca=FILE and password=@FILE are read from the file.`)
+    .addHelpText('after', `\n${KNOWN}\n${FILES}`)
     .action((name: string, url: string, given: string[]) =>
       run(async (c) =>
         order(c, { do: 'add', settings: { ...(await settingsFrom(given)), name, url } }, name),
@@ -39,12 +43,12 @@ export const register: Register = (program, run) => {
   route
     .command('set <name> <settings...>')
     .description('change one: `set mta1 weight=5 rate=100`')
-    .addHelpText('after', `\n${KNOWN}\nca=FILE and password=@FILE are read from the file.`)
+    .addHelpText('after', `\n${KNOWN}\n${FILES}`)
     .action((name: string, given: string[]) =>
       run(async (c) => order(c, { do: 'set', name, change: await settingsFrom(given) }, name)),
     );
   const verbs = [
-    ['drain', 'give it nothing more; what it has in hand is finished'],
+    ['drain', 'give it nothing more; what is under way is finished, the rest goes by the others'],
     ['resume', 'try it, and let it take its share again'],
     ['rm', 'forget it, for good; what it has in hand goes by the others'],
   ] as const;
@@ -92,6 +96,9 @@ function show({ out, clock }: Context, answers: readonly RoutesAnswer[]): void {
   const more = ['>connections', '>accepted', 'troubles'];
   const rows = routes.map((route, i) => rowOf(route, i, clock.now()));
   printTable(out, [...columns, ...more], rows, 'There are no routes.');
+  for (const { node, routes: told } of answers) {
+    for (const { problem } of told) if (problem !== null) out.note(`${node} cannot use ${problem}`);
+  }
   if (first?.devmode) out.note(`devmode: all mail goes to ${first.devmode}, to nobody else.`);
 }
 
@@ -132,25 +139,24 @@ async function settingsFrom(given: readonly string[]): Promise<Record<string, un
   for (const text of given) {
     const at = text.indexOf('=');
     const [key, value] = [text.slice(0, Math.max(0, at)), text.slice(at + 1)];
+    if (key === 'password') throw new OperatorError('a password is not given here', NO_PASSWORD);
     if (!NUMBERS.includes(key) && !WORDS.includes(key)) {
       throw new OperatorError(`“${text}” is not a setting of a route`, KNOWN);
     }
     if (value === '') settings[key] = null;
     else if (NUMBERS.includes(key)) settings[key] = /^\d+$/.test(value) ? Number(value) : value;
-    else settings[key] = await textFrom(key, value);
+    else settings[key] = key === 'ca' ? await pemIn(value) : value;
   }
   return settings;
 }
 
-async function textFrom(key: string, value: string): Promise<string> {
-  const file =
-    key === 'ca' ? value : key === 'password' && value[0] === '@' ? value.slice(1) : null;
-  if (file === null) return value;
+/** The PEM itself. Throws OperatorError. */
+async function pemIn(file: string): Promise<string> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw new OperatorError(`${file} cannot be read: ${textOf(error)}`, 'Correct the path.', error);
   });
   if (text.length > FILE_BYTES_MAX) {
-    throw new OperatorError(`${file} is larger than 64 KiB`, 'Name a PEM file or a password.');
+    throw new OperatorError(`${file} is larger than 64 KiB`, 'Name a PEM file.');
   }
-  return key === 'password' ? text.trimEnd() : text;
+  return text;
 }

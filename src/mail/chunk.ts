@@ -57,6 +57,8 @@ export type ChunkId = {
 
 export type Chunk = ChunkId & {
   readonly class: Class;
+  /** Of a retry, the class of its first try: rules for that one hold for it too. */
+  readonly was?: Class;
   readonly recipe: Recipe;
   /** The raw mail, or for a notice its bytes as base64. */
   readonly mail: MailRef | { readonly inline: string };

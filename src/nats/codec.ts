@@ -115,10 +115,8 @@ function checkChunk(value: unknown): asserts value is Chunk {
   check(typeof post === 'string' && POST.test(post), 'post');
   check(typeof chunk === 'string' && CHUNK.test(chunk), 'chunk');
   check(isCount(value.try), 'try');
-  check(
-    CLASSES.some((known) => known === cls),
-    'class',
-  );
+  check(isClass(cls), 'class');
+  check(value.was === undefined || isClass(value.was), 'was');
   check(isObject(recipe) && isRecipe(recipe), 'recipe');
   check(isObject(mail) && (typeof mail.inline === 'string' || isMailRef(mail)), 'mail');
   check(isArrayOf(to, isRecipient), 'to');
@@ -127,6 +125,8 @@ function checkChunk(value: unknown): asserts value is Chunk {
   check(typeof value.firstAt === 'number', 'firstAt');
   check(typeof value.trace === 'string', 'trace');
 }
+
+const isClass = (value: unknown): boolean => CLASSES.some((known) => known === value);
 
 function isRecipe(recipe: Fields): boolean {
   const { kind, mode } = recipe;

@@ -11,6 +11,7 @@ export async function gather(
   host: HostFacts | null,
   edgeInFlight: number | null,
   lists: number,
+  routes: NonNullable<Gathered['routes']>,
 ): Promise<Gathered> {
   const [queues, streams, parked] = await Promise.allSettled([
     queueStates(nats),
@@ -30,7 +31,7 @@ export async function gather(
       },
     }),
     ...(edgeInFlight !== null && { edgeInFlight }),
-    lists,
+    ...{ lists, routes },
     isConnected: nats.isConnected(),
   };
 }

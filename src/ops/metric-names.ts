@@ -21,12 +21,17 @@ export const COUNTERS: Readonly<Record<string, Named>> = {
   runner_left: { help: 'Deliveries left to come again', labels: ['runner'] },
   runner_tries_again: { help: 'Tries again of a delivery in hand', labels: ['runner'] },
   later_due: { help: 'What waited and was forwarded', labels: ['to'] },
+  // `route` is `several` where a chunk went by more than one.
   outgoing_accepted: { help: 'Recipients that an MTA accepted', labels: ['route', 'class'] },
   outgoing_deferred: { help: 'Recipients refused for now (4xx)', labels: ['route', 'class'] },
   outgoing_refused: { help: 'Recipients refused for good (5xx)', labels: ['route', 'class'] },
   outgoing_maybe: {
     help: 'Recipients whose connection was lost after the final dot: they may get it twice',
     labels: ['route', 'class'],
+  },
+  route_replies: {
+    help: 'Recipients that a route gave an outcome: accepted, deferred, refused, or unknown where it was lost after the dot',
+    labels: ['route', 'outcome'],
   },
   route_failures: { help: 'Connections and transactions that failed', labels: ['route', 'how'] },
   outbox_done: { help: 'Effects done', labels: ['effect'] },

@@ -11,6 +11,7 @@ import { BugError } from '../assert.ts';
 import type { QueueState, StreamState } from '../nats/depths.ts';
 import type { Clock, Meter } from '../world.ts';
 import { COUNTERS, DURATIONS } from './metric-names.ts';
+import { createRouteGauges, type RouteFigures } from './route-metrics.ts';
 
 /** Label sets of one metric; past that further ones are counted together as `other`. */
 export const LABEL_SETS_MAX = 200;
@@ -37,6 +38,7 @@ export type Gathered = {
     readonly slots: number;
     readonly diskFreeBytes: number;
   };
+  readonly routes?: readonly RouteFigures[];
   readonly lists?: number;
   readonly edgeInFlight?: number;
   readonly isConnected?: boolean;
@@ -221,6 +223,7 @@ function createGauges(registry: Registry) {
     lists: gauge('lists', 'Lists in the directory'),
     receiving: gauge('edge_in_flight', 'Mails being received'),
     connected: gauge('nats_connected', '1 while NATS answers'),
+    showRoutes: createRouteGauges(registry),
   };
 }
 
@@ -238,6 +241,7 @@ function setGauges(gauges: Gauges, gathered: Gathered, now: number): void {
     bytes.set({ stream: stream.name }, stream.bytes);
     bytesMax.set({ stream: stream.name }, stream.bytesMax);
   }
+  if (gathered.routes !== undefined) gauges.showRoutes(gathered.routes);
   const { host } = gathered;
   if (host !== undefined) {
     gauges.awake.set(host.awake);

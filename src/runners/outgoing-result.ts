@@ -162,7 +162,8 @@ function nextTry(
   const isPaused = ended === 'pause';
   const next: Chunk = {
     ...rest,
-    ...{ class: isPaused ? chunk.class : 'retry', try: chunk.try + 1, to },
+    ...{ try: chunk.try + 1, to },
+    ...(!isPaused && { class: 'retry', was: chunk.was ?? chunk.class }),
     ...(waits.length > 0 && { waits }),
     ...(isPaused && { pausedAt: pausedAt ?? now }),
   };

@@ -340,7 +340,9 @@ function report(
 ): void {
   const { key: list, post, trace, class: cls } = chunk;
   const fields = { runner: 'outgoing', trace, list, post, chunk: chunk.chunk, attempt: chunk.try };
-  const labels = { route: result.route, class: cls };
+  // However many routes carried it together, there is one name for that.
+  const by = result.route.includes(',') ? 'several' : result.route;
+  const labels = { route: by, class: cls };
   const counts = {
     accepted: result.accepted.reduce((sum, [from, to]) => sum + to - from + 1, 0),
     deferred: result.deferred.length,

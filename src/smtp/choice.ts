@@ -16,7 +16,10 @@ export type Candidate = {
   readonly warmth: number;
 };
 
-/** Mail of one list, of the lists of one domain, or of one class goes by these routes; the first rule that fits counts. */
+/**
+ * Mail of one list, of the lists of one domain, or of one class goes by these routes; the first rule that fits counts. A retry
+ * is of the class `retry`, and of the class that it was.
+ */
 export type Rule = {
   readonly list?: string | undefined;
   readonly domain?: string | undefined;
@@ -25,7 +28,7 @@ export type Rule = {
 };
 
 /** What of a chunk a rule looks at. */
-export type Matter = { readonly list: string; readonly class: Class };
+export type Matter = { readonly list: string; readonly classes: readonly Class[] };
 
 /** A number in [0, 1) for each round of choosing. */
 export type Fractions = (round: string) => number;
@@ -55,7 +58,7 @@ export function choose(
 function fits({ list, domain, class: cls }: Rule, matter: Matter): boolean {
   if (list !== undefined && list !== matter.list) return false;
   if (domain !== undefined && !matter.list.endsWith(`@${domain}`)) return false;
-  return cls === undefined || cls === matter.class;
+  return cls === undefined || matter.classes.includes(cls);
 }
 
 /** By slices. A warming route carries more than its part only where nobody else is left. */

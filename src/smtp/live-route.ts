@@ -2,7 +2,7 @@
 import type { RouteConfig } from '../config.ts';
 import { MailError } from '../errors.ts';
 import type { ClassOrder } from '../mail/class-order.ts';
-import type { RecipientReply, Route, Smtp, SmtpConnection } from '../world.ts';
+import type { Meter, RecipientReply, Route, Smtp, SmtpConnection } from '../world.ts';
 import type { Candidate } from './choice.ts';
 import { createHand, type Hand, OVERFLOW_MAX } from './hand.ts';
 import { createPace } from './pace.ts';
@@ -21,6 +21,8 @@ export type LiveRoute = {
   /** Recipients accepted, and those that failed for now, so far on this node. */
   counts(): { readonly accepted: number; readonly failed: number };
   connections(): PoolState;
+  /** Why this node cannot send over it, for an operator; null: it can. */
+  readonly problem: string | null;
   /** The width of its slice for choosing; `factor` is what `adaptive` makes of its weight. */
   candidate(factor: number): Candidate;
   /** Whoever waits is told to choose again; what is in use is closed when it comes back. */
@@ -28,7 +30,8 @@ export type LiveRoute = {
 };
 
 export type LiveRouteNeeds = Omit<HealthNeeds, 'name' | 'probe'> & {
-  readonly smtp: Smtp;
+  /** Or why this node cannot send over it, though others may. */
+  readonly smtp: Smtp | { readonly problem: string };
   /** The most chunks in hand, whatever its connections allow. */
   readonly inHandMax: number;
   readonly order: ClassOrder;
@@ -41,7 +44,9 @@ const CHUNKS_PER_CONNECTION = 2;
 
 export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): LiveRoute {
   const { name, connections, recipients, role, weight } = settings;
-  const { clock, log, smtp, order } = needs;
+  const { clock, log, order } = needs;
+  const problem = 'problem' in needs.smtp ? needs.smtp.problem : null;
+  const smtp = 'problem' in needs.smtp ? NO_SMTP : needs.smtp;
   const handMax = Math.min(CHUNKS_PER_CONNECTION * connections, needs.inHandMax);
   const hand = createHand(handMax, order, clock);
   const stopping = new AbortController();
@@ -57,16 +62,19 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
     if (health.warmth() === 0) hand.turnAway();
     needs.changed();
   };
-  const health: Health = createHealth({ ...needs, name, probe: pool.probe, changed });
-  const ear = createEar(hand, health);
+  const probe = problem === null ? pool.probe : null;
+  const health: Health = createHealth({ ...needs, name, probe, changed });
+  const warmth = (): number => (stopping.signal.aborted || problem !== null ? 0 : health.warmth());
+  const ear = createEar(name, hand, health, needs.meter);
+  const mayCarry = (): boolean => warmth() > 0;
   return {
-    ...{ settings, hand, health, handMax, room: handMax + OVERFLOW_MAX },
-    route: routeOver(pool, settings, health, ear, needs, stopping.signal),
+    ...{ settings, hand, health, handMax, room: handMax + OVERFLOW_MAX, problem },
+    route: routeOver({ pool, settings, health, ear, needs, mayCarry }, stopping.signal),
     counts: ear.counts,
     connections: pool.state,
     candidate: (factor) => ({
       ...{ name, role, weight: weight * factor },
-      warmth: stopping.signal.aborted ? 0 : health.warmth(),
+      warmth: warmth(),
     }),
     stop() {
       stopping.abort();
@@ -77,15 +85,21 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
   };
 }
 
+type Parts = {
+  readonly pool: Pool;
+  readonly settings: RouteConfig;
+  readonly health: Health;
+  readonly ear: Ear;
+  readonly needs: LiveRouteNeeds;
+  /** False as soon as it is known, on whatever node, that it gets no mail now: looked at before each transaction. */
+  mayCarry(): boolean;
+};
+
 /** The pool's route, at the route's pace, and only while its breaker lets it. */
-function routeOver(
-  pool: Pool,
-  { rate }: RouteConfig,
-  health: Health,
-  ear: Ear,
-  { clock, senders }: LiveRouteNeeds,
-  stopping: AbortSignal,
-): Route {
+function routeOver(parts: Parts, stopping: AbortSignal): Route {
+  const { pool, settings, health, ear, needs, mayCarry } = parts;
+  const { clock, senders } = needs;
+  const { rate } = settings;
   const pace = rate === undefined ? null : createPace(() => rate / Math.max(1, senders()), clock);
   const mySlot = pace && ((): Promise<void> => pace(stopping));
   return {
@@ -94,10 +108,10 @@ function routeOver(
     recipientsMax: pool.recipientsMax,
     isWanted: pool.isWanted,
     async withConnection(cls, use) {
-      if (!health.mayFinish()) throw away();
+      if (!mayCarry()) throw away();
       return pool.withConnection(cls, (connection) => {
-        if (!health.mayFinish()) throw away();
-        return use(listened(connection, mySlot, ear.heard));
+        if (!mayCarry()) throw away();
+        return use(listened(connection, mySlot, ear.heard, mayCarry));
       });
     },
     isAlive: () =>
@@ -117,7 +131,7 @@ type Ear = {
 };
 
 /** Hears what the MTA answers, and tells the breaker what it means. */
-function createEar(hand: Hand, health: Health): Ear {
+function createEar(route: string, hand: Hand, health: Health, meter: Meter): Ear {
   const counts = { accepted: 0, failed: 0 };
   /** Connections whose last transaction was answered. */
   const good = new WeakSet<SmtpConnection>();
@@ -125,9 +139,10 @@ function createEar(hand: Hand, health: Health): Ear {
     counts: () => counts,
     heard(connection, replies) {
       hand.moved();
-      for (const { code } of replies) {
-        if (code >= 200 && code < 300) counts.accepted += 1;
-        else if (code < 500) counts.failed += 1;
+      for (const [outcome, count] of tallied(replies)) {
+        meter.count('route_replies', { route, outcome }, count);
+        if (outcome === 'accepted') counts.accepted += count;
+        else if (outcome !== 'refused') counts.failed += count;
       }
       const how = troubleIn(replies);
       if (how === null) {
@@ -142,15 +157,37 @@ function createEar(hand: Hand, health: Health): Ear {
   };
 }
 
-/** The same connection, at the route's pace and with an ear for what the MTA says. */
+type Outcome = 'accepted' | 'deferred' | 'refused' | 'unknown';
+
+/** How many recipients had each outcome. */
+function tallied(replies: readonly RecipientReply[]): ReadonlyMap<Outcome, number> {
+  const tally = new Map<Outcome, number>();
+  for (const { code } of replies) {
+    const outcome = outcomeOf(code);
+    tally.set(outcome, (tally.get(outcome) ?? 0) + 1);
+  }
+  return tally;
+}
+
+function outcomeOf(code: number): Outcome {
+  if (code >= 500) return 'refused';
+  if (code >= 400) return 'deferred';
+  return code >= 200 && code < 300 ? 'accepted' : 'unknown';
+}
+
+/** The same connection, at the route's pace and with an ear for what the MTA says; not open any more once the route carries nothing. */
 function listened(
   connection: SmtpConnection,
   mySlot: (() => Promise<void>) | null,
   heard: Ear['heard'],
+  mayCarry: Parts['mayCarry'],
 ): SmtpConnection {
   return {
     async send(transaction, following) {
-      await mySlot?.();
+      if (mySlot !== null) {
+        await mySlot();
+        if (!mayCarry()) return transaction.recipients.map(() => NOT_BEGUN);
+      }
       // Where each has its time, none is begun before it.
       const next = mySlot === null ? following : undefined;
       const replies = await connection.send(transaction, next);
@@ -158,11 +195,16 @@ function listened(
       return replies;
     },
     get isOpen() {
-      return connection.isOpen;
+      return connection.isOpen && mayCarry();
     },
     close: () => connection.close(),
   };
 }
+
+/** To whom it was not sent, since the route was closed to mail while it waited for its time. */
+const NOT_BEGUN: RecipientReply = { code: 421, status: '4.4.1', reply: 'not sent: no mail now' };
+
+const NO_SMTP: Smtp = { connect: () => Promise.reject(away()) };
 
 const away = (): MailError =>
   new MailError(451, '4.4.1', 'the outgoing mail server does not answer');

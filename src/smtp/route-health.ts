@@ -44,8 +44,8 @@ export type Health = {
   known(): Known;
   /** The part of its slice that it carries now. */
   warmth(): number;
-  /** False while what it has in hand has to go elsewhere. */
-  mayFinish(): boolean;
+  /** It was seen to fail, and not to work since. */
+  isAway(): boolean;
   /** How often it failed us on this node, by how. */
   troubles(): Readonly<Record<string, number>>;
   failed(how: Trouble, isDown: boolean, error?: unknown): void;
@@ -71,8 +71,8 @@ export type HealthNeeds = {
   readonly meter: Meter;
   /** What this node knew of the route before it was wired anew. */
   readonly known?: Known;
-  /** Connects once; throws when it cannot. */
-  probe(): Promise<void>;
+  /** Connects once; throws when it cannot. Null: this node cannot tell, and leaves it to the others. */
+  readonly probe: (() => Promise<void>) | null;
   /** After each change that others may wait for. */
   changed(): void;
 };
@@ -110,7 +110,7 @@ export function createHealth(needs: HealthNeeds): Health {
     row: () => state.row,
     known: () => ({ row: state.row, revision: state.revision }),
     warmth: () => breaker.warmthOf(state.row.state),
-    mayFinish: () => !['open', 'half-open'].includes(state.row.state.mode),
+    isAway: () => ['open', 'half-open'].includes(state.row.state.mode),
     troubles: () => state.troubles,
     failed(how, isDown, error) {
       note(state, how, error);
@@ -161,15 +161,17 @@ async function waitOut(state: State): Promise<void> {
   const { row } = state;
   const { signal } = state.timer;
   const waitMs = breaker.waitMsOf(row.state);
-  if (waitMs === null) return;
+  if (waitMs === null || state.needs.probe === null) return;
   const leftMs = Math.min(Math.max(row.at + waitMs - clock.now(), 0), waitMs);
   await clock.sleep(leftMs + JITTER_MS * random.fraction(), signal);
   if (!signal.aborted) step(state, { type: 'due' }, row.how);
 }
 
 async function probe(state: State): Promise<void> {
+  const { probe: connect } = state.needs;
+  if (connect === null) return;
   try {
-    await state.needs.probe();
+    await connect();
     step(state, { type: 'worked' }, null);
   } catch (error) {
     note(state, troubleOf(error), error);

@@ -3,8 +3,10 @@
  * `troupe_site` under `route.<name>`, so that it outlives a restart and every node has it.
  *
  * A row holds a route's whole settings, or null: it was taken away, whatever the file says. A route without a row is as the
- * file has it.
+ * file has it. No password is ever in a row (decision 0010): it may name a file that each node has, or else what this node's own
+ * configuration has for the same user holds.
  */
+import { isAbsolute } from 'node:path';
 import type { RouteConfig } from '../config.ts';
 import { leaves, ROUTES_MAX, routeSchema } from '../config-schema.ts';
 import { MailError } from '../errors.ts';
@@ -45,7 +47,9 @@ export function createRegistry(
 
   function get(name: string): RouteConfig | null {
     const settings = rows.get(name)?.settings;
-    return settings === undefined ? (seeds.get(name) ?? null) : settings;
+    const seed = seeds.get(name) ?? null;
+    if (settings === undefined || settings === null) return settings === null ? null : seed;
+    return withPasswordOf(seed, settings);
   }
 
   return {
@@ -61,7 +65,8 @@ export function createRegistry(
       return true;
     },
     async put(name, settings) {
-      const value = new TextEncoder().encode(JSON.stringify(settings));
+      const kept = settings && withoutPasswordOf(seeds.get(name) ?? null, settings);
+      const value = new TextEncoder().encode(JSON.stringify(kept));
       const known = rows.get(name)?.revision ?? 0;
       const written = await (known === 0
         ? kv.create(routeKey(name), value)
@@ -69,8 +74,25 @@ export function createRegistry(
       if (written === null) {
         throw new MailError(451, '4.3.0', 'this route was changed at the same time; try again');
       }
-      rows.set(name, { settings, revision: written });
+      rows.set(name, { settings: kept, revision: written });
     },
+  };
+}
+
+/** What no row says: the password, and where the configuration of this node has it. */
+function withoutPasswordOf(seed: RouteConfig | null, settings: RouteConfig): RouteConfig {
+  const { password: _, passwordFile, ...rest } = settings;
+  const isLive = passwordFile !== undefined && passwordFile !== seed?.passwordFile;
+  return isLive ? { ...rest, passwordFile } : rest;
+}
+
+function withPasswordOf(seed: RouteConfig | null, settings: RouteConfig): RouteConfig {
+  if (settings.passwordFile !== undefined || seed?.user !== settings.user) return settings;
+  const { password, passwordFile } = seed ?? {};
+  return {
+    ...settings,
+    ...(password !== undefined && { password }),
+    ...(passwordFile !== undefined && { passwordFile }),
   };
 }
 
@@ -82,11 +104,14 @@ export function nameIn(key: string, prefix = PREFIX): string | null {
   return key.startsWith(prefix) ? key.slice(prefix.length) : null;
 }
 
+/** An earlier build wrote passwords; they are not used any more. */
+const rowSchema = routeSchema.transform(({ password: _, ...settings }) => settings);
+
 /** A row that cannot be read, a later version's, is as none: the file's route is better than no route. */
 function settingsIn(value: Uint8Array): RouteConfig | null | undefined {
   try {
     const parsed = JSON.parse(new TextDecoder().decode(value)) as unknown;
-    return parsed === null ? null : routeSchema.safeParse(parsed).data;
+    return parsed === null ? null : rowSchema.safeParse(parsed).data;
   } catch {
     return undefined;
   }
@@ -97,6 +122,7 @@ export function settingsAfter(
   order: Extract<RouteOrder, { do: 'add' | 'set' }>,
   registry: Pick<Registry, 'get' | 'all'>,
 ): RouteConfig {
+  refusePassword(order.do === 'add' ? order.settings : order.change);
   if (order.do === 'add') {
     const settings = checked(order.settings);
     if (registry.get(settings.name) !== null) {
@@ -112,6 +138,22 @@ export function settingsAfter(
   const changed = Object.entries({ ...before, ...order.change });
   const settings = Object.fromEntries(changed.filter(([, value]) => value !== null));
   return checked({ ...settings, name: order.name });
+}
+
+/** What is changed live stands in `troupe_site`, which whoever may use the account of NATS may read. */
+function refusePassword({ url, password, passwordFile }: Readonly<Record<string, unknown>>): void {
+  const { username, password: inUrl } = new URL(URL.canParse(String(url)) ? String(url) : 'x:');
+  if ((password ?? null) !== null || `${username}${inUrl}` !== '') {
+    const why = 'a login given so could be read by all who may use NATS';
+    throw new MailError(501, '5.5.4', `${why}: say user=NAME and passwordFile=/PATH`);
+  }
+  if (typeof passwordFile === 'string' && !isAbsolute(passwordFile)) {
+    throw new MailError(
+      501,
+      '5.5.4',
+      'passwordFile must be an absolute path on each node that sends',
+    );
+  }
 }
 
 export const noSuchRoute = (name: string): MailError =>

@@ -1,16 +1,15 @@
-/** The URL of a route: `smtp://host:25`, `smtps://user:password@host`, `lmtp://127.0.0.1:24`. */
+/** The URL of a route: `smtp://host:25`, `smtps://host`, `lmtp://127.0.0.1:24`. */
 import { OperatorError } from '../errors.ts';
 
 export type RouteUrl = {
   readonly protocol: 'smtp' | 'smtps' | 'lmtp';
   readonly host: string;
   readonly port: number;
-  readonly login: { readonly user: string; readonly pass: string } | null;
 };
 
 const PORTS = { smtp: 25, smtps: 465, lmtp: 24 } as const;
 
-/** Parses a route's URL; throws an {@link OperatorError} that never repeats a password. */
+/** Parses a route's URL; throws an {@link OperatorError} that never repeats it: it may hold a password. */
 export function parseRouteUrl(text: string): RouteUrl {
   const url = URL.canParse(text) ? new URL(text) : null;
   const protocol = url?.protocol.slice(0, -1);
@@ -21,12 +20,10 @@ export function parseRouteUrl(text: string): RouteUrl {
   if (url.search !== '' || url.hash !== '' || (url.pathname !== '' && url.pathname !== '/')) {
     throw wrong('nothing may follow the port');
   }
-  const user = decodeURIComponent(url.username);
   return {
     protocol,
     host: url.hostname.replace(/^\[|\]$/g, ''),
     port: url.port === '' ? PORTS[protocol] : Number(url.port),
-    login: user === '' ? null : { user, pass: decodeURIComponent(url.password) },
   };
 }
 

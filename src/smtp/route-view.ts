@@ -17,6 +17,8 @@ export type RouteView = {
   readonly by: string;
   /** How it failed last, where it did. */
   readonly how: string | null;
+  /** Why the node that answers cannot send over it, e.g. its password cannot be read there; null: it can. */
+  readonly problem: string | null;
   /** On the node that answers: chunks in hand, those that wait for a place, and the most of both. */
   readonly inHand: number;
   readonly waiting: number;
@@ -54,7 +56,7 @@ export function routeViews(routes: Routes): readonly RouteView[] {
   }));
 }
 
-function viewOf({ settings, health, hand, room, counts, connections }: LiveRoute) {
+function viewOf({ settings, health, hand, room, counts, connections, problem }: LiveRoute) {
   const { name, url, role, weight, messages, recipients, rate, ehlo, tls, ca, user } = settings;
   const { state, at, by, how } = health.row();
   const { open, idle } = connections();
@@ -68,6 +70,7 @@ function viewOf({ settings, health, hand, room, counts, connections }: LiveRoute
     since: at,
     by,
     how,
+    problem,
     inHand: hand.carrying(),
     waiting: hand.waiting(),
     room,
@@ -77,7 +80,7 @@ function viewOf({ settings, health, hand, room, counts, connections }: LiveRoute
     settings: {
       ...{ messages, recipients, rate: rate ?? null, ehlo: ehlo ?? null, tls },
       hasCa: ca !== undefined,
-      hasLogin: user !== undefined || (place !== null && place.username !== ''),
+      hasLogin: user !== undefined,
     },
   };
 }

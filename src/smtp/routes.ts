@@ -8,6 +8,7 @@
  * With no route at all, what is sent is captured.
  */
 import type { RouteConfig, RoutingConfig } from '../config.ts';
+import { MailError, OperatorError } from '../errors.ts';
 import { type Chunk, type Class, chunkName } from '../mail/chunk.ts';
 import { isLarge } from '../mail/class-order.ts';
 import type { Kv, Lent, Smtp } from '../world.ts';
@@ -28,6 +29,7 @@ export type RoutesNeeds = Omit<LiveRouteNeeds, 'smtp' | 'changed' | 'kv'> & {
   readonly file: readonly RouteConfig[];
   readonly routing: RoutingConfig;
   readonly kv: Kv;
+  /** Throws OperatorError where this node cannot send over it. */
   smtpOf(settings: RouteConfig): Smtp;
   /** Where mail goes while there is no route; null: it waits. */
   readonly capture: Smtp | null;
@@ -136,7 +138,7 @@ function routeFor(state: State, chunk: Chunk, not: readonly string[]): LiveRoute
     routing.strategy === 'random' ? random.fraction : hashed(chunkName({ ...chunk, try: 0 }));
   const pick = (among: readonly Candidate[]): string | null =>
     routing.strategy === 'round-robin' ? byTurn(among, state.credits) : bySlices(among, fractions);
-  const matter = { list: chunk.recipe.list, class: chunk.class };
+  const matter = { list: chunk.recipe.list, classes: [chunk.class, chunk.was ?? chunk.class] };
   const name = choose(candidates, routing.rules, matter, pick);
   return lives(state).find(({ settings }) => settings.name === name) ?? null;
 }
@@ -227,7 +229,8 @@ function sync(state: State): void {
   const before = new Map<string, LiveRoute>();
   for (const [name, old] of live) {
     const settings = wanted.get(name);
-    if (settings !== undefined && wiringOf(settings) === wiringOf(old.settings)) {
+    const isSame = settings !== undefined && wiringOf(settings) === wiringOf(old.settings);
+    if (isSame && old.problem === null) {
       live.set(name, { ...old, settings, candidate: recast(old, settings) });
     } else {
       old.stop();
@@ -239,7 +242,7 @@ function sync(state: State): void {
     if (live.has(name)) continue;
     const known = before.get(name)?.health.known();
     const more = {
-      ...liveNeeds(needs, needs.smtpOf(settings), state.waiting),
+      ...liveNeeds(needs, smtpFor(settings, needs), state.waiting),
       ...(known && { known }),
     };
     const made = openLiveRoute(settings, more);
@@ -253,6 +256,17 @@ function sync(state: State): void {
   wake(state.waiting);
 }
 
+/** One that only this node cannot send over is the others' to carry, and no reason to open it for them. */
+function smtpFor(settings: RouteConfig, { smtpOf, log }: RoutesNeeds): LiveRouteNeeds['smtp'] {
+  try {
+    return smtpOf(settings);
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    log.error({ route: settings.name, problem: error.message }, 'this node cannot use a route');
+    return { problem: error.message };
+  }
+}
+
 /** All settings but those that only choose. */
 function wiringOf({ weight: _weight, role: _role, ...wiring }: RouteConfig): string {
   return JSON.stringify(wiring, Object.keys(wiring).sort());
@@ -264,7 +278,7 @@ function recast(old: LiveRoute, { weight, role }: RouteConfig): LiveRoute['candi
 
 function liveNeeds(
   needs: RoutesNeeds,
-  smtp: Smtp,
+  smtp: LiveRouteNeeds['smtp'],
   waiting: ReadonlySet<() => void>,
 ): LiveRouteNeeds {
   return { ...needs, smtp, changed: () => wake(waiting) };
@@ -277,6 +291,7 @@ async function obey(state: State, order: RouteOrder): Promise<void> {
   if (order.do === 'add' || order.do === 'set') {
     const settings = settingsAfter(order, registry);
     const before = live.get(settings.name);
+    refuseUnusable(settings, needs);
     await registry.put(settings.name, settings);
     sync(state);
     const now = live.get(settings.name);
@@ -294,6 +309,16 @@ async function obey(state: State, order: RouteOrder): Promise<void> {
   await registry.put(order.name, null);
   sync(state);
   await needs.kv.delete(healthKey(order.name));
+}
+
+/** What not even the node that is asked can use is a mistake. Throws MailError 501 that names it. */
+function refuseUnusable(settings: RouteConfig, { smtpOf }: RoutesNeeds): void {
+  try {
+    smtpOf(settings);
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    throw new MailError(501, '5.5.4', error.message);
+  }
 }
 
 // ── Adapting ──────────────────────────────────────────────────────────────

@@ -1,6 +1,6 @@
 /**
  * Connects to one MTA through nodemailer's `SMTPConnection`: SMTP, SMTP in TLS or LMTP, STARTTLS as
- * told, a login where the URL has one. What then goes over the connection is in `transact.ts`.
+ * told, a login where there is one. What then goes over the connection is in `transact.ts`.
  */
 import SMTPConnection, { type Options } from 'nodemailer/lib/smtp-connection';
 import { MailError } from '../errors.ts';
@@ -35,7 +35,6 @@ export type SmtpOptions = {
   readonly tls: 'opportunistic' | 'required' | 'off';
   /** PEM of whom a certificate is checked against, in place of the system's. */
   readonly ca?: string | undefined;
-  /** In place of what the URL has. */
   readonly login?: { readonly user: string; readonly pass: string } | undefined;
   readonly connectMsMax?: number;
   readonly replyMsMax?: number;
@@ -44,9 +43,8 @@ export type SmtpOptions = {
 
 /** An {@link Smtp} for one MTA. Throws an OperatorError when the URL is wrong. */
 export function createSmtp(options: SmtpOptions): Smtp {
-  const { protocol, host, port, login: inUrl } = parseRouteUrl(options.url);
-  const login = options.login ?? inUrl;
-  const { ca } = options;
+  const { protocol, host, port } = parseRouteUrl(options.url);
+  const { ca, login } = options;
   const settings: Options = {
     host,
     port,
@@ -70,7 +68,7 @@ export function createSmtp(options: SmtpOptions): Smtp {
     async connect() {
       const connection = await openConnection(settings, options.tls === 'opportunistic');
       const offers = offersOf(String(connection.lastServerResponse));
-      if (login !== null) await logIn(connection, login);
+      if (login !== undefined) await logIn(connection, login);
       const socket = protocol === 'lmtp' || !offers.pipelining ? null : socketOf(connection);
       return putAwayWhenRefused(
         socket === null

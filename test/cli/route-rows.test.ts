@@ -3,7 +3,14 @@ import { merged, type RouteRow, routesOf, slices } from '../../src/cli/route-row
 
 const row = (name: string, change: Partial<RouteRow> = {}): RouteRow => ({
   ...{ name, to: `smtp://${name}`, role: 'primary', weight: 1, share: 0.5, mode: 'closed' },
-  ...{ since: 0, how: null, inHand: 1, waiting: 2, connections: { open: 3, max: 5 } },
+  ...{
+    since: 0,
+    how: null,
+    problem: null,
+    inHand: 1,
+    waiting: 2,
+    connections: { open: 3, max: 5 },
+  },
   ...{ accepted: 10, failed: 1, troubles: { lost: 1 }, origin: 'file' },
   ...change,
 });

@@ -75,6 +75,7 @@ describe('what is not ours is named', () => {
     ['try', { try: -1 }],
     ['try', { try: 1.5 }],
     ['class', { class: 'urgent' }],
+    ['was', { was: 'urgent' }],
     ['recipe', { recipe: { kind: 'post' } }],
     ['mail', { mail: {} }],
     ['mail', { mail: { in: 'elsewhere', seq: 1 } }],

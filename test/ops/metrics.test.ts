@@ -91,6 +91,29 @@ describe('what is gathered on a scrape', () => {
     expect(text).toContain('troupe_process_cpu_seconds_total');
   });
 
+  test('each route as it is now, and not what it was before or what is taken away', async () => {
+    const connections = { open: 5, idle: 2, max: 8 };
+    const figures = { role: 'primary', weight: 3, share: 0.5, inHand: 4, waiting: 1, connections };
+    let routes = [
+      { ...figures, name: 'a', mode: 'closed' },
+      { ...figures, name: 'b', mode: 'open', share: 0 },
+    ];
+    let ms = 0;
+    const clock = { now: () => ms, monotonic: () => ms };
+    const { page } = createMetrics({ clock, gather: async () => ({ routes }) });
+    const lines = async () =>
+      (await page()).split('\n').filter((line) => line.startsWith('troupe_route_'));
+    const before = await lines();
+    expect(before).toContain('troupe_route_state{route="b",state="open",role="primary"} 1');
+    expect(before).toContain('troupe_route_share{route="a"} 0.5');
+    expect(before).toContain('troupe_route_connections_in_use{route="a"} 3');
+    routes = [{ ...figures, name: 'b', mode: 'closed' }];
+    ms += 1_000;
+    const after = await lines();
+    expect(after).toHaveLength(before.length / 2);
+    expect(after).toContain('troupe_route_state{route="b",state="closed",role="primary"} 1');
+  });
+
   test('a scrape while NATS is away still answers, and says so', async () => {
     const { page } = metrics(async () => {
       throw new Error('away');

@@ -1,10 +1,11 @@
 /** A chunk and several routes: what becomes of it when the one it was given to fails. */
 import { afterEach, expect, test } from 'vitest';
-import type { RouteConfig } from '../../src/config.ts';
+import type { RouteConfig, RoutingConfig } from '../../src/config.ts';
 import { DELAYS } from '../../src/runners/retry-schedule.ts';
 import type { Routes } from '../../src/smtp/routes.ts';
 import { createFakeClock } from '../support/fake/clock.ts';
 import { createFakeJournal } from '../support/fake/journal.ts';
+import { createFakeKv } from '../support/fake/kv.ts';
 import { createFakeSmtp, type FakeSmtp } from '../support/fake/smtp.ts';
 import { chunkOf, member, outgoingStory } from '../support/outgoing-story.ts';
 import { openTestRoutes, routeOf } from '../support/routes.ts';
@@ -16,17 +17,23 @@ afterEach(() => {
 
 const CLOSING = { code: 421, status: '4.3.2', reply: 'closing' };
 
-async function start(...file: readonly RouteConfig[]) {
+const start = (...file: readonly RouteConfig[]) => startWith([], ...file);
+
+async function startWith(rules: RoutingConfig['rules'], ...file: readonly RouteConfig[]) {
   const clock = createFakeClock();
   const mtas = new Map(file.map(({ name }) => [name, createFakeSmtp()]));
   const mta = (name: string): FakeSmtp => mtas.get(name) ?? createFakeSmtp();
-  const routes = await openTestRoutes(({ name }) => mta(name), clock, { file });
+  const kv = createFakeKv();
+  const routes = await openTestRoutes(({ name }) => mta(name), clock, {
+    ...{ file, kv },
+    routing: { strategy: 'weighted', rules },
+  });
   opened.push(routes);
   const { journal } = createFakeJournal(clock);
   const story = outgoingStory({ route: routes, journal, clock });
   const sent = (): string[] =>
     [...mtas.values()].flatMap(({ mails }) => mails.flatMap((mail) => mail.recipients));
-  return { ...story, mta, sent, clock };
+  return { ...story, mta, sent, clock, routes, kv };
 }
 
 /** The weights make it the first by far. */
@@ -103,4 +110,61 @@ test('with no route left it waits, longer each time, in the lowest class, and go
   await clock.advance(60_000);
   await dispose(chunk);
   expect(sent().sort()).toEqual(everybody(3).sort());
+});
+
+test('a notice that is tried again goes by the routes for notices each time, in the class of retries', async () => {
+  const rules = [{ class: 'notice', routes: ['second'] }] as const;
+  const { mta, dispose, later } = await startWith(rules, FIRST, SECOND);
+  mta('second').rule = () => ({ code: 450, status: '4.2.0', reply: 'not now' });
+  await dispose(chunkOf(1, { class: 'notice' }));
+  for (const attempt of [1, 2]) {
+    const [next] = later.values();
+    later.clear();
+    expect(next?.chunk).toMatchObject({ class: 'retry', was: 'notice', try: attempt });
+    if (attempt === 2) mta('second').rule = () => null;
+    if (next !== undefined) await dispose({ ...next.chunk, waits: [] });
+  }
+  expect([mta('first').connections, mta('second').mails.length]).toEqual([0, 1]);
+});
+
+test('a chunk in hand leaves a route that an operator drains after the transaction under way', async () => {
+  const { mta, sent, dispose, later, routes } = await start(FIRST, SECOND);
+  mta('first').rule = (to) => {
+    if (to === member(3)) void routes.obey({ do: 'drain', name: 'first' });
+    return null;
+  };
+  await dispose(chunkOf(10));
+  expect([mta('first').mails.length, mta('second').mails.length]).toEqual([4, 6]);
+  expect(sent().sort()).toEqual(everybody(10).sort());
+  expect(later.size).toBe(0);
+});
+
+test('a chunk in hand leaves a route that another node has seen die, and one that is taken away', async () => {
+  for (const how of ['open', 'removed'] as const) {
+    const { mta, sent, dispose, routes, kv } = await start(FIRST, SECOND);
+    const state = { mode: 'open', failures: 1, openings: 1, step: 0 };
+    const row = { state, at: 0, by: 'n2', how: 'refused' };
+    mta('first').rule = (to) => {
+      if (to !== member(3)) return null;
+      if (how === 'removed') void routes.obey({ do: 'rm', name: 'first' });
+      else void kv.create('health.first', new TextEncoder().encode(JSON.stringify(row)));
+      return null;
+    };
+    await dispose(chunkOf(50));
+    expect(mta('first').mails.length, how).toBeLessThan(10);
+    expect(sent().sort()).toEqual(everybody(50).sort());
+  }
+});
+
+test('an envelope that waits for its time at a rated route does not go by it once it is drained', async () => {
+  const first = { ...FIRST, rate: 1 };
+  const { mta, sent, dispose, routes, clock } = await start(first, SECOND);
+  const disposed = dispose(chunkOf(4));
+  await clock.advance(1_500);
+  expect(mta('first').mails.length).toBe(2);
+  await routes.obey({ do: 'drain', name: 'first' });
+  await clock.advance(60_000);
+  await disposed;
+  expect([mta('first').mails.length, mta('second').mails.length]).toEqual([2, 2]);
+  expect(sent().sort()).toEqual(everybody(4).sort());
 });

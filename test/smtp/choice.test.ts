@@ -91,7 +91,7 @@ test('in turn, each is chosen as often as its weight says in every round of all'
 
 describe('rules and fallbacks', () => {
   const fallback: Candidate = { name: 'f', role: 'fallback', weight: 1, warmth: 1 };
-  const matter = { list: 'dev@lists.example', class: 'post' } as const;
+  const matter = { list: 'dev@lists.example', classes: ['post'] } as const;
   const pick = (among: readonly Candidate[]): string | null => bySlices(among, hashed('x'));
 
   test('a fallback is used when no primary is left, and only then', () => {
@@ -112,6 +112,18 @@ describe('rules and fallbacks', () => {
   ] as const)('the first rule that fits names the routes: %j', (rule, name) => {
     const rules = [rule, { routes: ['b'] }];
     expect(choose([...THREE, fallback], rules, matter, pick)).toBe(name);
+  });
+
+  test('a retry is bound by what is said of retries and of what it was, whichever comes first', () => {
+    const retry = { ...matter, classes: ['retry', 'notice'] } as const;
+    const ofNotices = { class: 'notice', routes: ['c'] } as const;
+    const ofRetries = { class: 'retry', routes: ['b'] } as const;
+    const ofPosts = { class: 'post', routes: ['a'] } as const;
+    const chosenBy = (...rules: Parameters<typeof choose>[1]): string | null =>
+      choose(THREE, rules, retry, pick);
+    expect(chosenBy(ofPosts, ofNotices)).toBe('c');
+    expect(chosenBy(ofNotices, ofRetries)).toBe('c');
+    expect(chosenBy(ofRetries, ofNotices)).toBe('b');
   });
 
   test('mail whose own route is away goes by a fallback, never by another primary', () => {

@@ -4,7 +4,7 @@ import type { RouteConfig, RoutingConfig } from '../../src/config.ts';
 import { type Log, silentLog } from '../../src/log.ts';
 import { CLASS_ORDER } from '../../src/mail/class-order.ts';
 import { openRoutes, type Routes } from '../../src/smtp/routes.ts';
-import type { Clock, Kv, Smtp } from '../../src/world.ts';
+import type { Clock, Kv, Meter, Smtp } from '../../src/world.ts';
 import { createFakeKv } from './fake/kv.ts';
 
 export const BREAKER = { observe, waitMsOf, warmthOf, closed: CLOSED, modes: ROUTE_MODES };
@@ -27,6 +27,7 @@ export type TestRoutes = {
   readonly log?: Log;
   readonly capture?: Smtp;
   readonly inHandMax?: number;
+  readonly meter?: Meter;
 };
 
 /** All routes over one MTA, or each over its own. */
@@ -45,7 +46,7 @@ export function openTestRoutes(
     clock,
     random: { fraction: () => 0 },
     log: options.log ?? silentLog,
-    meter: { count: () => undefined, observe: () => undefined },
+    meter: options.meter ?? { count: () => undefined, observe: () => undefined },
     inHandMax: options.inHandMax ?? 8,
     order: CLASS_ORDER,
     senders: () => 1,

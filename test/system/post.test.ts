@@ -302,4 +302,6 @@ test('/metrics, /health and /ready answer, and say what was done', async () => {
   const metrics = await (await fetch(`${base}/metrics`)).text();
   expect(metrics).toMatch(/^troupe_\w+(\{[^}]*\})? \d/m);
   expect(metrics).toMatch(/^troupe_outgoing_accepted\w*\{[^}]*route="sink"[^}]*\} [1-9]/m);
+  expect(metrics).toMatch(/^troupe_route_replies_total\{route="sink",outcome="accepted"\} [1-9]/m);
+  expect(metrics).toContain('troupe_route_state{route="sink",state="closed",role="primary"} 1');
 });
