@@ -3,6 +3,7 @@
  * as `rfc822;…`, as xtext. What is handed back is only what our own grammar of addresses takes.
  */
 import { type Address, parseAddress } from './address.ts';
+import { decodeWords } from './encoded-words.ts';
 
 /** Characters of a local part that are gone back over from an `@`. */
 const LOCAL_LENGTH_MAX = 64;
@@ -82,7 +83,7 @@ function isDomain(c: number): boolean {
 export function addressOfField(value: string): string | null {
   const semicolon = value.indexOf(';');
   const type = semicolon < 0 ? '' : value.slice(0, semicolon).trim().toLowerCase();
-  const text = value.slice(semicolon + 1).trim();
+  const text = decodeWords(value.slice(semicolon + 1)).trim();
   const plain = text.replace(/^<(.*)>$/, '$1').replace(/^mailto:/i, '');
   const decoded = type.startsWith('utf-8') ? unescaped(plain) : plain.replace(XTEXT, unxtext);
   const address = parseAddress(decoded) ?? addressesIn(text)[0]?.address ?? null;

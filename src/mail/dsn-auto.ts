@@ -65,9 +65,11 @@ export function writerOf({ header, type, notice }: Parts): Writer {
   if (isReport(type.type, type.parameters.get('report-type'))) return 'host';
   const isDaemon = isFromHost(header);
   if (!isDaemon && isMarkedReply(header, subject)) return 'automatic';
+  // An administrator is away too; and what an answer quotes behind its own words is not its subject.
+  if (isDaemon && REPLY_SUBJECT.exec(subject)?.index === 0) return 'automatic';
   if (isDaemon || header.has('x-failed-recipients')) return 'host';
   if (header.has('x-ms-embedded-report') || SUBJECT.test(subject)) return 'host';
-  if (OPENING.test(firstWordsOf(notice))) return 'host';
+  if (OPENING.test(firstWordsOf(notice)) && !header.has('list-id')) return 'host';
   if (/^<>$/.test(header.get('return-path')) || header.get('from') === '') return 'host';
   return 'person';
 }
