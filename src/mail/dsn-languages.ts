@@ -35,7 +35,8 @@ export const LANGUAGES: readonly Language[] = [
       n'(?:a|ont) (?:pas )?(?:encore )?(?:pas |pu |été )|non (?:remis|distribu|délivr)
       |impossible de|échec|n'existe pas`,
     still: /pas encore (?:pu|été)|nouvelles? tentatives?|retardée?\b|réessa/i,
-    listed: /suivant|destinataire|n'(?:a|ont) (?:pas )?(?:encore )?pu|remis|distribu|délivr|parven/i,
+    listed:
+      /suivant|destinataire|n'(?:a|ont) (?:pas )?(?:encore )?pu|remis|distribu|délivr|parven/i,
     label: /destinataire|adresse|à/,
   },
   {
@@ -43,13 +44,15 @@ export const LANGUAGES: readonly Language[] = [
     failed: phrases`
       no (?:se )?(?:ha |pudo |puede |fue )?(?:podido|entregad|entregar|ser)|no existe\b
       |error (?:de|al) (?:entreg|envi)|imposible entregar`,
-    still: /todavía|aún no|seguir\w* intent|(?:volver|continuar)\w* .{0,12}intent|retrasad|retardad/i,
+    still:
+      /todavía|aún no|seguir\w* intent|(?:volver|continuar)\w* .{0,12}intent|retrasad|retardad/i,
     listed: /siguiente|destinatari|entreg|direcci/i,
     label: /destinatario|para/,
   },
   {
     name: 'pt',
-    failed: /não (?:pôde|foi|pode|entreg|existe)|falh(?:a|ou) (?:\w+ )?(?:entreg|envi|ao|na)|falhou/i,
+    failed:
+      /não (?:pôde|foi|pode|entreg|existe)|falh(?:a|ou) (?:\w+ )?(?:entreg|envi|ao|na)|falhou/i,
     still: /ainda não|continuar\w* .{0,12}tenta|novas? tentativas?|atrasad/i,
     listed: /seguinte|destinatári|entreg|endereço|abaixo/i,
     label: /destinatário|para/,
@@ -114,8 +117,10 @@ export const LANGUAGES: readonly Language[] = [
     failed: phrases`
       配信(?:でき|不能|に失敗|されません|エラー)|送信(?:でき|に失敗|エラー)|届け(?:られ|でき)|届きません|存在しません|エラー|見つかりません
       |退信|退件|退回|无法|無法|失败|失敗|未能|错误|錯誤|不存在|실패|수 없|반송|못했습니다|못하였습니다|되지 않`,
-    still: /まだ配信|遅延|再送を|再配信を|(?:继续|繼續|自动|自動)(?:尝试|嘗試|重试|重試)|延迟|延遲|稍后重试|지연|다시 시도/,
-    listed: /以下|次の|宛先|宛て|受信者|下記|收件人|收件者|收信人|地址|無法|无法|送信|配信|받는 ?사람|수신자|수신인/,
+    still:
+      /まだ配信|遅延|再送を|再配信を|(?:继续|繼續|自动|自動)(?:尝试|嘗試|重试|重試)|延迟|延遲|稍后重试|지연|다시 시도/,
+    listed:
+      /以下|次の|宛先|宛て|受信者|下記|收件人|收件者|收信人|地址|無法|无法|送信|配信|받는 ?사람|수신자|수신인/,
     label: /宛先|宛て先|受信者|送信先|收件人|收件者|收信人|收件地址|邮箱|받는 ?사람|수신자|수신인/,
   },
 ];

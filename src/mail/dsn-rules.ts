@@ -141,7 +141,7 @@ export const AFTER: readonly Rule[] = [
 /** What stands before those who wrote, and those who may be written to: no recipients. */
 export const NOT_BEFORE = phrases`
   (?:mail from|\bfrom:|sender|reply-to)[^@]{0,40}$
-  |\b(?:message-?)?ids?\b[^@]{0,20}$
+  |\bids?\b[ :=]*<?$
   |(?:contact|e-?mail us|write to|forward (?:this|it)|report to|questions?\b)[^@]{0,60}$
   |(?:please|for (?:\w+ )?(?:assistance|help|information|details)|if you (?:have|need))[^@]{0,80}$`;
 

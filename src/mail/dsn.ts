@@ -56,11 +56,13 @@ export function recognise(raw: Uint8Array): Recognised {
   return said.kind === 'none' ? (wrapped(parts) ?? said) : said;
 }
 
-/** A report that a gateway wrapped whole into a message of its own; one wrapper is looked into. */
+/** What a gateway wrapped whole into a message of its own; one wrapper is looked into. */
 function wrapped(parts: Parts): Recognised | null {
-  const isReport = /^content-type:\s*multipart\/report/im.test(parts.original);
-  if (!isReport || writerOf(parts) !== 'host') return null;
-  return reported(partsOf(Buffer.from(parts.original, 'latin1')));
+  if (parts.original === '' || writerOf(parts) !== 'host') return null;
+  const inner = partsOf(Buffer.from(parts.original, 'latin1'));
+  if (writerOf(inner) !== 'host') return null;
+  const said = reported(inner) ?? written(inner);
+  return said.results.length > 0 ? said : null;
 }
 
 /** What a delivery report says; null if there is none that says something. */
