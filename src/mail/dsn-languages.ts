@@ -21,7 +21,7 @@ export const LANGUAGES: readonly Language[] = [
   {
     name: 'de',
     failed: phrases`
-      nicht (?:\w+ )?(?:zugestellt|zugestelt|ausgeliefert|zustell|erreich|gesendet)
+      nicht (?:\S+ ){0,3}(?:zugestellt|zugestelt|ausgeliefert|zustell|erreich|gesendet)
       |unzustellbar|fehler bei der (?:nachricht|zustell)|zustell\w* fehlgeschlagen|existiert nicht`,
     still: phrases`
       (?:wird|werden) (?:\w+ ){0,3}(?:weiter(?:hin)?|erneut|noch \w+mal) (?:\w+ ){0,3}versuch

@@ -97,7 +97,8 @@ const FAILURE = anyOf(
 const STILL = anyOf(
   'still',
   phrases`
-    still being retried|will be (?:re-?)?(?:tried|attempted)|will (?:keep
+    still being retried|(?<!\bno (?:further|more|additional) \w{1,20} )will be (?:re-?)?(?:tried
+    |attempted)|will (?:keep
     |continue) (?:to )?(?:re-?)?try|will (?:re-?)?try|not (?:yet )?been delivered yet
     |not yet (?:been )?(?:delivered|sent)|warning message only|this is (?:only )?a warning
     |could not (?:be sent|send message) for (?:the )?past|need not resend|(?:do not|don't

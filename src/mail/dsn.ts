@@ -53,7 +53,9 @@ export function recognise(raw: Uint8Array): Recognised {
   const report = reported(parts);
   if (report !== null) return report;
   const said = written(parts);
-  return said.kind === 'none' ? (wrapped(parts) ?? said) : said;
+  // What is wrapped says more than to whom the wrapper's message was addressed.
+  const isGuess = said.results.every(({ rule }) => rule === 'returned');
+  return isGuess ? (wrapped(parts) ?? said) : said;
 }
 
 /** What a gateway wrapped whole into a message of its own; one wrapper is looked into. */
