@@ -2,7 +2,8 @@
  * Addresses as they stand in the words of MTAs: in brackets, in quotes, with a colon behind them,
  * as `rfc822;…`, as xtext. What is handed back is only what our own grammar of addresses takes.
  */
-import { type Address, parseAddress } from './address.ts';
+import { parseAddress } from './address.ts';
+import { decodeWords } from './encoded-words.ts';
 
 /** Characters of a local part that are gone back over from an `@`. */
 const LOCAL_LENGTH_MAX = 64;
@@ -16,8 +17,11 @@ const PER_LINE_MAX = 20;
  */
 const ODD = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@[^\s@<>"',;]{1,253}$/;
 
+/** Of those, what may stand in prose: dots where no grammar has them, at a domain that may be one. */
+const DOTTED = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@(?:[a-z\d-]{1,63}\.)+[a-z]{2,}$/i;
+
 /** An address in a line, and where it stands. */
-export type Seen = { readonly address: Address; readonly from: number; readonly to: number };
+export type Seen = { readonly address: string; readonly from: number; readonly to: number };
 
 /** All addresses of a line of prose, in order. The cost is linear in the line. */
 export function addressesIn(line: string): readonly Seen[] {
@@ -52,7 +56,8 @@ function around(line: string, at: number, after: number): Seen | null {
   const last = Math.min(line.length, at + 1 + DOMAIN_LENGTH_MAX);
   while (to < last && isDomain(line.charCodeAt(to))) to++;
   while (to > at && /[.-]/.test(line[to - 1] ?? '')) to--;
-  const address = parseAddress(line.slice(from, to));
+  const text = line.slice(from, to);
+  const address = parseAddress(text) ?? (DOTTED.test(text) ? text : null);
   return address === null || !/@.*\./.test(address) ? null : { address, from, to };
 }
 
@@ -82,7 +87,7 @@ function isDomain(c: number): boolean {
 export function addressOfField(value: string): string | null {
   const semicolon = value.indexOf(';');
   const type = semicolon < 0 ? '' : value.slice(0, semicolon).trim().toLowerCase();
-  const text = value.slice(semicolon + 1).trim();
+  const text = decodeWords(value.slice(semicolon + 1)).trim();
   const plain = text.replace(/^<(.*)>$/, '$1').replace(/^mailto:/i, '');
   const decoded = type.startsWith('utf-8') ? unescaped(plain) : plain.replace(XTEXT, unxtext);
   const address = parseAddress(decoded) ?? addressesIn(text)[0]?.address ?? null;

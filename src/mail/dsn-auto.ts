@@ -24,7 +24,7 @@ const SUBJECT = phrases`
     |could not|not deliver|return|notif|report|status|delay|warning|reject|block|abort)
     |return(?:ed|ing)[\w ]{0,12}(?:mail|message|to sender|e-?mail)|fail(?:ed
     |ure)[\w: ]{0,20}(?:mail|notice|deliver|message|notif|to)|non[- ]?deliver|nondeliv
-    |error (?:sending|in|while|delivering)|user unknown|unknown (?:user|address
+    |un\w+ bounce|error (?:sending|in|while|delivering)|user unknown|unknown (?:user|address
     |recipient)|address(?:ee)? (?:unknown|not)|warning:|your (?:mail|message
     |e-?mail)\b.{0,80}(?:could|not|fail|undeliver|reject|block|return)|rejected|bounced?\b
     |automatically rejected|could not (?:send|deliver)|mailbox (?:full|unavail)
@@ -36,6 +36,11 @@ const SUBJECT = phrases`
     |impossibile|recapito|falha|não entreg|niet (?:bezorgd|afgeleverd|te bezorg)|onbestelbaar
     |ej levere|kunne ikke|nie dostarcz|niedostarcz|zwrot|недостав|не доставлен|не может
     |ваше сообщение|ошибка|сбой|配信|送信|返信エラー|不達|未配達|エラー|退信|系统退信|邮件|無法|无法|投递|投遞)`;
+
+/** Of those, what no reply has: hosts mark their notices as replies too (RFC 3834 §2). */
+const BOUNCED = phrases`
+    ^(?:undeliver|returned mail|mail delivery fail|delivery (?:status notif|failure|notification)
+    |failure notice|non[- ]?deliver|unzustellbar)`;
 
 const REPLY_SUBJECT = phrases`
     (?:^|[\s:[(])(?:auto(?:matic|mated)?[-_ ]?(?:reply|response|answer|responder|matic reply)
@@ -64,10 +69,13 @@ export function writerOf({ header, type, notice }: Parts): Writer {
   const subject = subjectOf(header);
   if (isReport(type.type, type.parameters.get('report-type'))) return 'host';
   const isDaemon = isFromHost(header);
-  if (!isDaemon && isMarkedReply(header, subject)) return 'automatic';
-  if (isDaemon || header.has('x-failed-recipients')) return 'host';
+  if (header.has('x-failed-recipients')) return 'host';
+  if (!isDaemon && !BOUNCED.test(subject) && isMarkedReply(header, subject)) return 'automatic';
+  // An administrator is away too; and what an answer quotes behind its own words is not its subject.
+  if (isDaemon && REPLY_SUBJECT.exec(subject)?.index === 0) return 'automatic';
+  if (isDaemon) return 'host';
   if (header.has('x-ms-embedded-report') || SUBJECT.test(subject)) return 'host';
-  if (OPENING.test(firstWordsOf(notice))) return 'host';
+  if (OPENING.test(firstWordsOf(notice)) && !header.has('list-id')) return 'host';
   if (/^<>$/.test(header.get('return-path')) || header.get('from') === '') return 'host';
   return 'person';
 }

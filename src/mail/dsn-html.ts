@@ -9,12 +9,16 @@ const ENTITIES: Readonly<Record<string, string>> = {
   apos: "'",
 };
 
+/** A link to an address that its own words do not tell. */
+const MAILTO = /<a\b[^<>]{0,500}?mailto:([^"'<>?\s]{3,254})[^<>]{0,500}>([^<>@]{0,200})<\/a>/gi;
+
 /** The text of HTML, a line for each block of it. Linear; never throws. */
 export function plainOfHtml(html: string): string {
   if (html === '') return '';
   return html
     .replace(/[\r\n]+/g, ' ')
     .replace(/<(?:br|\/?p|\/?div|\/?tr|\/?li|\/?h[1-6]|\/?table|hr|\/?pre)\b[^<>]{0,500}>/gi, '\n')
+    .replace(MAILTO, '$2 <$1>')
     .replace(/<(?:\/|!)?[a-z][^<>@]{0,1000}>/gi, ' ')
     .replace(/<a\b[^<>]{0,1000}>/gi, ' ')
     .replace(/&(?:#(\d{1,7})|([a-z]{1,6}));/gi, (whole, code?: string, name?: string) =>

@@ -4,6 +4,7 @@
  */
 
 import type { Fields } from './dsn-fields.ts';
+import { anyOf } from './dsn-languages.ts';
 import type { Parts } from './dsn-parts.ts';
 import { phrases } from './dsn-words.ts';
 
@@ -73,59 +74,67 @@ function headFrom(lines: readonly string[], from: number): string {
   return head.map((line) => (line.startsWith(quote) ? line.slice(quote.length) : line)).join('\n');
 }
 
-/** Words that something could not be delivered, in the languages that MTAs speak. */
-const FAILURE = phrases`
+/** Words that something could not be delivered. */
+const FAILURE = anyOf(
+  'failed',
+  phrases`
     undeliver|(?:not|n't|never)(?: \w+){0,3} (?:deliver|sent|reach|send|accept|receiv|relay
-    |process|find)|deliver\w*(?: \w+){0,8} (?:fail|error|problem|impossible|not possible
-    |unsuccessful|abort)|fail(?:ed|ure|s)?\b(?: \w+){0,6} (?:deliver|recipient|address|notice
-    |send|mail|message|reason|permanent|on)|unable to (?:deliver|send|reach|relay|transfer
-    |process|complete)|could ?n[o']t (?:be )?(?:deliver|send|reach|process)
+    |process|find|exist)|deliver\w*(?: \w+){0,8} (?:fail|error|problem|impossible|not possible
+    |unsuccessful|abort|stopped|declined|prevented)|fail(?:ed|ure|s)?\b(?: \w+){0,6} (?:deliver
+    |recipient|address|notice|send|mail|message|reason|permanent|on)|unable to (?:deliver|send
+    |reach|relay|transfer|process|complete)|could ?n[o']t (?:be )?(?:deliver|send|reach|process)
     |cannot (?:be )?(?:deliver|send|reach|accept)|return(?:ed|ing) (?:mail|message|to sender)
     |(?:user|host|recipient|mailbox|address|domain|account)(?: \S+){0,4} (?:unknown|not found
     |unavailable|disabled|full|invalid|exceed)|(?:unknown|invalid|no such|bad) (?:user|host
     |recipient|mailbox|address|destination)|over ?quota|quota exceed|mailbox (?:is )?full
-    |transcript of session|reject|refused|bounce|encountered an error|frozen
+    |reject|refused|bounce|encountered an error|error(?: has)? occurred|frozen
     |yet to be delivered|processing error|been returned|permanent (?:error|fail|fatal)
     |fatal error|no such|undelivered|(?:not|n't) a (?:valid|known)
-    |nicht (?:\w+ )?(?:zugestellt|ausgeliefert|zustell|erreich|gesendet)|unzustellbar
-    |n'a (?:pas )?(?:pas |pu |été )|non (?:remis|distribu|délivr|recapitat|consegn)
-    |impossible de|échec|no (?:se )?(?:ha |pudo |puede |fue )?(?:podido|entregad|entregar|ser)
-    |no entregad|não (?:pôde|foi|pode)|impossibile|mancat[oa]|nie (?:mógł|może|został
-    |dostarcz)|kan ikke|kunne ikke|kunde inte|ei voitu|epäonnistui|nelze |nebyl[ao]? (?:\w+ )?doruč|nedoruč|nem (?:sikerült|lehet|kézbes)|sikertelen
-  |teslim edilemedi|iletilemedi|başarısız|nu a (?:putut|fost)|falhou|δεν |αποτυχ|실패|수 없|반송
-  |niet (?:worden )?(?:afgeleverd|bezorgd)
-    |не (?:может|удалось|было|доставл|могут)|недостав|配信(?:でき|不能|に失敗|エラー)|送信(?:でき|に失敗|エラー)
-    |届け(?:られ|でき)|存在しません|エラー|退信|无法|無法|失败|失敗|未能|错误|不存在|退回`;
+    |(?:was|been|were) (?:blocked|considered unsolicited|quarantined and not)|; failed;`,
+);
 
 /** Only said of mail that is still being tried. */
-const STILL = phrases`
-    still being retried|will be (?:re-?)?(?:tried|attempted)|will (?:keep
+const STILL = anyOf(
+  'still',
+  phrases`
+    still being retried|(?<!\bno (?:further|more|additional) \w{1,20} )will be (?:re-?)?(?:tried
+    |attempted)|will (?:keep
     |continue) (?:to )?(?:re-?)?try|will (?:re-?)?try|not (?:yet )?been delivered yet
     |not yet (?:been )?(?:delivered|sent)|warning message only|this is (?:only )?a warning
     |could not (?:be sent|send message) for (?:the )?past|need not resend|(?:do not|don't
     |not) need to resend|no action is required|transient non-fatal errors
-    |delivery attempts will continue|wird weiter versucht|まだ配信`;
+    |delivery attempts will continue`,
+);
 
 /** Words that there is hope yet: MTAs say them of mail they still try to deliver. */
 const DELAY = phrases`
     (?:has been|is|was|being|were) (?:\w+ )?(?:delayed|deferred|queued|postponed)
     |delayed (?:mail|message|delivery)|delivery (?:is |has been )?(?:delayed|deferred
-    |\(?delay)|message delayed|warning: (?:message|could not)|verzögert|retard(?:é|ado)|遅延`;
+    |\(?delay)|message delayed|warning: (?:message|could not)`;
 const GIVEN_UP = phrases`
     (?:permanent|fatal) (?:error|fail|fatal)|not (?:be )?delivered within|(?:has been|was
     |is) returned|given up|gave up|giving up|will not be (?:retried|attempted)
     |failed permanently|no further|could not be delivered (?:for|within)|returned to
     |undeliverable:|expired|has failed|failed after`;
 
+/** A reply code with words behind it, or an enhanced status. */
+const NUMBERS =
+  /(?:^|[\s:>"(-])(?:4[2-7]|5[0-7])\d[ :-]\s?(?:#?[45]\.\d|\S)|(?:^|[\s:;(#])[45]\.[0-7]\.\d{1,3}(?![.\d])/;
+
 /** True if the notice, or the subject over it, speaks of a failure or a delay. */
 export function tellsFailure({ lines }: Notice, subject: string): boolean {
   if (FAILURE.test(subject) || DELAY.test(subject)) return true;
   return lines.some((line, i) => {
-    if (/(?:^|[\s:>"(-])(?:4[2-7]|5[0-7])\d[ :-]\s?(?:#?[45]\.\d|\S)/.test(line)) return true;
+    if (NUMBERS.test(line)) return true;
     // Words are wrapped: a line is read with the one after it.
     const pair = `${line.trim()} ${(lines[i + 1] ?? '').trim()}`;
     return FAILURE.test(pair) || DELAY.test(pair) || STILL.test(pair);
   });
+}
+
+/** What some words say of a list that they announce: still tried, given up on, or `otherwise`. */
+export function isStillTried(words: string, otherwise: boolean): boolean {
+  return STILL.test(words) || (otherwise && !/\bpermanent\b/i.test(words));
 }
 
 /** True if it only tells of a delay. */

@@ -18,7 +18,6 @@ export type Report = {
   readonly results: readonly Result[];
   /** Recipients that were told to be well: delivered, relayed, expanded. */
   readonly delivered: number;
-  readonly isDelayed: boolean;
 };
 
 type Group = Map<string, string>;
@@ -41,7 +40,6 @@ const SAYINGS = [
 export function readReport(text: string, notice: string): Report {
   const results: Result[] = [];
   let delivered = 0;
-  let isDelayed = false;
   for (const group of groupsOf(text)) {
     const recipient = recipientOf(group);
     if (recipient === null) continue;
@@ -51,8 +49,8 @@ export function readReport(text: string, notice: string): Report {
       delivered++;
       continue;
     }
-    const isOnlyDelayed = DELAYED.test(action);
-    isDelayed ||= isOnlyDelayed;
+    const isTemporary = status?.startsWith('4') ?? false;
+    const isDelayed = DELAYED.test(action) || (action === '' && isTemporary);
     const said = SAYINGS.map((name) => group.get(name) ?? '').filter((value) => value !== '');
     const diagnostic = said.join(' ').replace(/^\s*(?:smtp|x-[\w-]+|unix|dns|local)\s*;\s*/i, '');
     results.push(
@@ -63,11 +61,11 @@ export function readReport(text: string, notice: string): Report {
         diagnostic:
           diagnostic === '' && !isTelling(status) ? saidOf(recipient, notice) : diagnostic,
         status,
-        isDelayed: isOnlyDelayed,
+        isDelayed,
       }),
     );
   }
-  return { results: once(results), delivered, isDelayed };
+  return { results: once(results), delivered };
 }
 
 /** Each recipient once: what was said of it with numbers stands before what was said without. */

@@ -7,7 +7,7 @@ export const DIAGNOSTIC_LENGTH_MAX = 500;
 export type Result = {
   /** As the MTA wrote it: nearly always an address by our own grammar. */
   readonly recipient: string;
-  /** True if trying again is of no use: 5xx. False for 4xx, given up on or not. */
+  /** True if it was given up on, after a 5xx or after days of 4xx; false while it is still tried. */
   readonly permanent: boolean;
   /** Enhanced status (RFC 3463) such as `5.1.1`; null if none was said. */
   readonly status: string | null;
@@ -44,7 +44,7 @@ export type Said = {
   /** All that the MTA said of it. */
   readonly diagnostic: string;
   readonly status: string | null;
-  /** What the report says besides numbers: that it is delayed only, or has failed. */
+  /** What is said besides numbers: still being tried, or given up on (RFC 3464 §2.3.3). */
   readonly isDelayed: boolean;
 };
 
@@ -57,7 +57,7 @@ export function resultOf({ recipient, rule, diagnostic, status, isDelayed }: Sai
   const best = isVague ? (inWords ?? status) : status;
   return {
     recipient,
-    permanent: !isDelayed && !(best?.startsWith('4.') ?? (code !== null && code < 500)),
+    permanent: !isDelayed,
     status: best,
     code,
     reason: reasonOf(text, best),

@@ -3,6 +3,7 @@
  * by. A rule is for a family of MTAs, or for a way of speaking that many share. To teach a new form,
  * add a line here and a fixture.
  */
+import { anyOf, LANGUAGES } from './dsn-languages.ts';
 import { phrases } from './dsn-words.ts';
 
 export type Rule = { readonly name: string; readonly says: RegExp };
@@ -68,15 +69,10 @@ export const ABOVE: readonly Rule[] = [
   rule('listed', /(?:recipients?|address(?:es)?|users?)(?:\(s\)|\(es\))?\s*:?[-=\s*]*$/i),
   rule('listed', /recipients?\b[^@]{0,30}\b(?:fail|error|reject|undeliver)\w*[^@]{0,10}$/i),
   rule('listed', /(?:did not|have not|has not|not) (?:be |been )?(?:receive|deliver)/i),
-  rule('listed-de', /(?:folgende|nachstehend|empfänger|adressat|zugestellt|ausgeliefert|zustell)/i),
-  rule('listed-fr', /(?:suivant|destinataire|n'a (?:pas )?pu|remis|distribu|délivr|parven)/i),
-  rule('listed-es', /(?:siguiente|destinatari|entreg|direcci)/i),
-  rule('listed-it', /(?:seguent|destinatari|consegn|recapit|indirizz)/i),
-  rule('listed-nl', /(?:volgende|geadresseerde|ontvanger|bezorgd|afgeleverd)/i),
-  rule('listed-ru', /(?:следующ|получател|адрес|доставл)/i),
-  rule('listed-cjk', /(?:以下|次の|宛先|宛て|受信者|收件人|收信人|地址|無法|无法|送信|配信)/),
-  rule('listed-pl', /(?:następując|adres|odbiorc|dostarcz)/i),
+  ...LANGUAGES.map(({ name, listed }) => rule(`listed-${name}`, listed)),
 ];
+
+const LABEL = anyOf('label');
 
 /** What stands straight before a recipient in its line. */
 export const BEFORE: readonly Rule[] = [
@@ -118,10 +114,7 @@ export const BEFORE: readonly Rule[] = [
       |destinat\w+|empfänger|to user|mail box|for user|for)(?:\(s\)
       |\(es\))?\s*[:=-]?\s*["'<[(]*$`,
   ),
-  rule(
-    'named',
-    /(?:宛先|宛て先|受信者|收件人|收信人|收件地址|邮箱|адрес\w*|получател\w*|an|à|para|adresse)\s*[:：]?\s*["'<[(]*$/i,
-  ),
+  rule('named', new RegExp(`(?<![a-z])(?:${LABEL.source})\\s*[:：（]?\\s*["'<[(]*$`, 'i')),
 ];
 
 /** What stands straight after one. */
@@ -148,6 +141,7 @@ export const AFTER: readonly Rule[] = [
 /** What stands before those who wrote, and those who may be written to: no recipients. */
 export const NOT_BEFORE = phrases`
   (?:mail from|\bfrom:|sender|reply-to)[^@]{0,40}$
+  |\bids?\b[ :=]*<?$
   |(?:contact|e-?mail us|write to|forward (?:this|it)|report to|questions?\b)[^@]{0,60}$
   |(?:please|for (?:\w+ )?(?:assistance|help|information|details)|if you (?:have|need))[^@]{0,80}$`;
 

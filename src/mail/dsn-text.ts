@@ -9,7 +9,7 @@
 
 import { parseAddress } from './address.ts';
 import { addressesIn, type Seen } from './dsn-address.ts';
-import type { Notice } from './dsn-notice.ts';
+import { isStillTried, type Notice } from './dsn-notice.ts';
 import { reasonOf } from './dsn-reason.ts';
 import { once } from './dsn-report.ts';
 import { type Result, resultOf } from './dsn-result.ts';
@@ -38,6 +38,8 @@ const NAMED_ENTRY = /^[\s*•-]*(?:"[^"@]{1,60}"\s?|(?:\p{Lu}[\p{L}.'-]{0,30}\s)
 
 /** Rules of what no person would write. */
 const STRONG: ReadonlySet<string> = new Set(['dialogue', 'sendmail', 'amazon-ses']);
+/** What stands between two addresses of one list. */
+const SEPARATOR = /^[>"'\s]*[,;\s][<"'\s]*$/;
 const HAS_NUMBERS = /\b[45]\d\d\b|[45]\.\d+\.\d/;
 const BEGINS_WITH_ADDRESS =
   /^(?:\d{1,3}[.)] )?[<"'*> ]{0,4}[^\s<>@"']{1,64}@[\w.-]+[>"']?:?(?:\s|$)/;
@@ -49,11 +51,19 @@ const ALONE = 2.5;
 const SUMMARY = 2;
 const THERE = 1;
 
-/** A list that is open: what announced it, how far its entries are indented, its last line. */
-type List = { readonly rule: string; readonly indent: number; readonly last: number };
+/** The words that announce a list, and the rule they are of. */
+type Announced = { readonly rule: string; readonly above: string };
 
-/** An address of the notice: the line it stands in, what it weighs, by which rule. */
-type Weighed = Seen & { readonly line: number; readonly weight: number; readonly rule: string };
+/** A list that is open: what announced it, how far its entries are indented, its last line. */
+type List = Announced & { readonly indent: number; readonly last: number };
+
+/** An address of the notice: the line it stands in, what it weighs, by which rule, in which list. */
+type Weighed = Seen & {
+  readonly line: number;
+  readonly weight: number;
+  readonly rule: string;
+  readonly above: string;
+};
 
 /** The recipients a notice names, and what it says of each; none if it does not tell them apart. */
 export function recipientsIn(
@@ -72,8 +82,9 @@ export function recipientsIn(
     // Where what stands with it says nothing, the rest may.
     const isMute = chosen.length === 1 && reasonOf(said, null) === 'unknown';
     const diagnostic = isMute ? `${said} ${whole}`.replace(/\s+/g, ' ').trim() : said;
-    const { address, rule } = one;
-    return resultOf({ recipient: address, rule, diagnostic, status: null, isDelayed });
+    const { address, rule, above } = one;
+    const isTried = isStillTried(above, isDelayed);
+    return resultOf({ recipient: address, rule, diagnostic, status: null, isDelayed: isTried });
   });
   return once(results);
 }
@@ -115,24 +126,35 @@ function weighedIn(lines: readonly string[]): readonly Weighed[] {
       if (list !== null) {
         list = { ...list, last: i };
         for (const one of [...entriesOf(line, seen), ...expandedFrom(lines[i + 1] ?? '')])
-          weighed.push({ ...one, line: i, weight: LISTED, rule: list.rule });
+          weighed.push({ ...one, line: i, weight: LISTED, rule: list.rule, above: list.above });
         continue;
       }
     }
-    for (const one of seen) {
-      const { weight, rule } = weigh(line, one);
-      const isAlone = weight === THERE && one === first && standsAlone(lines, i, one);
-      const found = isAlone ? { weight: ALONE, rule: 'alone' } : { weight, rule };
-      weighed.push({ ...one, line: i, ...found });
-    }
+    weighed.push(...weighedOf(lines, i, seen));
+  }
+  return weighed;
+}
+
+/** The addresses of a line that is in no list. */
+function weighedOf(lines: readonly string[], at: number, seen: readonly Seen[]): Weighed[] {
+  const weighed: Weighed[] = [];
+  const line = lines[at] ?? '';
+  for (const one of seen) {
+    const before = weighed.at(-1);
+    // What is said of one is said of those named with it: `Recipients: kim@…, lee@…`.
+    const isNext = before?.weight === TOLD && SEPARATOR.test(line.slice(before.to, one.from));
+    const own = isNext ? before : weigh(lines, at, one);
+    const isAlone = own.weight === THERE && before === undefined && standsAlone(lines, at, one);
+    const { weight, rule } = isAlone ? { weight: ALONE, rule: 'alone' } : own;
+    weighed.push({ ...one, line: at, weight, rule, above: '' });
   }
   return weighed;
 }
 
 /** The list that begins at a line, if the words above announce one. */
 function listAt(lines: readonly string[], at: number, indent: number): List | null {
-  const rule = ruleAbove(lines, at);
-  return rule === null ? null : { rule, indent, last: at };
+  const announced = announcedAbove(lines, at);
+  return announced === null ? null : { ...announced, indent, last: at };
 }
 
 function indentOf(line: string): number {
@@ -157,7 +179,7 @@ function entriesOf(line: string, seen: readonly Seen[]): readonly Seen[] {
   const entries: Seen[] = [];
   let end = -1;
   for (const one of seen) {
-    if (end >= 0 && !/^[>"'\s]*[,;\s][<"'\s]*$/.test(line.slice(end, one.from))) break;
+    if (end >= 0 && !SEPARATOR.test(line.slice(end, one.from))) break;
     entries.push(one);
     end = one.to;
   }
@@ -175,10 +197,10 @@ function namesIn({ header, lines }: Notice): readonly Weighed[] {
   if (domain === undefined) return [];
   return lines.flatMap((line, i) => {
     const name = /^\s+([\w.+-]{2,64})$/.exec(line)?.[1];
-    const rule = name === undefined ? null : ruleAbove(lines, i);
-    const address = rule === null ? null : parseAddress(`${name}@${domain}`);
-    if (rule === null || address === null) return [];
-    return [{ address, from: 0, to: line.length, line: i, weight: LISTED, rule }];
+    const announced = name === undefined ? null : announcedAbove(lines, i);
+    const address = announced === null ? null : parseAddress(`${name}@${domain}`);
+    if (announced === null || address === null) return [];
+    return [{ address, from: 0, to: line.length, line: i, weight: LISTED, ...announced }];
   });
 }
 
@@ -189,6 +211,7 @@ function continues(lines: readonly string[], list: List, at: number, indent: num
   let blanks = 0;
   for (let i = list.last + 1; i < at; i++) {
     const line = lines[i] ?? '';
+    if (/^\s*-{3}/.test(line)) return false;
     if (line.trim() === '') blanks++;
     // After an empty line only another entry goes on with the list.
     else if (blanks > 0 && indentOf(line) <= list.indent) return false;
@@ -196,8 +219,8 @@ function continues(lines: readonly string[], list: List, at: number, indent: num
   return true;
 }
 
-/** The rule for the words above a line, or null: the nearest that are not empty, as one. */
-function ruleAbove(lines: readonly string[], at: number): string | null {
+/** What announces a list at a line, or null: the nearest words that are not empty, as one. */
+function announcedAbove(lines: readonly string[], at: number): Announced | null {
   let text = '';
   let taken = 0;
   let blanks = 0;
@@ -213,13 +236,15 @@ function ruleAbove(lines: readonly string[], at: number): string | null {
     taken++;
   }
   const above = text.trim().slice(-400);
-  return ABOVE.find(({ says }) => says.test(above))?.name ?? null;
+  const rule = matching(ABOVE, above);
+  return rule === null ? null : { rule, above };
 }
 
-/** What an address weighs by the words around it in its line. */
-function weigh(line: string, seen: Seen): { weight: number; rule: string } {
+/** What an address weighs by the words around it. */
+function weigh(lines: readonly string[], at: number, seen: Seen): { weight: number; rule: string } {
   const { from, to } = seen;
-  const before = line.slice(Math.max(0, from - AROUND_LENGTH), from);
+  const line = lines[at] ?? '';
+  const before = wordsBefore(lines, at, from);
   const after = line.slice(to, to + AROUND_LENGTH);
   if (/^\s*<?$/.test(before) && /^>?: ?(?:\S|$)/.test(after))
     return { weight: LISTED, rule: 'postfix' };
@@ -227,10 +252,24 @@ function weigh(line: string, seen: Seen): { weight: number; rule: string } {
   if (isReply && /^>?(?:\.\.\.|[:,]? ?\S)/.test(after)) return { weight: DIALOGUE, rule: 'reply' };
   if (NOT_BEFORE.test(before)) return { weight: 0, rule: 'sender' };
   const named = matching(BEFORE, before) ?? matching(AFTER, after);
+  if (named === 'dialogue' && isAccepted(lines, at)) return { weight: 0, rule: 'accepted' };
   if (named !== null) return { weight: STRONG.has(named) ? DIALOGUE : TOLD, rule: named };
   if (/^\s*(?:to|cc|an|à|para|収件人|收件人)\s*:/i.test(before))
     return { weight: SUMMARY, rule: 'summary' };
   return { weight: THERE, rule: 'there' };
+}
+
+/** The words before an address: those of the line above too where prose was wrapped there. */
+function wordsBefore(lines: readonly string[], at: number, from: number): string {
+  const before = (lines[at] ?? '').slice(Math.max(0, from - AROUND_LENGTH), from);
+  const isWrapped = /^[\s<"'(]*$/.test(before) && indentOf(lines[at] ?? '') < 2;
+  const above = isWrapped ? (lines[at - 1] ?? '').slice(-AROUND_LENGTH) : '';
+  return above === '' ? before : `${above} ${before.trimStart()}`;
+}
+
+/** True if the line under a command of a dialogue says that it was well. */
+function isAccepted(lines: readonly string[], at: number): boolean {
+  return /^[^\p{L}\d]*(?:received[^\p{L}\d]*)?2[0-5]\d[ -]/iu.test(lines[at + 1] ?? '');
 }
 
 function matching(rules: readonly Rule[], text: string): string | null {

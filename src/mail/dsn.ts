@@ -53,14 +53,18 @@ export function recognise(raw: Uint8Array): Recognised {
   const report = reported(parts);
   if (report !== null) return report;
   const said = written(parts);
-  return said.kind === 'none' ? (wrapped(parts) ?? said) : said;
+  // What is wrapped says more than to whom the wrapper's message was addressed.
+  const isGuess = said.results.every(({ rule }) => rule === 'returned');
+  return isGuess ? (wrapped(parts) ?? said) : said;
 }
 
-/** A report that a gateway wrapped whole into a message of its own; one wrapper is looked into. */
+/** What a gateway wrapped whole into a message of its own; one wrapper is looked into. */
 function wrapped(parts: Parts): Recognised | null {
-  const isReport = /^content-type:\s*multipart\/report/im.test(parts.original);
-  if (!isReport || writerOf(parts) !== 'host') return null;
-  return reported(partsOf(Buffer.from(parts.original, 'latin1')));
+  if (parts.original === '' || writerOf(parts) !== 'host') return null;
+  const inner = partsOf(Buffer.from(parts.original, 'latin1'));
+  if (writerOf(inner) !== 'host') return null;
+  const said = reported(inner) ?? written(inner);
+  return said.results.length > 0 ? said : null;
 }
 
 /** What a delivery report says; null if there is none that says something. */
@@ -70,13 +74,12 @@ function reported(parts: Parts): Recognised | null {
   if (writer === 'person' || writer === 'automatic') return null;
   const text = status !== '' ? status : reportIn(notice);
   if (text === '' && type.type !== 'multipart/report') return null;
-  const { results, delivered, isDelayed } = readReport(text, notice);
+  const { results, delivered } = readReport(text, notice);
   if (results.length === 0) {
     return delivered > 0 ? none(parts, 'a report of delivery, not of failure') : null;
   }
   if (results.every(isChallenge)) return found(parts, 'auto-reply', []);
-  const isAllDelayed = isDelayed && results.every(({ permanent }) => !permanent);
-  return found(parts, isAllDelayed ? 'delayed' : 'bounce', results);
+  return failed(parts, results);
 }
 
 /** A report that was not labelled as one. */
@@ -109,21 +112,23 @@ function written(parts: Parts): Recognised {
     if (isAutoReply(parts) || disposition !== '') return found(parts, 'auto-reply', []);
     return none(parts, 'no words of a failure');
   }
-  const isDelayed = tellsDelay(notice, subject);
-  const results = resultsOf(notice, isDelayed);
+  const results = resultsOf(notice, subject);
   if (results.length === 0) return none(parts, 'tells of a failure, but not whose');
-  return found(parts, isDelayed ? 'delayed' : 'bounce', results);
+  return failed(parts, results);
 }
 
-function resultsOf(notice: Notice, isDelayed: boolean): readonly Result[] {
+function resultsOf(notice: Notice, subject: string): readonly Result[] {
   const { header, lines, original } = notice;
+  const isDelayed = tellsDelay(notice, subject);
   const said = lines.join(' ').replace(/\s+/g, ' ');
   const of = (recipient: string, rule: string): Result =>
     resultOf({ recipient, rule, diagnostic: said, status: null, isDelayed });
-  const failed = addressesIn(header.get('x-failed-recipients'));
-  const returned = returnedTo(original);
-  const inText = recipientsIn(notice, oursIn(header, original), isDelayed, returned);
-  if (failed.length > 0) {
+  const ours = oursIn(header, original);
+  const returned = returnedTo(original, ours);
+  const inText = recipientsIn(notice, ours, isDelayed, returned);
+  const listed = header.spans.filter(({ name }) => name === 'x-failed-recipients');
+  if (listed.length > 0) {
+    const failed = listed.flatMap((span) => header.valueAt(span).split(',').flatMap(addressesIn));
     return once(
       failed.map(
         ({ address }) =>
@@ -133,7 +138,8 @@ function resultsOf(notice: Notice, isDelayed: boolean): readonly Result[] {
     );
   }
   if (inText.length > 0) return inText;
-  return returned === null ? [] : [of(returned, 'returned')];
+  if (returned !== null) return [of(returned, 'returned')];
+  return recipientsIn({ ...notice, lines: [subject] }, ours, isDelayed, null);
 }
 
 /** Addresses of our own side of the exchange, in lower case. */
@@ -153,18 +159,24 @@ function oursIn(header: ReturnType<typeof readFields>, original: string): Readon
  * The one recipient of a returned message, as it says or as the host that had it noted (RFC 5321 §4.4);
  * null for mail of a list, whose To is the list.
  */
-function returnedTo(original: string): string | null {
+function returnedTo(original: string, ours: ReadonlySet<string>): string | null {
   const header = readFields(original.trimStart(), 0);
   if (header.has('list-id') || header.has('x-beenthere') || header.has('list-post')) return null;
   if (/^(?:list|bulk)$/i.test(header.get('precedence'))) return null;
   const all = [...addressesIn(header.get('to')), ...addressesIn(header.get('cc'))];
-  if (all.length === 1) return all[0]?.address ?? null;
+  const others = all.filter(({ address }) => !ours.has(address.toLowerCase()));
+  if (others.length === 1) return others[0]?.address ?? null;
   const carried = /\bfor <([^<>\s]{3,254})>/.exec(header.get('received'))?.[1] ?? '';
   return addressOfField(header.get('x-original-to')) ?? addressOfField(carried);
 }
 
 function found(parts: Parts, kind: Recognised['kind'], results: readonly Result[]): Recognised {
   return { kind, results, why: null, text: textOf(parts) };
+}
+
+/** What some recipients failed by; only delayed if each of them is still being tried. */
+function failed(parts: Parts, results: readonly Result[]): Recognised {
+  return found(parts, results.some(({ permanent }) => permanent) ? 'bounce' : 'delayed', results);
 }
 
 function none(parts: Parts, why: string): Recognised {
