@@ -27,7 +27,8 @@ import { createOutgoing } from './runners/outgoing.ts';
 import { type RunnerOptions, runRunner } from './runners/runner.ts';
 import { createThrottle } from './runners/throttle.ts';
 import { startSenders } from './senders.ts';
-import type { Node } from './site.ts';
+import type { Node, Site } from './site.ts';
+import { pacedBounces } from './smtp/bounce-pace.ts';
 import { startEdge } from './smtp/edge.ts';
 import { EDGE_LIMITS } from './smtp/edge-limits.ts';
 import { createResolver } from './smtp/recipients.ts';
@@ -234,8 +235,23 @@ export async function openCapture({ site, log, closers, parts }: Node): Promise<
   parts.captured = captured;
 }
 
+/** True while this node has posts or notices to send; who was refused before is waited for anyway. */
+function sendingOf({ parts }: Node): () => boolean {
+  const urgent = CLASSES.filter((cls) => cls !== 'retry');
+  return () => urgent.some((cls) => (parts.inHandOf?.(cls) ?? 0) > 0);
+}
+
+/** Mail that is kept goes before work from queues, but for bounces while posts are being sent. */
+function acceptOf({ site, precedence }: Node, isSending: () => boolean): Site['mail']['accept'] {
+  return (raw, envelopes) => {
+    const keep = () => site.mail.accept(raw, envelopes);
+    const canWait = envelopes.every(({ kind }) => kind === 'bounce') && isSending();
+    return canWait ? keep() : precedence.first(keep);
+  };
+}
+
 export async function startEdgeRole(node: Node): Promise<void> {
-  const { config, site, mirror, parts, log, meter, closers, precedence } = node;
+  const { config, site, mirror, parts, log, meter, closers } = node;
   const spoolDir = join(site.data, 'spool');
   await mkdir(spoolDir, { recursive: true });
   const { smtp, lmtp, tls } = config;
@@ -267,9 +283,12 @@ export async function startEdgeRole(node: Node): Promise<void> {
     xclient: smtp.xclient,
     tls: tls ? { key: await readFile(tls.key), cert: await readFile(tls.cert) } : null,
   };
-  const accept: typeof site.mail.accept = (raw, envelopes) =>
-    precedence.first(() => site.mail.accept(raw, envelopes));
-  const needs = { resolve, accept, isReady, clock: systemClock, random: systemRandom, meter, log };
+  const isSending = sendingOf(node);
+  const needs = {
+    resolve: pacedBounces(resolve, isSending, systemClock),
+    accept: acceptOf(node, isSending),
+    ...{ isReady, clock: systemClock, random: systemRandom, meter, log },
+  };
   const edge = await startEdge(options, needs);
   closers.push(() => edge.stop());
   parts.edge = edge;

@@ -9,6 +9,7 @@ import { dsnFrom } from '../support/dsns.ts';
 import { aside, type Bench, CPU_COLUMNS, figure, none } from './bench.ts';
 import { percentile } from './figures.ts';
 import { sendPosts } from './load.ts';
+import { bouncesOfMailman } from './mailman-bounces.ts';
 import { type ReturnPaths, startReturnPaths } from './return-paths.ts';
 import {
   adding,
@@ -39,6 +40,11 @@ export const bounces: Bench = {
     count: { what: 'DSNs of one run', default: 5_000 },
     events: { what: 'bounces of a checkpoint', default: 1_000 },
     ms: { what: 'or ms of one', default: 5_000 },
+    beside: {
+      what: 'the same on Mailman 3 first, where it is installed',
+      default: 'mailman3',
+      choices: ['mailman3', 'nothing'],
+    },
   },
   says: ['members', 'count'],
   columns: [
@@ -48,6 +54,8 @@ export const bounces: Bench = {
     figure('checkpoints', 0),
     figure('bytesWrittenPerBounce', 0),
     none('lost'),
+    figure('mailman3PerSecond', 1),
+    figure('ratio', 0),
     aside('acceptedPerSecond'),
     ...CPU_COLUMNS,
   ],
@@ -55,6 +63,8 @@ export const bounces: Bench = {
   async open(flags, scene) {
     const members = flags.number('members');
     const count = flags.number('count');
+    const isBeside = flags.text('beside') === 'mailman3';
+    const mailman3PerSecond = isBeside ? await bouncesOfMailman(scene, members) : Number.NaN;
     const sink = await startReturnPaths(scene);
     const bench = await openSite(
       scene,
@@ -91,8 +101,9 @@ export const bounces: Bench = {
       const { rosterMs, subscribeMs } = await others();
       const after = await counters(bench);
       const wrote = after.bytes - before.counts.bytes;
+      const perSecond = paths.length / seconds;
       return {
-        perSecond: paths.length / seconds,
+        ...{ perSecond, mailman3PerSecond, ratio: perSecond / mailman3PerSecond },
         acceptedPerSecond: (paths.length * 1_000) / (sent.endedAt - sent.startedAt),
         rosterP99Ms: percentile(rosterMs, 99),
         subscribeP99Ms: percentile(subscribeMs, 99),

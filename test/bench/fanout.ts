@@ -60,14 +60,16 @@ export const fanout: Bench = {
   },
 };
 
-/** From the 250 to the first and to the last copy at the sink, and before it. */
+type FanOut = Readonly<Record<'firstMs' | 'lastMs' | 'acceptedMs' | 'lastAt', number>>;
+
+/** From the 250 to the first and to the last copy at the sink, and before it; `lastAt` is of performance.now(). */
 export async function fanOut(
   { site, nats }: BenchSite,
   sink: Sink,
   list: string,
   members: number,
   mode: Mode,
-): Promise<{ firstMs: number; lastMs: number; acceptedMs: number }> {
+): Promise<FanOut> {
   const since = await placeNow(nats());
   const watched = sink.watch();
   const load = { connections: 1, posts: 1, bytes: BYTES, lists: [list], sender: memberOf(1) };
@@ -79,7 +81,8 @@ export async function fanOut(
   if (mode === 'individual' && taken !== members) {
     throw new Error(`the sink took ${taken} messages for ${members} members`);
   }
-  return { firstMs: firstAt - endedAt, lastMs: lastAt - endedAt, acceptedMs: endedAt - startedAt };
+  const acceptedMs = endedAt - startedAt;
+  return { firstMs: firstAt - endedAt, lastMs: lastAt - endedAt, acceptedMs, lastAt };
 }
 
 async function untilDelivered(

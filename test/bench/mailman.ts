@@ -17,6 +17,8 @@ const BIN = '/usr/lib/mailman3/bin';
 /** Fifteen processes of Python, on a machine that has other work. */
 const READY_MS_MAX = 5 * 60_000;
 const STOP_MS_MAX = 60_000;
+/** While it writes, its tables are locked. */
+const LOCKED_MS_MAX = 30_000;
 /** It holds a post that is not written to the list. */
 const LIST = WRITTEN_TO;
 
@@ -31,6 +33,8 @@ export type Mailman = {
   readonly lmtpPort: number;
   /** To how many it says it has sent the post with this Message-ID. */
   sentTo(messageId: string): number;
+  /** Bounces that it has in its tables, and those of them that are in the members' scores. */
+  bounces(): { readonly registered: number; readonly scored: number };
 };
 
 /** Everything that is not named here is Mailman's default; archiving is off by default. */
@@ -77,7 +81,7 @@ url: sqlite:///${directory}/data/mailman.db
 /** Starts it with one list of these members, who may post to it. It sends to the sink; `individual`: with VERP. */
 export async function startMailman(
   scene: Scene,
-  sink: Sink,
+  sink: Pick<Sink, 'port'>,
   members: readonly string[],
   mode: Mode,
 ): Promise<Mailman> {
@@ -89,7 +93,8 @@ export async function startMailman(
   const ports = { rest: await freePort(), lmtp: lmtpPort, sink: sink.port };
   writeFileSync(config, configOf(directory, ports, mode));
   await mailman(config, ['create', '--quiet', LIST]);
-  addMembers(join(directory, 'data', 'mailman.db'), members);
+  const tables = join(directory, 'data', 'mailman.db');
+  addMembers(tables, members);
   const asRows = await mailman(config, ['members', LIST]);
   if (asRows.trim().split('\n').length !== members.length) {
     throw new Error('this Mailman does not see its members: its tables are not as expected');
@@ -100,6 +105,7 @@ export async function startMailman(
   return {
     ...{ list: LIST, lmtpPort },
     sentTo: (messageId) => sentTo(join(directory, 'logs', 'smtp.log'), messageId),
+    bounces: () => bouncesIn(tables),
   };
 }
 
@@ -109,6 +115,15 @@ function sentTo(file: string, messageId: string): number {
   const lines = readFileSync(file, 'utf8').split('\n');
   const through = lines.filter((line) => line.includes(`${messageId} smtp to ${LIST} for `));
   return through.reduce((sum, line) => sum + Number(/ for (\d+) recips/.exec(line)?.[1]), 0);
+}
+
+function bouncesIn(file: string): { registered: number; scored: number } {
+  const db = new DatabaseSync(file, { readOnly: true, timeout: LOCKED_MS_MAX });
+  const of =
+    'select count(*) as registered, coalesce(sum(processed), 0) as scored from bounceevent';
+  const found = db.prepare(of).get();
+  db.close();
+  return { registered: Number(found?.registered), scored: Number(found?.scored) };
 }
 
 /** SIGTERM, and SIGKILL to all of its processes where that is not heeded. */

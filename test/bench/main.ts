@@ -7,6 +7,7 @@ import type { Bench, Figures } from './bench.ts';
 import { bounces } from './bounces.ts';
 import { delivery } from './delivery.ts';
 import { dsn } from './dsn.ts';
+import { duringPost } from './during-post.ts';
 import { failover } from './failover.ts';
 import { fairness } from './fairness.ts';
 import { fanout } from './fanout.ts';
@@ -35,6 +36,7 @@ const BENCHES: readonly Bench[] = [
   delivery,
   dsn,
   bounces,
+  duringPost,
   failover,
   peers,
 ];

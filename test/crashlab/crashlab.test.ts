@@ -27,11 +27,12 @@ const SEED = Number(process.env.TROUPE_SEED ?? 1002);
 const TEST_MS_MAX = 1_800_000;
 const KEYS = [
   ...['kills', 'pauses', 'partitions', 'powerCuts', 'accepted', 'deliveries', 'lost', 'wrong'],
-  ...['duplicates', 'unexplained', 'failoverP50S', 'failoverP99S'],
+  ...['duplicates', 'unexplained', 'bounces', 'bounceLost', 'bounceDouble'],
+  ...['failoverP50S', 'failoverP99S'],
 ];
 const MAIN = join(import.meta.dirname, 'main.ts');
 
-test(`${KILLS} kills among all other faults: 0 lost, 0 wrong, 0 unexplained duplicates`, {
+test(`${KILLS} kills among all other faults: 0 lost, 0 wrong, 0 unexplained duplicates, 0 bounces lost or counted twice`, {
   timeout: TEST_MS_MAX,
 }, async () => {
   if (!canBottle()) console.warn('NOT DONE: partitions, power cuts, full disks: they need root');
@@ -53,11 +54,12 @@ test(`${KILLS} kills among all other faults: 0 lost, 0 wrong, 0 unexplained dupl
   const figures = JSON.parse(said.trimEnd().split('\n').at(-1) ?? '') as Figures;
   console.log(`seed ${SEED}: ${JSON.stringify(figures)}`);
   expect(Object.keys(figures)).toEqual(KEYS);
-  const { kills, lost, wrong, unexplained, accepted } = figures;
-  expect({ kills, lost, wrong, unexplained }).toEqual({
-    ...{ kills: KILLS, lost: 0, wrong: 0, unexplained: 0 },
+  const { kills, lost, wrong, unexplained, bounceLost, bounceDouble, accepted, bounces } = figures;
+  expect({ kills, lost, wrong, unexplained, bounceLost, bounceDouble }).toEqual({
+    ...{ kills: KILLS, lost: 0, wrong: 0, unexplained: 0, bounceLost: 0, bounceDouble: 0 },
   });
   expect(accepted).toBeGreaterThan(KILLS);
+  expect(bounces).toBeGreaterThan(KILLS);
   expect(child.exitCode).toBe(0);
 });
 

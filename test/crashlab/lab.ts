@@ -3,10 +3,12 @@
  */
 import { join } from 'node:path';
 import type { Books } from '../support/accountant.ts';
+import type { BounceBooks } from '../support/bounce-accountant.ts';
 import { type JournalLine, openJournalFile } from '../support/journal.ts';
 import { growing, type SinkProcess, startSinkProcess } from '../support/sink-process.ts';
 import type { Loaded } from '../support/smtp-load.ts';
 import { dumpStream } from '../support/streams-dump.ts';
+import { readBounces, startBounces } from './bounces.ts';
 import { chanceOf } from './chance.ts';
 import { type Cluster, createLists, startCluster } from './cluster.ts';
 import type { FailOver, Fault, FaultKind } from './faults.ts';
@@ -20,11 +22,13 @@ const LISTS = 10;
 const MEMBERS_MAX = 60;
 const QUIET_MS_MAX = 300_000;
 const JOURNAL = 'journal';
+const DSNS = 'dsns';
 /** The load settles in before the first fault. */
 const CALM_POSTS = 10;
 
 export type Outcome = {
   readonly books: Omit<Books, 'kills'>;
+  readonly bounceBooks: BounceBooks;
   readonly faults: readonly Fault[];
   readonly failOvers: readonly FailOver[];
   readonly skipped: readonly FaultKind[];
@@ -59,7 +63,8 @@ export async function runLab(needs: LabNeeds): Promise<Outcome> {
     tell('the cluster is ready');
     const wellAt = watchHealth(cluster.nc, watching.signal);
     const struck = await strike({ ...needs, say: tell }, cluster, network, sink);
-    return { ...struck, wellAt, ...(await readOut(cluster, sink, directory)) };
+    const { said, ...more } = struck;
+    return { ...more, wellAt, ...(await readOut(cluster, sink, directory, said)) };
   } finally {
     watching.abort();
     await cluster.close();
@@ -67,7 +72,9 @@ export async function runLab(needs: LabNeeds): Promise<Outcome> {
   }
 }
 
-type Struck = Pick<Outcome, 'faults' | 'failOvers' | 'skipped' | 'loaded' | 'restless'>;
+type Struck = Pick<Outcome, 'faults' | 'failOvers' | 'skipped' | 'loaded' | 'restless'> & {
+  readonly said: BounceBooks['said'];
+};
 
 /** Lists, load, faults, and rest. */
 async function strike(
@@ -82,6 +89,8 @@ async function strike(
   const journal = openJournalFile(join(directory, JOURNAL));
   const load = startLoad({ cluster, lists, sink, journal, chance: chanceOf(seed + 1) });
   await sink.waitFor(CALM_POSTS, QUIET_MS_MAX);
+  const dsns = openJournalFile(join(directory, DSNS));
+  const bounces = startBounces({ cluster, lists, sink, journal: dsns, chance: chanceOf(seed + 2) });
   say('the load is on its way');
   const { firstCopyAfter } = load;
   const slots = new Set(lists.map(({ slot }) => slot));
@@ -92,26 +101,35 @@ async function strike(
   await nemesis.heal();
   say('healed');
   const loaded = await load.end();
+  await bounces.end();
   journal.close();
-  say('every post has its answer');
+  dsns.close();
+  say('every post and every DSN has its answer');
   const restless = await cluster.untilQuiet(lists, QUIET_MS_MAX);
   say(restless ?? 'at rest');
   if (restless !== null) for (const line of await cluster.diagnose()) say(`  ${line}`);
-  return { faults, failOvers, skipped, loaded, restless };
+  const said = await readBounces(cluster, lists);
+  say('every bounce is folded');
+  return { faults, failOvers, skipped, loaded, restless, said };
 }
 
 async function readOut(
   { machines, where }: Cluster,
   sink: SinkProcess,
   directory: string,
-): Promise<Pick<Outcome, 'books' | 'falls' | 'parked'>> {
+  said: BounceBooks['said'],
+): Promise<Pick<Outcome, 'books' | 'bounceBooks' | 'falls' | 'parked'>> {
   const parked = await dumpStream(where, 'TROUPE_PARKED');
+  const both = { sink: sink.lines(), ledger: await dumpStream(where, 'TROUPE_LEDGER') };
+  const journal = (name: string) => growing<JournalLine>(join(directory, name))();
   return {
     books: {
-      journal: growing<JournalLine>(join(directory, JOURNAL))(),
-      sink: sink.lines(),
-      ledger: await dumpStream(where, 'TROUPE_LEDGER'),
+      ...{ ...both, journal: journal(JOURNAL) },
       archive: await dumpStream(where, 'TROUPE_ARCHIVE'),
+    },
+    bounceBooks: {
+      ...{ ...both, journal: journal(DSNS), said },
+      bounces: await dumpStream(where, 'TROUPE_BOUNCES'),
     },
     falls: machines.flatMap(({ parts }) =>
       PARTS.flatMap((part) => parts[part].falls.map((at) => ({ name: parts[part].name, at }))),

@@ -24,11 +24,15 @@ export const CONNECTIONS = 4;
 /** Chunks that one outgoing process has in hand at once: what its loss may repeat. */
 export const CONCURRENCY = 4;
 export const ACK_WAIT_MS = 10_000;
+/** Small, so that faults fall before, between and after them. */
+const CHECKPOINT = { events: 20, ms: 1_000 } as const;
+/** Posts are always under way here: bounces would wait for the end of the run. */
+const BOUNCE_AGE_MS_MAX = 2_000;
 /** Whom the sink refused for now is tried again while the run lasts. */
 const RETRY_MS_MAX = 5_000;
 
 /** Stores that are not synced, and where each notes in which boot it was opened. */
-const UNSYNCED = ['host/state', 'outgoing/journal'] as const;
+const UNSYNCED = ['host/state', 'host/bounces', 'outgoing/journal'] as const;
 const BOOT_MARK = 'opened-in';
 
 /** The processes of a machine; `edge` is the incoming runner as well. */
@@ -89,6 +93,9 @@ export function environment(network: Network, sinkUrl: string): Readonly<Record<
     TROUPE_OUTGOING_ACK_WAIT_MS: String(ACK_WAIT_MS),
     TROUPE_OUTGOING_CONCURRENCY: String(CONCURRENCY),
     TROUPE_OUTGOING_RETRY_MS_MAX: String(RETRY_MS_MAX),
+    TROUPE_BOUNCES_CHECKPOINT_EVENTS: String(CHECKPOINT.events),
+    TROUPE_BOUNCES_CHECKPOINT_MS: String(CHECKPOINT.ms),
+    TROUPE_BOUNCES_MAX_AGE_MS: String(BOUNCE_AGE_MS_MAX),
     TROUPE_OUTGOING_SENDERS: '0', // The books know one outgoing process a machine.
     TROUPE_LOG_LEVEL: process.env.CRASHLAB_LOG_LEVEL ?? 'info',
   };

@@ -1,12 +1,12 @@
 /**
- * crashlab: three nats-servers and three nodes under a load of posts, while everything goes wrong
+ * crashlab: three nats-servers and three nodes under a load of posts and bounces, while everything goes wrong
  * that a seed can think of; then the books are settled offline.
  *
  *   node test/crashlab/main.ts --kills N [--seed S] [--json] [--keep]
  *
  * The last line with --json: {"kills","pauses","partitions","powerCuts","accepted","deliveries",
- * "lost","wrong","duplicates","unexplained","failoverP50S","failoverP99S"}. Exits with 1 when
- * anything was lost, wrong or unexplained. `--keep` leaves the directory with logs and disks.
+ * "lost","wrong","duplicates","unexplained","bounces","bounceLost","bounceDouble","failoverP50S",
+ * "failoverP99S"}. Exits with 1 when anything was lost, wrong, unexplained or counted twice. `--keep` leaves the directory with logs and disks.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -42,7 +42,8 @@ async function run(directory: string): Promise<number> {
   const { figures, words } = summaryOf(books);
   process.stderr.write(`${words}; seed ${seed}\n`);
   if (values.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
-  return figures.lost + figures.wrong + figures.unexplained === 0 ? 0 : 1;
+  const { lost, wrong, unexplained, bounceLost, bounceDouble } = figures;
+  return lost + wrong + unexplained + bounceLost + bounceDouble === 0 ? 0 : 1;
 }
 
 /** Makes the directory, and goes into the bottle where there is one. */

@@ -1,5 +1,6 @@
 /** The figures of a run, and the same in words. */
 import { type Duplicate, settle } from '../support/accountant.ts';
+import { settleBounces } from '../support/bounce-accountant.ts';
 import type { SinkLine } from '../support/sink-process.ts';
 import { explain } from './explain.ts';
 import type { FaultKind } from './faults.ts';
@@ -18,17 +19,23 @@ export type Figures = {
   readonly wrong: number;
   readonly duplicates: number;
   readonly unexplained: number;
+  /** Copies that came back and whose DSN was answered 250. */
+  readonly bounces: number;
+  readonly bounceLost: number;
+  readonly bounceDouble: number;
   /** From the kill of an owner to the first later post at the MTA; null if none was killed. */
   readonly failoverP50S: number | null;
   readonly failoverP99S: number | null;
 };
 
 export function summaryOf(outcome: Outcome): { readonly figures: Figures; readonly words: string } {
-  const { books, faults, failOvers, falls, parked, loaded, restless, wellAt } = outcome;
+  const { books, bounceBooks, faults, failOvers, falls, parked, loaded, restless, wellAt } =
+    outcome;
   const kills = faults.map(({ at, what }) => ({ at, what }));
   const account = settle({ ...books, kills });
   const { lost, wrong, broken, duplicates } = account;
   const { unexplained, causes } = explain(duplicates, faults, wellAt);
+  const bounces = settleBounces(bounceBooks);
   const count = (...kinds: FaultKind[]): number =>
     faults.filter(({ kind }) => kinds.includes(kind)).length;
   const seconds = failOvers.map(({ ms }) => ms / 1_000).sort((a, b) => a - b);
@@ -41,9 +48,12 @@ export function summaryOf(outcome: Outcome): { readonly figures: Figures; readon
     accepted: account.accepted,
     deliveries: taken.reduce((sum, { recipients }) => sum + recipients.length, 0),
     lost: lost.length,
-    wrong: wrong.length + broken.length,
+    wrong: wrong.length + broken.length + bounces.wrong.length,
     duplicates: duplicates.length,
     unexplained: unexplained.length,
+    bounces: bounces.bounced,
+    bounceLost: bounces.lost.length,
+    bounceDouble: bounces.double.length,
     failoverP50S: percentile(seconds, 0.5),
     failoverP99S: percentile(seconds, 0.99),
   };
@@ -51,7 +61,9 @@ export function summaryOf(outcome: Outcome): { readonly figures: Figures; readon
   const words = [
     ...told('did not come to rest', restless === null ? [] : [restless]),
     ...told('lost', lost),
-    ...told('wrong', [...wrong, ...broken]),
+    ...told('wrong', [...wrong, ...broken, ...bounces.wrong]),
+    ...told('bounces lost', bounces.lost),
+    ...told('bounces counted twice', bounces.double),
     ...told('unexplained', unexplained.map(inWords)),
     ...told('parked', parked),
     ...told(
@@ -61,6 +73,7 @@ export function summaryOf(outcome: Outcome): { readonly figures: Figures; readon
     `${account.acked} acked, ${loaded.refused} refused, ${loaded.resent} sent again`,
     `${account.held} held; ${others.map((kind) => `${count(kind)} ${kind}`).join(', ')}`,
     `the sink: ${moodsIn(books.sink)}`,
+    `${bounces.bounced} came back, ${bounces.forged} DSNs were forged`,
     `duplicates: ${[...causes].map(([cause, many]) => `${many} ${cause}`).join(', ') || 'none'}`,
     `fail-over: ${seconds.map((s) => s.toFixed(1)).join(' ') || 'none'} s`,
   ].join('\n');

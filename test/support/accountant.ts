@@ -9,7 +9,7 @@
  *               post without a copy, unless the sink refused it for good; an accepted post that is
  *               not in the archive
  *   wrong       a copy that no fact implies, or whose body is another; a post or a command decided
- *               twice
+ *               twice; mail of no post that is neither a notice nor a probe
  *   duplicates  a second copy for the same member, laid to the kill nearest to the first copy
  *   broken      a ledger that is no chain
  */
@@ -99,12 +99,14 @@ type LedgerRecord = {
 type Ledger = {
   /** By Message-ID. */
   readonly fates: Map<string, Fate>;
+  /** Addresses that a list sent a probe. */
+  readonly probed: Set<string>;
   readonly broken: string[];
   readonly wrong: string[];
 };
 
 function readLedger(messages: readonly Message[]): Ledger {
-  const ledger: Ledger = { fates: new Map(), broken: [], wrong: [] };
+  const ledger: Ledger = { fates: new Map(), probed: new Set(), broken: [], wrong: [] };
   const subjects = Map.groupBy(messages, ({ subject }) => subject);
   for (const [subject, records] of subjects) {
     if (!subject.endsWith('.owner')) readList(subject, records, ledger);
@@ -133,7 +135,7 @@ function readList(subject: string, messages: readonly Message[], ledger: Ledger)
   }
 }
 
-function readFact(fact: Fact, list: List, order: number, { fates }: Ledger): void {
+function readFact(fact: Fact, list: List, order: number, { fates, probed }: Ledger): void {
   const fate = (): Fate => {
     const messageId = fact.post?.messageId ?? '';
     const known = fates.get(messageId);
@@ -153,6 +155,7 @@ function readFact(fact: Fact, list: List, order: number, { fates }: Ledger): voi
       if (member.number === fact.number) member.removedAt = order;
     }
   }
+  if (fact.type === 'member-probed') probed.add(fact.address ?? '');
   if (fact.type === 'post-held') {
     fate().held++;
     fate().decided++;
@@ -186,10 +189,10 @@ function impliedBy({ list, accepted }: Fate): { must: Set<string>; may: Set<stri
 
 /** Settles the books; the time it takes grows with the copies. */
 export function settle(books: Books): Account {
-  const { fates, broken, wrong } = readLedger(books.ledger);
+  const { fates, probed, broken, wrong } = readLedger(books.ledger);
   const lost: string[] = [];
   const duplicates: Duplicate[] = [];
-  const copies = copiesOf(books, wrong);
+  const copies = copiesOf(books, probed, wrong);
   const refused = refusedIn(books);
   const journal = Map.groupBy(books.journal, ({ marker }) => marker);
   const archived = archivedIn(books.archive);
@@ -236,15 +239,20 @@ type Copy = {
 };
 
 /**
- * The copies at the sink by post and recipient. Mail without a marker must be a notice: a null
- * sender.
+ * The copies at the sink by post and recipient. Mail without a marker must be a notice, which has a
+ * null sender, or a probe.
  */
-function copiesOf({ sink }: Books, wrong: string[]): Map<string, Copy[]> {
+function copiesOf(
+  { sink }: Books,
+  probed: ReadonlySet<string>,
+  wrong: string[],
+): Map<string, Copy[]> {
   const copies = new Map<string, Copy[]>();
   for (const { marker, recipients, at, bodySha, sender, messageId, helo, answer = 250 } of sink) {
     if (answer >= 400) continue;
     if (marker === '') {
-      if (sender !== '') wrong.push(`${messageId}: at the sink, and not of this load`);
+      const isProbe = sender.startsWith('b+') && recipients.every((one) => probed.has(one));
+      if (sender !== '' && !isProbe) wrong.push(`${messageId}: at the sink, and not of this load`);
       continue;
     }
     for (const recipient of recipients) {
