@@ -1,11 +1,11 @@
 /** What Mailman 3 makes of the same bounces in a second, while its runner is awake: it goes to sleep for two minutes in between. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { dsnFrom } from '../support/dsns.ts';
+import { freePort } from '../support/free-port.ts';
 import { sendPosts } from './load.ts';
 import { missingMailman, startMailman } from './mailman.ts';
 import { createScene, type Scene } from './scene.ts';
 import { memberOf } from './site.ts';
-import { freePort } from './tools.ts';
 
 /** It takes a minute for them; and it may sleep two before. */
 const DSNS = 200;
