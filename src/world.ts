@@ -288,8 +288,8 @@ export type Smtp = {
 /** One outgoing MTA: a name for logs and results, and its kept-open connections. */
 export type Route = {
   readonly name: string;
-  /** The most transactions at once. */
-  readonly connectionsMax: number;
+  /** How many connections a chunk of this class should use now, beside the others that the route has in hand. */
+  share(cls: Class): number;
   /** The most recipients of one envelope in mode `shared`. */
   readonly recipientsMax: number;
   /**

@@ -25,11 +25,14 @@ export type Envelope = {
 type Lane = { readonly domain: string; readonly left: Recipient[]; underWay: number };
 
 /**
- * `workers`: transactions at once at most. `mayMix`: an envelope that its provider's recipients do not fill is filled up with
+ * `workers`: transactions at once at most, as it is now. `mayMix`: an envelope that its provider's recipients do not fill is filled up with
  * others'; without it, what befalls an envelope befalls one provider only.
  */
-export function fairOrder(to: readonly Recipient[], workers: number, mayMix: boolean): FairOrder {
-  const share = Math.ceil(workers / 2);
+export function fairOrder(
+  to: readonly Recipient[],
+  workers: () => number,
+  mayMix: boolean,
+): FairOrder {
   /** In the order of their turns: who has just had one is the last. */
   const lanes = new Map<string, Lane>();
   const laneOf = (domain: string): Lane => {
@@ -42,6 +45,7 @@ export function fairOrder(to: readonly Recipient[], workers: number, mayMix: boo
 
   function choose(): Lane | null {
     let first: Lane | null = null;
+    const share = Math.ceil(workers() / 2);
     for (const lane of lanes.values()) {
       if (lane.left.length === 0) continue;
       if (lane.underWay < share) return lane;

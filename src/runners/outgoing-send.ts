@@ -1,6 +1,6 @@
 /**
- * Sends the copies of one chunk over a route: as many transactions at once as the route has
- * connections, each recipient at most once, whatever happens to the connections.
+ * Sends the copies of one chunk over a route, over its part of the route's connections, each recipient at most once, whatever
+ * happens to the connections.
  */
 import { MailError } from '../errors.ts';
 import { type Chunk, chunkName, type Recipient } from '../mail/chunk.ts';
@@ -73,10 +73,11 @@ export async function sendCopies(
   needs: SendNeeds,
 ): Promise<Ended> {
   const { route, hand, clock } = needs;
-  const workers = Math.min(route.connectionsMax, to.length);
+  /** Connections at once: this chunk's part of them, as it is now. */
+  const most = (): number => Math.min(route.share(chunk.class), to.length);
   // A later try is of few, and of those somebody had trouble with: each provider by itself.
   const mayMix = chunk.recipe.mode === 'shared' && chunk.try === 0;
-  const order = fairOrder(to, workers, mayMix);
+  const order = fairOrder(to, most, mayMix);
   const state: State = {
     ...{ chunk, cooked, progress, needs, order },
     ...{ inARow: new Map(), lost: new Map() },
@@ -92,20 +93,33 @@ export async function sendCopies(
     return ended === 'all';
   }
 
+  let workers = 0;
+  const bugs: unknown[] = [];
+  const allDone = Promise.withResolvers<void>();
   async function work(): Promise<void> {
-    while (mayGoOn() && !order.isEmpty()) {
+    while (workers <= most() && mayGoOn() && !order.isEmpty()) {
       try {
         const run = (connection: SmtpConnection) => sendRun(connection, state, mayGoOn);
         await route.withConnection(chunk.class, run);
       } catch (error) {
         ended = error instanceof MailError ? 'route' : 'cut';
-        if (ended === 'cut') throw error;
+        if (ended === 'cut') bugs.push(error);
       }
+      spread();
+    }
+    workers -= 1;
+    if (workers === 0) allDone.resolve();
+  }
+  function spread(): void {
+    while (workers < most() && mayGoOn() && !order.isEmpty()) {
+      workers += 1;
+      void work();
     }
   }
 
-  const outcomes = await Promise.allSettled(Array.from({ length: workers }, work));
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  spread();
+  if (workers > 0) await allDone.promise;
+  if (bugs.length > 0) throw bugs[0];
   return ended;
 }
 

@@ -31,6 +31,8 @@ export type Hand = {
   moved(): void;
   /** Tells all who wait that it is closed; places may be taken again right after. */
   turnAway(): void;
+  /** Those in hand that one of this class shares the connections with, itself included: not the large ones if it is none. */
+  sharing(cls: Class): number;
   /** Those in hand, and those who wait. */
   carrying(): number;
   waiting(): number;
@@ -95,6 +97,7 @@ export function createHand(max: number, order: ClassOrder, clock: Clock): Hand {
       state.watching = null;
       for (const waiter of line.clear()) waiter.resolve('closed');
     },
+    sharing: (cls) => (isLarge(cls) ? state.held : state.held - state.large),
     carrying: () => state.held,
     waiting: () => line.all().length,
     busyMs: () => state.busyMs + (state.held > 0 ? clock.monotonic() - state.busySince : 0),

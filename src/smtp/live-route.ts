@@ -41,6 +41,8 @@ export type LiveRouteNeeds = Omit<HealthNeeds, 'name' | 'probe'> & {
 
 /** Of chunks in hand for one connection: one is sent while the next is made ready. */
 const CHUNKS_PER_CONNECTION = 2;
+/** However many chunks share the connections, none of them waits for one slow provider. */
+const SHARE_MIN = 2;
 
 export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): LiveRoute {
   const { name, connections, recipients, role, weight } = settings;
@@ -69,7 +71,7 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
   const mayCarry = (): boolean => warmth() > 0;
   return {
     ...{ settings, hand, health, handMax, room: handMax + OVERFLOW_MAX, problem },
-    route: routeOver({ pool, settings, health, ear, needs, mayCarry }, stopping.signal),
+    route: routeOver({ pool, settings, hand, health, ear, needs, mayCarry }, stopping.signal),
     counts: ear.counts,
     connections: pool.state,
     candidate: (factor) => ({
@@ -88,6 +90,7 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
 type Parts = {
   readonly pool: Pool;
   readonly settings: RouteConfig;
+  readonly hand: Hand;
   readonly health: Health;
   readonly ear: Ear;
   readonly needs: LiveRouteNeeds;
@@ -97,14 +100,17 @@ type Parts = {
 
 /** The pool's route, at the route's pace, and only while its breaker lets it. */
 function routeOver(parts: Parts, stopping: AbortSignal): Route {
-  const { pool, settings, health, ear, needs, mayCarry } = parts;
+  const { pool, settings, hand, health, ear, needs, mayCarry } = parts;
   const { clock, senders } = needs;
   const { rate } = settings;
   const pace = rate === undefined ? null : createPace(() => rate / Math.max(1, senders()), clock);
   const mySlot = pace && ((): Promise<void> => pace(stopping));
   return {
     name: pool.name,
-    connectionsMax: pool.connectionsMax,
+    share: (cls) => {
+      const part = Math.ceil(settings.connections / Math.max(1, hand.sharing(cls)));
+      return Math.min(settings.connections, Math.max(SHARE_MIN, part));
+    },
     recipientsMax: pool.recipientsMax,
     isWanted: pool.isWanted,
     async withConnection(cls, use) {

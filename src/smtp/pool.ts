@@ -87,7 +87,7 @@ export function createPool(options: PoolOptions): Pool {
   };
   return {
     name: options.name,
-    connectionsMax,
+    share: () => connectionsMax,
     recipientsMax: options.recipientsMax ?? RECIPIENTS_PER_ENVELOPE_MAX,
     async withConnection(cls, use) {
       if (state.stopping.signal.aborted) throw stopped();

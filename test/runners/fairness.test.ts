@@ -7,7 +7,7 @@ import { CLASS_ORDER, isLarge, largeMax } from '../../src/mail/class-order.ts';
 import { type Disposal, type Running, runRunner } from '../../src/runners/runner.ts';
 import { createFakeClock, type FakeClock } from '../support/fake/clock.ts';
 import { createFakeQueue } from '../support/fake/queue.ts';
-import { chunkOf } from '../support/outgoing-story.ts';
+import { chunkOf, outgoingStory } from '../support/outgoing-story.ts';
 import { startOutgoing, stopPools } from '../support/outgoing-world.ts';
 
 const HANDS = 8;
@@ -77,6 +77,8 @@ test('posts may have every hand, and bulk and retries still have their turns', a
 
 const smallChunk = (): Chunk => chunkOf(1, { class: 'post', to: [[1, SMALL as Address]] });
 const SMALL = 'small@x.example';
+/** After so long a connection is given back. */
+const RUN_MS = 101;
 
 test('while an MTA does not answer what is bulk, a post goes out over the connections of the reserve', async () => {
   const it = startOutgoing({ connectionsMax: 5 });
@@ -114,4 +116,25 @@ test('a post is sent between two transactions of a bulk chunk, over its only con
   // What is asked of the world before a chunk is sent takes a few turns of the loop.
   expect(at).toBeGreaterThan(10);
   expect(at).toBeLessThan(60);
+});
+
+test('a chunk uses its part of the connections, and more as the others are finished', async () => {
+  const it = startOutgoing({ connectionsMax: 5 });
+  let share = 2;
+  const route = { ...it.pool, share: () => share };
+  const { dispose } = outgoingStory({ route, journal: it.journal, clock: it.clock });
+  const most: number[] = [];
+  let atOnce = 0;
+  it.smtp.pace = async () => {
+    atOnce += 1;
+    most[share] = Math.max(most[share] ?? 0, atOnce);
+    if (it.smtp.mails.length === 20) share = 5;
+    if (it.smtp.mails.length === 60) share = 1;
+    await it.clock.advance(RUN_MS);
+    atOnce -= 1;
+  };
+  expect(await dispose(chunkOf(80))).toEqual(DONE);
+  expect(it.smtp.mails.length).toBe(80);
+  expect([most[2], most[5]]).toEqual([2, 5]);
+  expect(new Set(it.smtp.mails.flatMap(({ recipients }) => recipients)).size).toBe(80);
 });

@@ -1,6 +1,3 @@
-/** What a result says of these numbers when the fake MTA has accepted them. */
-const copies = (...numbers: readonly number[]) => numbers.map((n) => [n, n, '2.0.0 taken']);
-
 /** What the outgoing runner does when it is cut short: by NATS, by a stop, by another hand, by a crash. */
 import { afterEach, expect, test } from 'vitest';
 import { MailError } from '../../src/errors.ts';
@@ -8,6 +5,7 @@ import { chunkName } from '../../src/mail/chunk.ts';
 import { decodeChunk, encodeChunk } from '../../src/nats/codec.ts';
 import type { Hand } from '../../src/runners/runner.ts';
 import type { Delivery } from '../../src/world.ts';
+import type { FakeSmtp } from '../support/fake/smtp.ts';
 import { chunkOf, deliveryOf, member, OURS } from '../support/outgoing-story.ts';
 import {
   crashAfter,
@@ -19,16 +17,13 @@ import {
 
 afterEach(stopPools);
 
-/** A hand that is taken away after so many looks. */
-const handFor = (looks: number, then: 'stopping' | 'lost'): Hand => {
-  let left = looks;
-  return {
-    state() {
-      left -= 1;
-      return left >= 0 ? 'ours' : then;
-    },
-  };
-};
+/** What a result says of these numbers when the fake MTA has accepted them. */
+const copies = (...numbers: readonly number[]) => numbers.map((n) => [n, n, '2.0.0 taken']);
+
+/** A hand that is taken away once so many copies are sent. */
+const handFor = (copies: number, smtp: FakeSmtp, then: 'stopping' | 'lost'): Hand => ({
+  state: () => (smtp.mails.length < copies ? 'ours' : then),
+});
 
 test('when NATS goes away after the sending, the chunk that comes again sends nothing twice', async () => {
   const { smtp, dispose, failing, journal, result } = start();
@@ -45,7 +40,7 @@ test('when NATS goes away after the sending, the chunk that comes again sends no
 test('a chunk that is cut by a stop tells a part, and the next hand sends the rest', async () => {
   const { smtp, dispose, told, journal } = start({ connectionsMax: 1 });
   const chunk = chunkOf(6);
-  expect(await dispose(chunk, handFor(2, 'stopping'))).toMatchObject({ kind: 'leave' });
+  expect(await dispose(chunk, handFor(2, smtp, 'stopping'))).toMatchObject({ kind: 'leave' });
   expect(told.at(-1)?.result).toMatchObject({ kind: 'part', accepted: copies(1, 4) });
   expect(journal.held()).toEqual([]);
   await dispose(chunk);

@@ -161,7 +161,7 @@ test('a provider that refuses for the rate is left alone, and the others get the
   const chunk = chunkTo(it, [...slow, ...fine]);
   await it.dispose(chunk);
   expect(new Set(recipients(it.smtp))).toEqual(new Set(fine));
-  expect(asked).toBeLessThan(RATE_REFUSALS_MAX + it.pool.connectionsMax);
+  expect(asked).toBeLessThan(RATE_REFUSALS_MAX + it.pool.share('post'));
   expect(it.result(chunk)?.deferred).toHaveLength(slow.length);
   expect((await nextTry(it)).to).toHaveLength(slow.length);
 });

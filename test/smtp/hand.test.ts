@@ -47,6 +47,13 @@ test('bulk and retries leave a reserve of places alone, and a post has the next 
   ]);
 });
 
+test('a post shares the connections with posts and notices, bulk with all that is in hand', async () => {
+  const { hand, clock, take } = start(10);
+  for (const cls of ['bulk', 'bulk', 'retry', 'post', 'notice'] as const) take(false, cls);
+  await clock.advance(0);
+  expect([hand.sharing('post'), hand.sharing('bulk')]).toEqual([2, 5]);
+});
+
 test('behind a slow route all wait, however long, as long as it moves', async () => {
   const { hand, clock, places, take } = start(1);
   for (let i = 0; i < OVERFLOW_MAX + 3; i += 1) take();
