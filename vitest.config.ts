@@ -15,7 +15,7 @@ export default defineConfig({
     exclude: process.env.TROUPE_TEST === 'quick' ? SLOW : [],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
   },
 });

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { systemClock, systemRandom } from './clock.ts';
 import type { Config, Role } from './config.ts';
-import { joinSite } from './host/membership.ts';
+import { joinSite, type Membership } from './host/membership.ts';
 import { type Rebuilt, rebuild as rebuildRows } from './host/rebuild.ts';
 import { createLoad } from './load.ts';
 import { createLog, type Log } from './log.ts';
@@ -109,33 +109,52 @@ async function start(
   const site = await openSiteParts(config, log, closers);
   const mirror = await site.directory.mirror(site.ending);
   mirror.ended.catch(fatal);
-  const parts: Parts = {
-    host: null,
-    edge: null,
-    web: null,
-    captured: null,
-    routes: null,
-    inHandOf: null,
-    isStopping: false,
-    rolesUp: [],
-  };
   const isFirst = mirror.size === 0;
+  const node = await assemble({ config, log, site, mirror, closers, fatal });
+  await startRoles(node);
+  if (isFirst && wantsSample(config)) await makeSample(site.directory, site.asker, systemRandom);
+  await announce(node);
+}
+
+type Ground = Pick<Node, 'config' | 'log' | 'site' | 'mirror' | 'closers' | 'fatal'>;
+
+/** A node without its roles: known to the others, and with what its parts share. */
+async function assemble(ground: Ground): Promise<Node> {
+  const { config, log, site, mirror, closers, fatal } = ground;
+  const parts: Parts = {
+    ...{ host: null, edge: null, web: null, captured: null, routes: null, inHandOf: null },
+    ...{ isStopping: false, rolesUp: [] },
+  };
+  const clock = systemClock;
   const metrics = createMetrics({
-    clock: systemClock,
+    clock,
     gather: () => {
       const inFlight = parts.edge?.inFlight() ?? null;
       const routes = parts.routes === null ? [] : routeViews(parts.routes);
       return gather(site.nats, parts.host?.status() ?? null, inFlight, mirror.size, routes);
     },
   });
-  const url = (): string => {
-    const { listen, http } = config;
-    // Only a URL that nobody configured ends so: the port was not known then.
-    return http.url.endsWith(':0') ? `http://${listen}:${parts.web?.port ?? 0}` : http.url;
+  const startedAt = clock.now();
+  const membership = await joinNodes(ground, startedAt);
+  membership.ended.catch(fatal);
+  closers.push(() => membership.stop());
+  const { maxAgeMs } = config.bounces;
+  return {
+    ...{ config, log, site, mirror, parts, metrics, startedAt, membership, closers, fatal },
+    meter: metrics.meter,
+    precedence: createPrecedence({ clock, isBusy: createLoad().isBusy }),
+    idle: createIdle({ clock, backlog: () => backlogOf(site.nats), maxAgeMs }),
+    url: () => {
+      const { listen, http } = config;
+      // Only a URL that nobody configured ends so: the port was not known then.
+      return http.url.endsWith(':0') ? `http://${listen}:${parts.web?.port ?? 0}` : http.url;
+    },
   };
-  const { meter } = metrics;
-  const startedAt = systemClock.now();
-  const membership = await joinSite(
+}
+
+/** Takes this node's lease, in an incarnation of its own. */
+function joinNodes({ config, site, log }: Ground, startedAt: number): Promise<Membership> {
+  return joinSite(
     { nodes: site.nodes, slots: site.slots, clock: systemClock, log },
     {
       node: config.node,
@@ -146,28 +165,11 @@ async function start(
       startedAt,
     },
   );
-  membership.ended.catch(fatal);
-  closers.push(() => membership.stop());
-  const node: Node = {
-    config,
-    log,
-    site,
-    mirror,
-    parts,
-    metrics,
-    meter,
-    startedAt,
-    membership,
-    precedence: createPrecedence({ clock: systemClock, isBusy: createLoad().isBusy }),
-    idle: createIdle({
-      clock: systemClock,
-      backlog: () => backlogOf(site.nats),
-      maxAgeMs: config.bounces.maxAgeMs,
-    }),
-    closers,
-    fatal,
-    url,
-  };
+}
+
+/** In their order; pushed last, and so done first at the end: it is said that the node stops. */
+async function startRoles(node: Node): Promise<void> {
+  const { config, parts, closers } = node;
   if (config.routes.length === 0 && config.roles.includes('outgoing')) await openCapture(node);
   await startInspection(node);
   for (const [role, startRole] of ROLES_IN_ORDER) {
@@ -178,15 +180,14 @@ async function start(
   closers.push(() => {
     parts.isStopping = true;
   });
-  const wantsSample =
-    isFirst &&
-    config.nats.url === undefined &&
-    config.routes.length === 0 &&
-    config.roles.includes('host') &&
-    config.domains.includes('lists.localhost');
-  if (wantsSample) await makeSample(site.directory, site.asker, systemRandom);
-  await announce(node);
 }
+
+/** A newcomer's machine: everything as it comes. */
+const wantsSample = ({ nats, routes, roles, domains }: Config): boolean =>
+  nats.url === undefined &&
+  routes.length === 0 &&
+  roles.includes('host') &&
+  domains.includes('lists.localhost');
 
 /** Says where it listens: to tools by `site.json`, to people by what to try next. */
 async function announce({ config, site, mirror, parts, closers, url, log }: Node): Promise<void> {

@@ -18,7 +18,7 @@ import {
 } from '../../actors/bounces.ts';
 import { endWith } from '../ending.ts';
 import { textOf } from '../errors.ts';
-import type { RowKey } from '../world.ts';
+import type { FoundBounce, RowKey } from '../world.ts';
 import {
   type Ask,
   asksOf,
@@ -61,7 +61,9 @@ export type Bounces = {
   settle(slot: number): void;
 };
 
+type World = Pick<HostWorld, 'rows' | 'clock' | 'log' | 'meter' | 'bounceFold'>;
 type Folding = {
+  readonly world: World;
   readonly slot: OwnedSlot;
   readonly books: Books;
   /** Aborts when the slot is left or lost. */
@@ -75,166 +77,27 @@ type Folding = {
   isCaughtUp: boolean;
 };
 
-export function createBounces(
-  world: Pick<HostWorld, 'rows' | 'clock' | 'log' | 'meter' | 'bounceFold'>,
-  fatal: (error: unknown) => void,
-): Bounces {
+/** `fatal` hears of what this process cannot live with. */
+export function createBounces(world: World, fatal: (error: unknown) => void): Bounces {
   const foldings = new Map<number, Folding>();
-  const { bounceFold, clock } = world;
 
-  function serve(slot: OwnedSlot): void {
-    const { signal, end: leave } = endWith(slot.signal);
-    const books = openBooks(bounceFold.rows, world);
-    const folding: Folding = {
-      ...{ slot, books, signal, leave, folded: 0, events: 0, written: 0, writtenAt: 0 },
-      isCaughtUp: false,
-    };
-    foldings.set(slot.slot, folding);
-    void follow(folding).catch((error: unknown) => {
-      if (!signal.aborted) fatal(error);
-    });
-  }
-
-  async function follow(folding: Folding): Promise<void> {
-    const { slot, signal, books } = folding;
-    const begun = await insist(folding, () => begin(folding));
-    if (begun === null) return;
-    void tick(folding).catch(fatal);
-    const caughtUp = (): void => {
-      folding.isCaughtUp = true;
-    };
-    for await (const { seq, key, event } of bounceFold.log.follow(
-      slot.slot,
-      folding.folded,
-      signal,
-      caughtUp,
-    )) {
-      if (event !== null) await bounceFold.idle(event.at, signal);
-      if (signal.aborted) return;
-      if (event === null) world.log.warn({ list: key, seq }, 'bounces: an event cannot be read');
-      else fold(books.of(key), event, seq);
-      folding.folded = seq;
-      folding.events += 1;
-      world.meter.count('bounces_folded');
-      if (folding.events >= bounceFold.checkpointEvents) write(folding);
-    }
-  }
-
-  /** Where to begin: after the last checkpoint, if the stream still has all that came since. */
-  async function begin(folding: Folding): Promise<true> {
-    const { slot } = folding.slot;
-    const before = checkpointOf(bounceFold.rows, slot);
-    const { last } = await bounceFold.log.span();
-    const isTooOld = before !== null && clock.now() - before.at > STALE_MS;
-    // A stream that is shorter than what was folded is another one, or was restored.
-    if (before !== null && (isTooOld || before.seq > last)) {
-      world.log.warn({ slot, ...before, last }, 'bounces: folding anew');
-      forget(bounceFold.rows, slot);
-    } else if (before !== null) {
-      folding.folded = before.seq;
-      folding.written = before.seq;
-      folding.writtenAt = before.at;
-    }
-    return true;
-  }
-
-  async function insist<T>({ signal }: Folding, attempt: () => Promise<T>): Promise<T | null> {
-    while (!signal.aborted) {
-      try {
-        return await attempt();
-      } catch (error) {
-        world.log.warn({ error: textOf(error) }, 'bounces: will try again');
-        await clock.sleep(AGAIN_MS, signal);
-      }
-    }
-    return null;
-  }
-
-  function write(folding: Folding): void {
-    const { slot } = folding.slot;
-    if (folding.books.dirty() === 0 && folding.folded === folding.written) return;
-    const at = clock.now();
-    const bytes = folding.books.checkpoint(slot, { seq: folding.folded, at });
-    folding.written = folding.folded;
-    folding.writtenAt = at;
-    folding.events = 0;
-    world.meter.count('bounce_checkpoints');
-    world.meter.count('bounce_checkpoint_bytes', {}, bytes);
-  }
-
-  async function tick(folding: Folding): Promise<void> {
-    const { signal } = folding;
-    while (!signal.aborted) {
-      await clock.sleep(bounceFold.checkpointMs, signal);
-      if (signal.aborted) return;
-      if (folding.isCaughtUp) lookAtDues(folding);
-      write(folding);
-      // Before all that the stream holds is folded, what came of a verdict may still be to come.
-      if (folding.isCaughtUp) await sendAsks(folding);
-    }
-  }
-
-  /** Time has passed: warnings, removals, probes that did not come back, and rows to forget. */
-  function lookAtDues({ slot, books }: Folding): void {
-    const now = clock.now();
-    for (const due of duesOf(bounceFold.rows, slot.slot, now, DUES_MAX)) settleDue(books, due, now);
-  }
-
-  function settleDue(books: Books, due: Due, now: number): void {
-    const book = books.of(due.key);
-    if (books.get(due.row) === undefined) return; // Folded away since the checkpoint.
-    const score = book.get(['score', due.member]) as Score | undefined;
-    const next = score === undefined ? null : nextOf(due.member, score, book.rules());
-    if (next === null) books.remove(due.row);
-    else if (next.due > now) books.postpone(due, next.due);
-    else if (next.asking === null) book.put(['score', due.member], undefined);
-    else {
-      book.put(['ask', 'member', due.member], next.asking);
-      books.postpone(due, askAgainAt(now));
-    }
-  }
-
-  /** All that is to be asked, some at once. What no mailbox takes now is asked at the next tick. */
-  async function sendAsks(folding: Folding): Promise<void> {
-    const { slot, books, signal } = folding;
-    for (;;) {
-      const asks = asksOf(bounceFold.rows, slot.slot, ASKS_MAX);
-      const live = asks.filter(({ row, asking }) => idAt(books, row) === asking.id);
-      if (live.length === 0) return;
-      const outcomes = await Promise.allSettled(live.map((ask) => send(books, ask)));
-      if (signal.aborted) return;
-      write(folding);
-      const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-      if (failed === undefined) continue;
-      world.log.warn({ error: textOf(failed.reason) }, 'bounces: verdicts wait');
-      return;
-    }
-  }
-
-  async function send(books: Books, { row, key, asking }: Ask): Promise<void> {
-    await bounceFold.mailbox.put(key, asking);
-    // Another may have taken its place meanwhile, which the list has not heard.
-    if (idAt(books, row) === asking.id) books.remove(row);
-    const { id, command } = asking;
-    const verdict = command.type === 'bounce-verdict' ? command.verdict : command.type.slice(7);
-    world.meter.count('bounce_verdicts', { verdict });
-    world.log.info({ list: key, id, verdict }, 'bounces: asked the list');
-  }
-
-  const of = (slot: OwnedSlot): Folding | null => {
+  /** Null if the slot has been left, or is owned anew since. */
+  function leave(slot: OwnedSlot): Folding | null {
     const folding = foldings.get(slot.slot);
-    return folding?.slot === slot ? folding : null;
-  };
-  const leave = (slot: OwnedSlot): Folding | null => {
-    const folding = of(slot);
-    if (folding === null) return null;
+    if (folding?.slot !== slot) return null;
     folding.leave();
     foldings.delete(slot.slot);
     return folding;
-  };
+  }
 
   return {
-    serve,
+    serve: (slot) => {
+      const folding = newFolding(world, slot);
+      foldings.set(slot.slot, folding);
+      void follow(folding, fatal).catch((error: unknown) => {
+        if (!folding.signal.aborted) fatal(error);
+      });
+    },
     drain: async (slot) => {
       const folding = leave(slot);
       if (folding !== null && !slot.signal.aborted) write(folding);
@@ -242,16 +105,160 @@ export function createBounces(
     drop: (slot) => void leave(slot),
     status: (slot) => {
       const folding = foldings.get(slot);
-      if (folding === undefined) return null;
-      const { folded, written, writtenAt, isCaughtUp } = folding;
-      const asking = asksOf(bounceFold.rows, slot, ASKS_MAX).length;
-      return { slot, folded, written, writtenAt, isCaughtUp, asking };
+      return folding === undefined ? null : statusOf(folding);
     },
     settle: (slot) => {
       const folding = foldings.get(slot);
       if (folding !== undefined) write(folding);
     },
   };
+}
+
+function newFolding(world: World, slot: OwnedSlot): Folding {
+  const { signal, end: leave } = endWith(slot.signal);
+  const books = openBooks(world.bounceFold.rows, world);
+  const nothing = { folded: 0, events: 0, written: 0, writtenAt: 0, isCaughtUp: false };
+  return { world, slot, books, signal, leave, ...nothing };
+}
+
+function statusOf({ world, slot, ...folding }: Folding): FoldStatus {
+  const { folded, written, writtenAt, isCaughtUp } = folding;
+  const asking = asksOf(world.bounceFold.rows, slot.slot, ASKS_MAX).length;
+  return { slot: slot.slot, folded, written, writtenAt, isCaughtUp, asking };
+}
+
+// ── Following the stream ──────────────────────────────────────────────────
+
+async function follow(folding: Folding, fatal: (error: unknown) => void): Promise<void> {
+  const { world, slot, signal } = folding;
+  const { idle, log } = world.bounceFold;
+  if (!(await beginPatiently(folding))) return;
+  void tick(folding).catch(fatal);
+  const caughtUp = (): void => {
+    folding.isCaughtUp = true;
+  };
+  for await (const found of log.follow(slot.slot, folding.folded, signal, caughtUp)) {
+    if (found.event !== null) await idle(found.event.at, signal);
+    if (signal.aborted) return;
+    take(folding, found);
+  }
+}
+
+/** False if the slot was left before it was known where to begin. */
+async function beginPatiently(folding: Folding): Promise<boolean> {
+  const { world, signal } = folding;
+  while (!signal.aborted) {
+    try {
+      await begin(folding);
+      return true;
+    } catch (error) {
+      world.log.warn({ error: textOf(error) }, 'bounces: will try again');
+      await world.clock.sleep(AGAIN_MS, signal);
+    }
+  }
+  return false;
+}
+
+/** Where to begin: after the last checkpoint, if the stream still has all that came since. */
+async function begin(folding: Folding): Promise<void> {
+  const { clock, log, bounceFold } = folding.world;
+  const { slot } = folding.slot;
+  const before = checkpointOf(bounceFold.rows, slot);
+  const { last } = await bounceFold.log.span();
+  if (before === null) return;
+  // A stream that is shorter than what was folded is another one, or was restored.
+  if (clock.now() - before.at > STALE_MS || before.seq > last) {
+    log.warn({ slot, ...before, last }, 'bounces: folding anew');
+    forget(bounceFold.rows, slot);
+    return;
+  }
+  folding.folded = before.seq;
+  folding.written = before.seq;
+  folding.writtenAt = before.at;
+}
+
+function take(folding: Folding, { seq, key, event }: FoundBounce): void {
+  const { world, books } = folding;
+  if (event === null) world.log.warn({ list: key, seq }, 'bounces: an event cannot be read');
+  else fold(books.of(key), event, seq);
+  folding.folded = seq;
+  folding.events += 1;
+  world.meter.count('bounces_folded');
+  if (folding.events >= world.bounceFold.checkpointEvents) write(folding);
+}
+
+// ── From time to time: a checkpoint, and what it lets us ask ──────────────
+
+async function tick(folding: Folding): Promise<void> {
+  const { world, signal } = folding;
+  while (!signal.aborted) {
+    await world.clock.sleep(world.bounceFold.checkpointMs, signal);
+    if (signal.aborted) return;
+    if (folding.isCaughtUp) lookAtDues(folding);
+    write(folding);
+    // Before all that the stream holds is folded, what came of a verdict may still be to come.
+    if (folding.isCaughtUp) await sendAsks(folding);
+  }
+}
+
+function write(folding: Folding): void {
+  const { world, books, folded } = folding;
+  if (books.dirty() === 0 && folded === folding.written) return;
+  const at = world.clock.now();
+  const bytes = books.checkpoint(folding.slot.slot, { seq: folded, at });
+  folding.written = folded;
+  folding.writtenAt = at;
+  folding.events = 0;
+  world.meter.count('bounce_checkpoints');
+  world.meter.count('bounce_checkpoint_bytes', {}, bytes);
+}
+
+/** Time has passed: warnings, removals, probes that did not come back, and rows to forget. */
+function lookAtDues({ world, slot, books }: Folding): void {
+  const now = world.clock.now();
+  const dues = duesOf(world.bounceFold.rows, slot.slot, now, DUES_MAX);
+  for (const due of dues) settleDue(books, due, now);
+}
+
+function settleDue(books: Books, due: Due, now: number): void {
+  const book = books.of(due.key);
+  if (books.get(due.row) === undefined) return; // Folded away since the checkpoint.
+  const score = book.get(['score', due.member]) as Score | undefined;
+  const next = score === undefined ? null : nextOf(due.member, score, book.rules());
+  if (next === null) books.remove(due.row);
+  else if (next.due > now) books.postpone(due, next.due);
+  else if (next.asking === null) book.put(['score', due.member], undefined);
+  else {
+    book.put(['ask', 'member', due.member], next.asking);
+    books.postpone(due, askAgainAt(now));
+  }
+}
+
+/** All that is to be asked, some at once. What no mailbox takes now is asked at the next tick. */
+async function sendAsks(folding: Folding): Promise<void> {
+  const { world, slot, books, signal } = folding;
+  for (;;) {
+    const asks = asksOf(world.bounceFold.rows, slot.slot, ASKS_MAX);
+    const live = asks.filter(({ row, asking }) => idAt(books, row) === asking.id);
+    if (live.length === 0) return;
+    const outcomes = await Promise.allSettled(live.map((ask) => send(folding, ask)));
+    if (signal.aborted) return;
+    write(folding);
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed === undefined) continue;
+    world.log.warn({ error: textOf(failed.reason) }, 'bounces: verdicts wait');
+    return;
+  }
+}
+
+async function send({ world, books }: Folding, { row, key, asking }: Ask): Promise<void> {
+  await world.bounceFold.mailbox.put(key, asking);
+  // Another may have taken its place meanwhile, which the list has not heard.
+  if (idAt(books, row) === asking.id) books.remove(row);
+  const { id, command } = asking;
+  const verdict = command.type === 'bounce-verdict' ? command.verdict : command.type.slice(7);
+  world.meter.count('bounce_verdicts', { verdict });
+  world.log.info({ list: key, id, verdict }, 'bounces: asked the list');
 }
 
 /** The id of what is to be asked there; null if nothing is any more. */

@@ -25,6 +25,15 @@ export type Nodes = {
   readonly ended: Promise<void>;
 };
 
+type State = {
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly changed: () => void;
+  readonly signal: AbortSignal;
+  readonly nodes: Map<string, SeenNode>;
+};
+
 /** Resolves once all leases have been read; `changed` is called after each coming, going and draining. */
 export async function followNodes(
   world: { readonly kv: Kv; readonly clock: Clock; readonly log: Log },
@@ -32,63 +41,61 @@ export async function followNodes(
   signal: AbortSignal,
 ): Promise<Nodes> {
   const { kv, clock, log } = world;
-  const nodes = new Map<string, SeenNode>();
+  const state: State = { kv, clock, log, changed, signal, nodes: new Map() };
   const ready = Promise.withResolvers<void>();
-
-  function seen(name: string, value: Uint8Array | null): void {
-    const before = nodes.get(name);
-    if (value === null) {
-      if (nodes.delete(name)) gone(name, 'gave up its lease');
-      return;
-    }
-    const row = nodeRowOf(value);
-    const isSame = before?.incarnation === row.incarnation;
-    const seenAt = clock.monotonic();
-    nodes.set(name, { ...row, since: isSame ? before.since : seenAt, seenAt });
-    if (!isSame) log.info({ other: name, roles: row.roles }, 'nodes: a node came');
-    if (!isSame || before.isDraining !== row.isDraining) changed();
-    void expire(name);
-  }
-
-  function gone(name: string, why: string): void {
-    log.info({ other: name, why }, 'nodes: a node went');
-    changed();
-  }
-
-  /** Looks once its lease should have been renewed; each renewal looks anew. */
-  async function expire(name: string): Promise<void> {
-    const { seenAt, incarnation } = nodes.get(name) ?? { seenAt: 0, incarnation: '' };
-    await clock.sleep(LEASE_FORGOTTEN_MS + GRACE_MS, signal);
-    for (;;) {
-      const now = nodes.get(name);
-      if (signal.aborted || now?.seenAt !== seenAt) return;
-      const there = await kv.get(name).catch(() => 'away' as const);
-      if (nodes.get(name)?.seenAt !== seenAt) return;
-      if (there === null) {
-        nodes.delete(name);
-        return gone(name, 'did not renew its lease');
-      }
-      if (there !== 'away') log.debug({ other: name, incarnation }, 'nodes: late, but there');
-      await clock.sleep(ASK_AGAIN_MS, signal);
-    }
-  }
-
-  async function follow(): Promise<void> {
-    try {
-      for await (const row of kv.watch(signal)) {
-        if (row === 'ready') ready.resolve();
-        else seen(row.key, row.value);
-      }
-    } catch (error) {
-      if (!(error instanceof ReplacedError)) throw error;
-      // Whoever lives renews into the new bucket; whoever does not is asked about as ever.
-      log.warn({ error: textOf(error) }, 'nodes: the bucket is another; read anew');
-      await follow();
-    }
-  }
-
-  const ended = follow();
-  ended.catch((error) => ready.reject(error));
+  const ended = follow(state, ready.resolve);
+  ended.catch(ready.reject);
   await ready.promise;
-  return { live: () => nodes, ended };
+  return { live: () => state.nodes, ended };
+}
+
+async function follow(state: State, ready: () => void): Promise<void> {
+  const { kv, log, signal } = state;
+  try {
+    for await (const row of kv.watch(signal)) {
+      if (row === 'ready') ready();
+      else seen(state, row.key, row.value);
+    }
+  } catch (error) {
+    if (!(error instanceof ReplacedError)) throw error;
+    // Whoever lives renews into the new bucket; whoever does not is asked about as ever.
+    log.warn({ error: textOf(error) }, 'nodes: the bucket is another; read anew');
+    await follow(state, ready);
+  }
+}
+
+function seen(state: State, name: string, value: Uint8Array | null): void {
+  const { nodes, clock, log, changed } = state;
+  if (value === null) {
+    if (nodes.has(name)) gone(state, name, 'gave up its lease');
+    return;
+  }
+  const before = nodes.get(name);
+  const row = nodeRowOf(value);
+  const isSame = before?.incarnation === row.incarnation;
+  const seenAt = clock.monotonic();
+  nodes.set(name, { ...row, since: isSame ? before.since : seenAt, seenAt });
+  if (!isSame) log.info({ other: name, roles: row.roles }, 'nodes: a node came');
+  if (!isSame || before.isDraining !== row.isDraining) changed();
+  void expire(state, name, seenAt);
+}
+
+function gone({ nodes, log, changed }: State, name: string, why: string): void {
+  nodes.delete(name);
+  log.info({ other: name, why }, 'nodes: a node went');
+  changed();
+}
+
+/** Looks once the lease that was renewed at `seenAt` should have been renewed again. */
+async function expire(state: State, name: string, seenAt: number): Promise<void> {
+  const { nodes, kv, clock, log, signal } = state;
+  const isRenewed = (): boolean => nodes.get(name)?.seenAt !== seenAt;
+  await clock.sleep(LEASE_FORGOTTEN_MS + GRACE_MS, signal);
+  while (!signal.aborted && !isRenewed()) {
+    const there = await kv.get(name).catch(() => 'away' as const);
+    if (isRenewed()) return;
+    if (there === null) return gone(state, name, 'did not renew its lease');
+    if (there !== 'away') log.debug({ other: name }, 'nodes: late, but there');
+    await clock.sleep(ASK_AGAIN_MS, signal);
+  }
 }

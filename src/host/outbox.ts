@@ -52,6 +52,23 @@ export type Outbox = {
 
 type Pending = { readonly at: Done; readonly effect: Effect };
 
+type State = {
+  readonly world: HostWorld;
+  readonly key: ListKey;
+  readonly perform: Perform;
+  readonly signal: AbortSignal;
+  readonly onRest: () => void;
+  /** The list's record when it woke: what was there may have been begun by a process that is gone. */
+  readonly wokenAt: number;
+  done: Done;
+  isRunning: boolean;
+  isKicked: boolean;
+  resting: Promise<void>;
+  failing: string | null;
+  wakers: (() => void)[];
+};
+
+/** `onRest` is called when it has rested and the ledger does not know how far it is. */
 export function createOutbox(
   world: HostWorld,
   key: ListKey,
@@ -59,113 +76,122 @@ export function createOutbox(
   signal: AbortSignal,
   onRest: () => void,
 ): Outbox {
-  const { done: doneBefore, n: wokenAt } = openDraft(world.rows, key, 0).head();
-  let done: Done = doneBefore;
-  let isRunning = false;
-  let resting: Promise<void> = Promise.resolve();
-  let isKicked = false;
-  let failing: string | null = null;
-  let wakers: (() => void)[] = [];
-
-  const untoldDone = (): Done | null =>
-    isSame(done, openDraft(world.rows, key, 0).head().done) ? null : done;
-
-  function advance(to: Done): void {
-    done = to;
-    const woken = wakers;
-    wakers = [];
-    for (const wake of woken) wake();
-  }
-
-  async function run(): Promise<void> {
-    isRunning = true;
-    resting = doAll();
-    await resting;
-    isRunning = false;
-    if (signal.aborted || untoldDone() === null) return;
-    await world.clock.sleep(REST_MS, signal);
-    if (!signal.aborted && !isRunning) onRest();
-  }
-
-  async function doAll(): Promise<void> {
-    while (!signal.aborted) {
-      isKicked = false;
-      const group = nextGroup(pending(world, key, done, TOGETHER_MAX));
-      const last = group.at(-1);
-      if (last !== undefined) {
-        await world.yields();
-        await doTogether(group, last);
-      } else if (!isKicked) break;
-    }
-  }
-
-  /** Does all of a group, again and again those that fail, and moves on when the last is done. */
-  async function doTogether(group: readonly Pending[], last: Pending): Promise<void> {
-    let left = group;
-    let isRetry = false;
-    for (let pause = AGAIN_MS_MIN; !signal.aborted; pause = Math.min(pause * 2, AGAIN_MS_MAX)) {
-      const outcomes = await Promise.allSettled(
-        left.map((row) => doOne(row, group.length === 1, isRetry)),
-      );
-      const failed = left.filter((_, i) => outcomes[i]?.status === 'rejected');
-      if (failed.length === 0) {
-        failing = null;
-        return advance({ ...last.at, k: last.at.k + 1, chunk: 0 });
-      }
-      const first = outcomes.find((outcome) => outcome.status === 'rejected');
-      const type = failed[0]?.effect.type ?? '';
-      failing = `${type}: ${textOf(first?.reason)}`;
-      world.log.warn(
-        { list: key, effect: type, err: first?.reason, pause },
-        'outbox: will try again',
-      );
-      world.meter.count('outbox_failed', { effect: type });
-      left = failed;
-      isRetry = true;
-      await world.clock.sleep(pause, signal);
-    }
-  }
-
-  async function doOne(row: Pending, isAlone: boolean, isRetry: boolean): Promise<void> {
-    const { at, effect } = row;
-    const from = isSame({ ...at, chunk: done.chunk }, done) ? done.chunk : 0;
-    // What was there when the list woke may have been begun by a process that is gone.
-    const isAgain = isRetry || at.n <= wokenAt;
-    const progress = (chunk: number): void => {
-      if (isAlone) advance({ ...at, chunk });
-    };
-    await perform(key, effect, { from, isAgain, progress });
-    world.meter.count('outbox_done', { effect: effect.type });
-  }
-
+  const { done, n: wokenAt } = openDraft(world.rows, key, 0).head();
+  const state: State = {
+    ...{ world, key, perform, signal, onRest, wokenAt, done },
+    ...{ isRunning: false, isKicked: false, resting: Promise.resolve(), failing: null, wakers: [] },
+  };
   return {
     kick: () => {
-      isKicked = true;
-      if (!isRunning && !signal.aborted) void run();
+      state.isKicked = true;
+      if (!state.isRunning && !signal.aborted) void run(state);
     },
-    untoldDone,
-    waiting: () => pending(world, key, done, BLOCKED_AT).length,
+    untoldDone: () => untoldDone(state),
+    waiting: () => pending(state, BLOCKED_AT).length,
     oldest: () => {
-      const [first] = pending(world, key, done, 1);
+      const [first] = pending(state, 1);
       return first === undefined ? null : { n: first.at.n, type: first.effect.type };
     },
-    failing: () => failing,
-    progressed: () => new Promise((resolve) => wakers.push(resolve)),
-    isIdle: () => !isRunning && untoldDone() === null,
-    rested: () => resting,
+    failing: () => state.failing,
+    progressed: () => new Promise((resolve) => state.wakers.push(resolve)),
+    isIdle: () => !state.isRunning && untoldDone(state) === null,
+    rested: () => state.resting,
   };
+}
+
+// ── How far it is ─────────────────────────────────────────────────────────
+
+function untoldDone({ world, key, done }: State): Done | null {
+  return isSame(done, openDraft(world.rows, key, 0).head().done) ? null : done;
+}
+
+function advance(state: State, to: Done): void {
+  state.done = to;
+  const woken = state.wakers;
+  state.wakers = [];
+  for (const wake of woken) wake();
 }
 
 const isSame = (a: Done, b: Done): boolean =>
   a.n === b.n && a.index === b.index && a.k === b.k && a.chunk === b.chunk;
 
-function pending(world: HostWorld, key: ListKey, done: Done, limit: number): Pending[] {
+function pending({ world, key, done }: State, limit: number): Pending[] {
   const from: RowKey = [key, 'outbox', done.n, done.index, done.k];
   const to: RowKey = [key, 'outbox', Number.MAX_SAFE_INTEGER];
   return [...world.rows.range(from, to, limit)].map(([[, , n, index, k], effect]) => ({
     at: { n: Number(n), index: Number(index), k: Number(k), chunk: 0 },
     effect: effect as Effect,
   }));
+}
+
+// ── Doing what waits ──────────────────────────────────────────────────────
+
+async function run(state: State): Promise<void> {
+  const { world, signal } = state;
+  state.isRunning = true;
+  state.resting = doAll(state);
+  await state.resting;
+  state.isRunning = false;
+  if (signal.aborted || untoldDone(state) === null) return;
+  await world.clock.sleep(REST_MS, signal);
+  if (!signal.aborted && !state.isRunning) state.onRest();
+}
+
+async function doAll(state: State): Promise<void> {
+  while (!state.signal.aborted) {
+    state.isKicked = false;
+    const group = nextGroup(pending(state, TOGETHER_MAX));
+    const last = group.at(-1);
+    if (last !== undefined) {
+      await state.world.yields();
+      await doTogether(state, group, last);
+    } else if (!state.isKicked) break;
+  }
+}
+
+/** Does all of a group, again and again those that fail, and moves on when the last is done. */
+async function doTogether(state: State, group: readonly Pending[], last: Pending): Promise<void> {
+  const { world, signal } = state;
+  let left = group;
+  let isRetry = false;
+  for (let pause = AGAIN_MS_MIN; !signal.aborted; pause = Math.min(pause * 2, AGAIN_MS_MAX)) {
+    const outcomes = await Promise.allSettled(
+      left.map((row) => doOne(state, row, group.length === 1, isRetry)),
+    );
+    const failed = left.filter((_, i) => outcomes[i]?.status === 'rejected');
+    const [first] = failed;
+    if (first === undefined) {
+      state.failing = null;
+      return advance(state, { ...last.at, k: last.at.k + 1, chunk: 0 });
+    }
+    const reason = outcomes.find((outcome) => outcome.status === 'rejected')?.reason;
+    noteFailure(state, first.effect.type, reason, pause);
+    left = failed;
+    isRetry = true;
+    await world.clock.sleep(pause, signal);
+  }
+}
+
+function noteFailure(state: State, effect: Effect['type'], reason: unknown, pause: number): void {
+  const { world, key: list } = state;
+  state.failing = `${effect}: ${textOf(reason)}`;
+  world.log.warn({ list, effect, err: reason, pause }, 'outbox: will try again');
+  world.meter.count('outbox_failed', { effect });
+}
+
+async function doOne(
+  state: State,
+  { at, effect }: Pending,
+  isAlone: boolean,
+  isRetry: boolean,
+): Promise<void> {
+  const { done, wokenAt } = state;
+  const from = isSame({ ...at, chunk: done.chunk }, done) ? done.chunk : 0;
+  const progress = (chunk: number): void => {
+    if (isAlone) advance(state, { ...at, chunk });
+  };
+  await state.perform(state.key, effect, { from, isAgain: isRetry || at.n <= wokenAt, progress });
+  state.world.meter.count('outbox_done', { effect: effect.type });
 }
 
 /**

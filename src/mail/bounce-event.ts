@@ -22,8 +22,7 @@ export const PROBES_FROM = 2 ** 29;
 export type Bounce = {
   readonly type: 'bounce';
   /**
-   * The same for the same cause, however often it is told: `d<sequence in MAIL>.<whose>.<n>` for a
-   * DSN,
+   * The same for the same cause, however often it is told: `d<sequence in MAIL>.<whose>.<n>` for a DSN,
    * `s<post>.<chunk>.<try>.<member>` for a refusal by an MTA. `[A-Za-z0-9.-]{1,128}`.
    */
   readonly id: string;

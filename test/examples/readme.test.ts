@@ -1,40 +1,53 @@
-/** The README is run: every command it shows, in the order it shows them, against a site as `npm start` makes it. */
-import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+/**
+ * The README is run: every command it shows, in the order it shows them, against a site as `npm start` makes it, and those that
+ * need more against one that has it. Those about a cluster are run in test/system/cluster.test.ts.
+ */
+import { execFile, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { loadConfig } from '../../src/config.ts';
+import { type Config, loadConfig } from '../../src/config.ts';
+import { readDkimKeys } from '../../src/config-dkim.ts';
+import { blocksOf, commandsOf } from '../support/readme.ts';
+import { startSinkProcess } from '../support/sink-process.ts';
 import { startTestSite, type TestSite } from '../support/site.ts';
 import { until } from '../support/until.ts';
 
 const ROOT = resolve(import.meta.dirname, '..', '..');
-const README = readFileSync(resolve(ROOT, 'README.md'), 'utf8');
+const MS_MAX = 600_000;
 const run = promisify(execFile);
+const shell = commandsOf('sh');
+const withMore = commandsOf('console');
 
-const blocks = [...README.matchAll(/```(\w*)\n([\s\S]*?)```/g)].map(([, language, text]) => ({
-  language: language ?? '',
-  text: text ?? '',
-}));
-const shell = blocks
-  .filter(({ language }) => language === 'sh')
-  .flatMap(({ text }) => text.trim().split('\n'));
-
+let directory: string;
 let site: TestSite;
 beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'troupe-readme-'));
   site = await startTestSite({
     env: { TROUPE_DOMAINS: 'lists.localhost', TROUPE_HOSTNAME: 'lists.localhost' },
   });
 });
-afterAll(() => site.close());
+afterAll(async () => {
+  await site?.close();
+  rmSync(directory, { recursive: true, force: true });
+});
 
 /** A line as a reader types it, but on the test site's ports and with the launcher of this checkout. */
-async function shown(line: string): Promise<string> {
+async function shown(line: string, at = site): Promise<string> {
   const command = line
-    .replace('127.0.0.1:2525', `127.0.0.1:${site.ports().smtpPort}`)
+    .replace('127.0.0.1:2525', `127.0.0.1:${at.ports().smtpPort}`)
     .replace(/^npx troupe/, `node ${resolve(ROOT, 'src/troupe.mjs')}`);
-  const { stdout } = await run('sh', ['-c', command], { cwd: ROOT, env: site.env });
+  const { stdout } = await run('sh', ['-c', command], { cwd: ROOT, env: at.env });
   return stdout;
+}
+
+/** What the program makes of the first configuration in the README that has these words. */
+function configured(words: string): Config {
+  const file = join(directory, 'troupe.yaml');
+  writeFileSync(file, blocksOf('yaml').find((text) => text.includes(words)) ?? '');
+  return loadConfig({ file, env: {} });
 }
 
 test('the README shows the two commands, a post, and the verbs', () => {
@@ -44,7 +57,7 @@ test('the README shows the two commands, a post, and the verbs', () => {
   expect(shell.length).toBeGreaterThan(10);
 });
 
-test('every command of the README does what it says, in order', async () => {
+test('every command of the README does what it says, in order', { timeout: MS_MAX }, async () => {
   const printed = new Map<string, string>();
   for (const line of shell.filter((one) => !one.startsWith('npm '))) {
     printed.set(line, await shown(line));
@@ -63,20 +76,52 @@ test('every command of the README does what it says, in order', async () => {
     /^handed over\s+3$/m,
   );
   expect(printed.get('npx troupe member ls dev@lists.localhost')).toContain('grace@example.com');
-}, 120_000);
+});
 
-test('the configurations in the README are valid', async () => {
-  const yamlWith = (words: string): string =>
-    blocks.find(({ language, text }) => language === 'yaml' && text.includes(words))?.text ?? '';
-  const { mkdtemp, rm, writeFile } = await import('node:fs/promises');
-  const { tmpdir } = await import('node:os');
-  const directory = await mkdtemp(resolve(tmpdir(), 'troupe-readme-'));
-  const file = resolve(directory, 'troupe.yaml');
-  await writeFile(file, yamlWith('domains:'));
-  const config = loadConfig({ file, env: {} });
-  await writeFile(file, yamlWith('mta1'));
-  const { routes } = loadConfig({ file, env: {} });
-  await rm(directory, { recursive: true });
-  expect(routes.map(({ name }) => name)).toEqual(['mta1', 'mta2', 'relay']);
-  expect(config).toMatchObject({ domains: ['lists.example.org'], routes: [{ name: 'postfix' }] });
+test('the routes of the README are changed live as it shows', { timeout: MS_MAX }, async () => {
+  const { routes } = configured('mta1');
+  const sink = await startSinkProcess();
+  const at = await startTestSite({
+    routes: routes.map(({ name, weight, role }) => ({ name, weight, role, url: sink.url })),
+  });
+  try {
+    const lines = withMore.filter((line) => line.startsWith('npx troupe route'));
+    expect(lines.length).toBeGreaterThan(5);
+    for (const line of lines) await shown(line.replace(/smtp:\/\/10\.[\d.:]+/, sink.url), at);
+    const now = await at.troupe<{ routes: { name: string; weight: number }[] }>('route', 'ls');
+    expect(now.routes.map(({ name, weight }) => [name, weight])).toEqual([
+      ['mta1', 8],
+      ['mta2', 3],
+      ['relay', 1],
+    ]);
+  } finally {
+    await at.close();
+    await sink.close();
+  }
+});
+
+const whyNoKeys = spawnSync('openssl', ['version']).error === undefined ? null : 'no openssl here';
+if (whyNoKeys !== null) console.warn(`SKIPPED: the keys of the README are made: ${whyNoKeys}`);
+test.skipIf(whyNoKeys !== null)('keys made as the README shows are keys to sign with', async () => {
+  const making = withMore.filter((line) => /^(?:openssl|chmod) /.test(line));
+  expect(making).toHaveLength(3);
+  for (const line of making) await run('sh', ['-c', line], { cwd: directory });
+  const { dkim } = configured('dkim:');
+  const keys = dkim.map(({ key, ...of }) => ({
+    ...of,
+    key: join(directory, key.replace(/.*\//, '')),
+  }));
+  expect(readDkimKeys(keys).map(({ algorithm }) => algorithm)).toEqual([
+    'rsa-sha256',
+    'ed25519-sha256',
+  ]);
+});
+
+test('the configurations in the README are valid', () => {
+  for (const text of blocksOf('yaml')) configured(text);
+  expect(configured('domains:')).toMatchObject({
+    domains: ['lists.example.org'],
+    routes: [{ name: 'postfix' }],
+  });
+  expect(configured('mta1').routes.map(({ name }) => name)).toEqual(['mta1', 'mta2', 'relay']);
 });

@@ -22,6 +22,8 @@ export type Clients = {
 };
 
 const OPERATOR: By = { kind: 'operator', name: 'simulation' };
+/** How long a post is paused. */
+const HELD_MS: readonly [number, number] = [0, 20_000];
 /** Some lists are so large that a post is several chunks, in two batches. */
 const LARGE = 2_300;
 const BULK = 1_000;
@@ -104,8 +106,24 @@ function act(state: State): Promise<unknown> {
   if (dice < 0.65) return join(state, list);
   if (dice < 0.78) return leave();
   if (dice < 0.9) return moderate(state, list);
-  if (dice < 0.992) return change(state, list);
+  if (dice < 0.97) return change(state, list);
+  if (dice < 0.992) return hold(state, list);
   return command(state, list.key, { type: 'retire', by: OPERATOR });
+}
+
+/** Pauses a post, mostly while it is being sent, and lets it go on: who was kept waiting gets it. Does not give up. */
+async function hold(state: State, list: SimList): Promise<void> {
+  const { chance, world } = state;
+  const newest = world.oracle.model.list(list.key).posts.size;
+  if (newest === 0) return;
+  const post = chance.whole(Math.max(1, newest - 2), newest);
+  for (const order of ['pause', 'go'] as const) {
+    const id = next(state, 'o');
+    const wanted: Command = { type: 'order-post', post, order, by: OPERATOR };
+    // The same id: what was paused by a late try would stay so.
+    while ((await command(state, list.key, wanted, id)) === null) await pause(state, 1_000);
+    if (order === 'pause') await pause(state, chance.between(...HELD_MS));
+  }
 }
 
 async function moderate(state: State, list: SimList): Promise<void> {

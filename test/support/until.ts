@@ -2,6 +2,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 const POLL_MS = 50;
+/** A machine that is busy with other things as well needs many times what a quiet one does. */
+const MS_MAX = 90_000;
 
 /**
  * The first result of `ask` that is not null. Throws after `ms` with what it waited for, and with
@@ -10,7 +12,7 @@ const POLL_MS = 50;
 export async function until<T>(
   what: string,
   ask: () => Promise<T | null> | T | null,
-  ms = 30_000,
+  ms = MS_MAX,
 ): Promise<T> {
   const deadline = performance.now() + ms;
   let last: unknown = null;

@@ -10,6 +10,7 @@ import { createAsker } from '../../src/nats/ask.ts';
 import { connect } from '../../src/nats/connect.ts';
 import { type LocalCluster, startLocalCluster } from '../../src/nats/local-cluster.ts';
 import { findNatsServer } from '../support/nats.ts';
+import { commandsOf } from '../support/readme.ts';
 import { sendOnce } from '../support/send-mail.ts';
 import { isRunning, runTroupe } from '../support/site.ts';
 import { until } from '../support/until.ts';
@@ -212,6 +213,19 @@ test(
   },
   SLOW_MS,
 );
+
+test('the commands of the README about a cluster do what they say', {
+  timeout: SLOW_MS,
+}, async () => {
+  const file = '.troupe/cluster/n1.yaml';
+  const lines = commandsOf('console').filter((line) => line.includes(file));
+  expect(lines.length).toBeGreaterThan(3);
+  for (const line of lines) {
+    const words = line.replace('npx troupe ', '').replace(file, named('n1').config).split(' ');
+    const { code, stderr } = await runTroupe(env, words);
+    expect(code, `${line}: ${stderr}`).toBe(0);
+  }
+});
 
 test(
   '`troupe cluster up --once` shows who owns what and leaves nothing running',
