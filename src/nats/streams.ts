@@ -6,7 +6,7 @@
  * drift at start and never changed back. Shares of the store add up to 99 %: at 100 % the server
  * refuses every further stream (err 10047).
  */
-import { MailError, OperatorError, textOf } from '../errors.ts';
+import { OperatorError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { CLASSES, type Class } from '../mail/chunk.ts';
 import { MAIL_KINDS, type MailKind } from '../mail/envelope.ts';
@@ -64,10 +64,6 @@ const ACK_PENDING_MAX = 1_024;
 
 /** The account's or the server's storage is all used or reserved (server/errors.json). */
 const NO_STORAGE = [10_002, 10_023, 10_028, 10_047];
-
-/** How long the servers of a cluster may take to agree who leads what. */
-const ENSURE_MS_MAX = 60_000;
-const ENSURE_AGAIN_MS = 500;
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -177,24 +173,9 @@ type ConsumerConfig = Readonly<Record<string, unknown>> & {
 
 /**
  * Makes what is missing, at once; says what differs. Throws OperatorError when the server cannot
- * keep it. A cluster that has just started elects a leader for each stream: until it has, tries
- * again.
+ * keep it, MailError 451 4.3.0 while it has no leader for one of them; doing it again is safe.
  */
 export async function ensureStreams(nats: Nats, options: StreamOptions): Promise<void> {
-  const deadline = performance.now() + ENSURE_MS_MAX;
-  for (;;) {
-    try {
-      return await ensureOnce(nats, options);
-    } catch (error) {
-      const mayPass = error instanceof MailError && performance.now() < deadline;
-      if (!mayPass || !nats.isConnected()) throw error;
-      options.log.warn({ error: textOf(error.cause) }, 'streams: the servers are not ready yet');
-      await new Promise((resolve) => setTimeout(resolve, ENSURE_AGAIN_MS));
-    }
-  }
-}
-
-async function ensureOnce(nats: Nats, options: StreamOptions): Promise<void> {
   const wanted = streamConfigs(options);
   const present = new Map((await listAll<Config>(nats, 'STREAM.LIST', 'streams')).map(named));
   await Promise.all(
