@@ -1,11 +1,11 @@
 /**
- * One message stays in every stream that is emptied, behind all that came before it, where no
- * consumer takes it.
+ * Some messages stay in every stream that is emptied: one behind all that came in each second, on a
+ * subject that no consumer takes from.
  *
- * nats-server 2.15 forgets how far a replicated stream was when its last message is taken away and
- * the power goes within half a minute; if all its copies forget, none may lead, and it is without a
- * leader for ever (decision 0010). A message that stays is still on each disk, and each copy knows
- * by it how far it was.
+ * nats-server 2.15 keeps a stream in blocks of some megabytes, and deletes a block when the last
+ * message of it is taken away. If power goes before what follows is on the disk, a copy has
+ * forgotten how far it was; if all copies have, none may lead, and the stream is without a leader
+ * for ever (decision 0010). A block with a message that stays is not deleted.
  */
 import { textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -15,8 +15,13 @@ import { type ApiAnswer, apiRequest, failure } from './stored.ts';
 import type { StreamName } from './streams.ts';
 import { KEEP } from './subjects.ts';
 
-/** How often it is put behind what came meanwhile; a stream that rests is only looked at. */
-const RENEW_MS = 10_000;
+/** Less than a block takes to fill; a stream to which nothing came is only looked at. */
+const EVERY_MS = 1_000;
+/**
+ * So many stay, one a second at most: four minutes. The server syncs a stream when it notes how far
+ * it is, which it does every three.
+ */
+export const KEPT_MAX = 240;
 
 export type KeepNeeds = {
   readonly nats: Nats;
@@ -31,7 +36,7 @@ export async function keepStreams(needs: KeepNeeds, signal: AbortSignal): Promis
   const kept = new Map<StreamName, number>();
   while (!signal.aborted) {
     if (needs.isOurs()) await keepAll(needs, kept);
-    await needs.clock.sleep(RENEW_MS, signal);
+    await needs.clock.sleep(EVERY_MS, signal);
   }
 }
 
@@ -41,14 +46,14 @@ async function keepAll({ nats, log }: KeepNeeds, kept: Map<StreamName, number>):
       try {
         kept.set(stream, await keepLast(nats, stream, subject, kept.get(stream) ?? null));
       } catch (error) {
-        log.debug({ stream, error: textOf(error) }, 'keep: not renewed');
+        log.debug({ stream, error: textOf(error) }, 'keep: not done');
       }
     }),
   );
 }
 
 /**
- * Puts the message at the stream's end and takes older ones of its subject away; its sequence.
+ * Puts a message at the stream's end and takes those away that have stayed for long; its sequence.
  * Does nothing where `kept` is the last of the stream. Throws MailError 451 4.3.0 when NATS is away
  * or refuses.
  */
@@ -60,8 +65,8 @@ export async function keepLast(
 ): Promise<number> {
   const { state } = await ask(nats, `$JS.API.STREAM.INFO.${stream}`, {});
   if ((state as { readonly last_seq: number }).last_seq === kept) return kept;
-  const { seq } = await ask(nats, subject, { why: 'stays, so that the stream is never empty' });
-  await ask(nats, `$JS.API.STREAM.PURGE.${stream}`, { filter: subject, keep: 1 });
+  const { seq } = await ask(nats, subject, { why: 'stays, so that its block does' });
+  await ask(nats, `$JS.API.STREAM.PURGE.${stream}`, { filter: subject, keep: KEPT_MAX });
   return Number(seq);
 }
 

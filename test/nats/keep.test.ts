@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { silentLog } from '../../src/log.ts';
-import { keepLast, keepStreams } from '../../src/nats/keep.ts';
+import { KEPT_MAX, keepLast, keepStreams } from '../../src/nats/keep.ts';
 import { outgoingQueues } from '../../src/nats/queue.ts';
 import { KEEP, outgoing } from '../../src/nats/subjects.ts';
 import { taker } from '../contract/queue.ts';
@@ -17,7 +17,7 @@ const stateOf = async (stream: string) => (await site.nats.jsm.streams.info(stre
 const kept = (last: number | null): Promise<number> =>
   keepLast(site.nats, 'TROUPE_OUTGOING', 'troupe.outgoing.keep', last);
 
-test('a queue that was emptied still holds its last message, which no runner is given', async () => {
+test('a queue that was emptied still holds its last messages, which no runner is given', async () => {
   const before = await kept(null);
   await site.publisher.publish(outgoing('post'), Buffer.from('a chunk'));
   const last = await kept(before);
@@ -28,7 +28,7 @@ test('a queue that was emptied still holds its last message, which no runner is 
   expect(Buffer.from(delivery?.data ?? []).toString()).toBe('a chunk');
   delivery?.ack();
   await eventually(() => stateOf('TROUPE_OUTGOING')).toMatchObject({
-    ...{ messages: 1, first_seq: last, last_seq: last },
+    ...{ messages: 2, first_seq: before, last_seq: last },
   });
   expect(await queue.depth()).toEqual({ waiting: 0, inHand: 0 });
   await taken.stop();
@@ -38,6 +38,17 @@ test('where nothing came, nothing is written', async () => {
   const last = await kept(null);
   expect(await kept(last)).toBe(last);
   expect((await stateOf('TROUPE_OUTGOING')).last_seq).toBe(last);
+});
+
+test('so many stay, and no more', async () => {
+  const many = Array.from({ length: KEPT_MAX }, () => ({
+    ...{ subject: 'troupe.outgoing.keep', data: Buffer.from('{}') },
+  }));
+  await site.publisher.publishBatch(many);
+  const last = await kept(null);
+  expect(await stateOf('TROUPE_OUTGOING')).toMatchObject({
+    ...{ messages: KEPT_MAX, first_seq: last - KEPT_MAX + 1, last_seq: last },
+  });
 });
 
 test('the node whose part it is does so for every stream that is emptied, and no other node', async () => {
