@@ -140,13 +140,12 @@ async function openNats(
   if (durability === 'relaxed') {
     log.warn({}, 'durability is RELAXED: a power cut can lose mail that was answered with 250');
   }
-  const streams = {
+  await ensureStreams(nats, {
+    ...patience,
     replicas: isCluster ? 3 : 1,
     maxFileStore: maxFileStore ?? (await shareOfDisk(data)),
     outgoingAckWaitMs: config.outgoing.ackWaitMs,
-    log,
-  };
-  await onceLed(() => ensureStreams(nats, streams), patience);
+  });
   const login = { ...target, ...(maxFileStore && { storage: maxFileStore }) };
   return { nats, login, child };
 }

@@ -11,8 +11,8 @@ import type { Clock } from '../world.ts';
 export class NoLeaderError extends OperatorError {
   constructor(cause: unknown) {
     super(
-      `the NATS servers have elected no leader: ${textOf(cause)}`,
-      'See that more than half of them run and reach each other; then start Troupe again.',
+      `the NATS servers have no leader, or do not answer: ${textOf(cause)}`,
+      'See that most of them run, reach each other and have room on their disks; then try again.',
       cause,
     );
   }
@@ -42,13 +42,13 @@ export async function onceLed<T>(step: () => Promise<T>, patience: Patience): Pr
   for (let tries = 1; ; tries++) {
     try {
       const found = await step();
-      if (tries > 1) log.info({ tries }, 'the NATS servers have their leaders');
+      if (tries > 1) log.info({ tries }, 'NATS answers');
       return found;
     } catch (error) {
       if (!mayPass(error) || signal.aborted) throw error;
       const cause = error instanceof MailError ? error.cause : error;
       if (clock.monotonic() > deadline) throw new NoLeaderError(cause);
-      if (tries === 1) log.warn({ error: textOf(cause) }, 'waiting for the leaders of NATS');
+      if (tries === 1) log.warn({ error: textOf(cause) }, 'waiting for NATS: it has no leader yet');
     }
     await whileWaiting?.();
     await clock.sleep(AGAIN_MS, signal);

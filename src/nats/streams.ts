@@ -6,12 +6,14 @@
  * drift at start and never changed back. Shares of the store add up to 99 %: at 100 % the server
  * refuses every further stream (err 10047).
  */
+import { systemClock } from '../clock.ts';
 import { OperatorError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { CLASSES, type Class } from '../mail/chunk.ts';
 import { MAIL_KINDS, type MailKind } from '../mail/envelope.ts';
 import { SLOTS } from '../mail/list-key.ts';
 import type { Nats } from './connect.ts';
+import { onceLed, type Patience } from './leaders.ts';
 import { type ApiAnswer, type ApiError, apiRequest, failure } from './stored.ts';
 import { DUE, mail, mailboxOfSlot, outgoing } from './subjects.ts';
 
@@ -44,7 +46,7 @@ export type StreamOptions = {
    */
   readonly outgoingAckWaitMs?: number;
   readonly log: Log;
-};
+} & Partial<Pick<Patience, 'signal' | 'whileWaiting'>>;
 
 /** Largest stored message: a 512 KiB piece, record or command, and what describes it. */
 export const MESSAGE_BYTES_MAX = 768 * 1024;
@@ -64,6 +66,8 @@ const ACK_PENDING_MAX = 1_024;
 
 /** The account's or the server's storage is all used or reserved (server/errors.json). */
 const NO_STORAGE = [10_002, 10_023, 10_028, 10_047];
+
+const NEVER = new AbortController().signal;
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -172,10 +176,15 @@ type ConsumerConfig = Readonly<Record<string, unknown>> & {
 };
 
 /**
- * Makes what is missing, at once; says what differs. Throws OperatorError when the server cannot
- * keep it, MailError 451 4.3.0 while it has no leader for one of them; doing it again is safe.
+ * Makes what is missing, at once; says what differs. Waits for servers that have no leader yet.
+ * Throws OperatorError when the server cannot keep it.
  */
-export async function ensureStreams(nats: Nats, options: StreamOptions): Promise<void> {
+export function ensureStreams(nats: Nats, options: StreamOptions): Promise<void> {
+  const patience = { clock: systemClock, signal: NEVER, ...options };
+  return onceLed(() => ensureOnce(nats, options), patience);
+}
+
+async function ensureOnce(nats: Nats, options: StreamOptions): Promise<void> {
   const wanted = streamConfigs(options);
   const present = new Map((await listAll<Config>(nats, 'STREAM.LIST', 'streams')).map(named));
   await Promise.all(

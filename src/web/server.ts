@@ -63,8 +63,8 @@ export async function startWeb(options: Listen, needs: WebNeeds): Promise<Web> {
 
 /** What the servers have yet to do, and what follows. */
 const WAITING = {
-  what: 'the NATS servers have no leader yet: mail waits at its MTA',
-  nextStep: 'See that more than half of them run; the node goes on by itself when they have one.',
+  what: 'NATS has no leader yet: mail waits at its MTA',
+  nextStep: 'See that most nats-servers run; the node goes on by itself when they have one.',
 };
 
 /** Listens until the node can start: alive, not ready, and why. Throws OperatorError as `startWeb`. */

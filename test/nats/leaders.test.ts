@@ -39,7 +39,7 @@ test('what has no leader yet is tried again until it has, and said once', async 
     return 'led';
   };
   expect(await onceLed(step, needs)).toBe('led');
-  expect(said).toEqual(['waiting for the leaders of NATS']);
+  expect(said).toEqual(['waiting for NATS: it has no leader yet']);
   expect(pages()).toBe(3);
 });
 
@@ -56,7 +56,7 @@ test('after a quarter of an hour an operator is told what to look at', async () 
   const { needs } = patience();
   const failing = onceLed(() => Promise.reject(away()), needs);
   await expect(failing).rejects.toBeInstanceOf(NoLeaderError);
-  await expect(failing).rejects.toThrow('no leader: no leader');
+  await expect(failing).rejects.toThrow('do not answer: no leader');
   expect(needs.clock.monotonic()).toBeGreaterThanOrEqual(15 * 60_000);
 });
 
