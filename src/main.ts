@@ -10,6 +10,7 @@ import { type Rebuilt, rebuild as rebuildRows } from './host/rebuild.ts';
 import { createLoad } from './load.ts';
 import { createLog, type Log } from './log.ts';
 import { backlogOf } from './nats/backlog.ts';
+import { keepStreams } from './nats/keep.ts';
 import { startInspection, VERSION } from './operators.ts';
 import { gather } from './ops/gather.ts';
 import { createMetrics } from './ops/metrics.ts';
@@ -29,6 +30,7 @@ import { createPrecedence } from './runners/precedence.ts';
 import { type Closers, type Node, openSiteParts, type Parts } from './site.ts';
 import { routeViews } from './smtp/route-view.ts';
 import { openRows } from './store/rows.ts';
+import { openWaitingPage, type Web } from './web/server.ts';
 
 export { lookAtRows } from './store/look.ts';
 
@@ -58,7 +60,12 @@ export async function serve(config: Config): Promise<void> {
     process.channel?.unref();
   });
   try {
-    const starting = start(config, log, closers, (error) => ended.resolve(error));
+    const stopping = new AbortController();
+    void stopped.then(() => stopping.abort());
+    const fatal = (error: unknown) => ended.resolve(error);
+    const starting = start(config, log, closers, fatal, stopping.signal).catch((error: unknown) => {
+      if (!stopping.signal.aborted) throw error; // It was waiting for NATS when it was told to stop.
+    });
     const failure = await Promise.race([
       starting.then(() => Promise.race([stopped, ended.promise])),
       stopped.then(() => starting),
@@ -82,7 +89,8 @@ export async function rebuild(config: Config): Promise<Rebuilt> {
   const log = createLog(config.log.level, { node: config.node });
   const closers: Closers = [];
   try {
-    const { nats, ledger, data, disk } = await openSiteParts(config, log, closers);
+    const { signal } = new AbortController();
+    const { nats, ledger, data, disk } = await openSiteParts(config, log, closers, { signal });
     const rows = await openRows(join(data, 'state'), { disk, log });
     closers.push(() => rows.close());
     const result = await rebuildRows({ rows, ledger, clock: systemClock }, (records, seq) =>
@@ -105,12 +113,17 @@ async function start(
   log: Log,
   closers: Closers,
   fatal: (error: unknown) => void,
+  stopping: AbortSignal,
 ): Promise<void> {
-  const site = await openSiteParts(config, log, closers);
+  const waiting = waitingPage(config);
+  closers.push(waiting.stop);
+  const patience = { signal: stopping, whileWaiting: waiting.start };
+  const site = await openSiteParts(config, log, closers, patience);
   const mirror = await site.directory.mirror(site.ending);
   mirror.ended.catch(fatal);
   const isFirst = mirror.size === 0;
   const node = await assemble({ config, log, site, mirror, closers, fatal });
+  await waiting.stop();
   await startRoles(node);
   if (isFirst && wantsSample(config)) await makeSample(site.directory, site.asker, systemRandom);
   await announce(node);
@@ -138,6 +151,11 @@ async function assemble(ground: Ground): Promise<Node> {
   const membership = await joinNodes(ground, startedAt);
   membership.ended.catch(fatal);
   closers.push(() => membership.stop());
+  // One server syncs all it does in order; copies of one another do not (decision 0010).
+  if (site.nats.server.cluster !== undefined) {
+    const isOurs = () => membership.ranked(0)[0] === membership.node;
+    void keepStreams({ nats: site.nats, clock, log, isOurs }, site.ending);
+  }
   const { maxAgeMs } = config.bounces;
   return {
     ...{ config, log, site, mirror, parts, metrics, startedAt, membership, closers, fatal },
@@ -188,6 +206,19 @@ const wantsSample = ({ nats, routes, roles, domains }: Config): boolean =>
   routes.length === 0 &&
   roles.includes('host') &&
   domains.includes('lists.localhost');
+
+/** The web role's answers until it starts; none where nobody can know its port. */
+function waitingPage({ roles, listen, http }: Config) {
+  const isWanted = roles.includes('web') && http.port !== 0;
+  let page: Promise<Web> | null = null;
+  return {
+    start: async (): Promise<void> => {
+      page ??= isWanted ? openWaitingPage({ listen, port: http.port }) : null;
+      await page;
+    },
+    stop: async (): Promise<void> => (await page)?.stop(),
+  };
+}
 
 /** Says where it listens: to tools by `site.json`, to people by what to try next. */
 async function announce({ config, site, mirror, parts, closers, url, log }: Node): Promise<void> {

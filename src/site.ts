@@ -15,6 +15,7 @@ import { connect, type Nats } from './nats/connect.ts';
 import { createDirectory } from './nats/directory.ts';
 import { openKv } from './nats/kv.ts';
 import { createLater } from './nats/later.ts';
+import { onceLed, type Patience } from './nats/leaders.ts';
 import { createLedger } from './nats/ledger.ts';
 import { createMailStore } from './nats/mail-store.ts';
 import { bouncesOut, mailboxOut, outgoingOut, parkedOut, resultsOf } from './nats/outlets.ts';
@@ -36,36 +37,41 @@ export type Closers = (() => void | Promise<void>)[];
 
 /** Of an external server's disk we know nothing; this share of ours is what an embedded one would take. */
 const DISK_SHARE = 0.6;
+/** How long one look for a leader of JetStream takes; `onceLed` looks again. */
+const LEADER_LOOK_MS = 2_000;
 
-/** What every role stands on: the data directory, NATS, the streams, the directory of lists. */
-export async function openSiteParts(config: Config, log: Log, closers: Closers) {
+/**
+ * What every role stands on: the data directory, NATS, the streams, the directory of lists. Waits
+ * for servers that have no leader yet.
+ */
+export async function openSiteParts(
+  config: Config,
+  log: Log,
+  closers: Closers,
+  waiting: Pick<Patience, 'signal' | 'whileWaiting'>,
+) {
   const directoryOfData = await openDataDirectory(config.data);
   closers.push(() => directoryOfData.release());
   const data = directoryOfData.path;
-  const { nats, login, child } = await openNats(config, data, log, closers);
+  const patience = { clock: systemClock, log, ...waiting };
+  const { nats, login, child } = await openNats(config, data, patience, closers);
   const publisher = createPublisher(nats);
   closers.push(() => publisher.close());
-  const sitePart = await openKv(nats, 'troupe_site');
   const ending = new AbortController();
   closers.push(() => ending.abort());
-  const { clusterId } = await openSite(sitePart, systemRandom);
+  const buckets = await onceLed(() => openBuckets(nats, ending.signal), patience);
+  const { clusterId, directory, ...opened } = buckets;
   await claimForSite(data, clusterId);
-  const secrets = await openSecrets(sitePart, systemRandom, ending.signal);
   const disk = createDisk(data);
   const { silent } = publisher;
   void watchFullDisk({ silent, child, disk, clock: systemClock, log }, ending.signal);
-  const directory = createDirectory(await openKv(nats, 'troupe_directory'));
   return {
+    ...opened,
     data,
     nats,
     /** What another process of this node connects with. */
     login,
-    nodes: await openKv(nats, 'troupe_nodes'),
-    slots: await openKv(nats, 'troupe_slots'),
-    /** The bucket `troupe_site`. */
-    rows: sitePart,
-    directory,
-    secrets,
+    directory: createDirectory(directory),
     ending: ending.signal,
     disk,
     silent,
@@ -81,12 +87,28 @@ export async function openSiteParts(config: Config, log: Log, closers: Closers) 
   };
 }
 
+async function openBuckets(nats: Nats, ending: AbortSignal) {
+  const rows = await openKv(nats, 'troupe_site');
+  const { clusterId } = await openSite(rows, systemRandom);
+  return {
+    clusterId,
+    directory: await openKv(nats, 'troupe_directory'),
+    nodes: await openKv(nats, 'troupe_nodes'),
+    slots: await openKv(nats, 'troupe_slots'),
+    /** The bucket `troupe_site`. */
+    rows,
+    // Last: it is followed from then on.
+    secrets: await openSecrets(rows, systemRandom, ending),
+  };
+}
+
 async function openNats(
   config: Config,
   data: string,
-  log: Log,
+  patience: Patience,
   closers: Closers,
 ): Promise<{ nats: Nats; login: Config['nats']; child: Child | null }> {
+  const { log } = patience;
   const { url, user, password, server, storage, port } = config.nats;
   const given = {
     ...(user !== undefined && { user }),
@@ -110,17 +132,19 @@ async function openNats(
     child = started;
   }
   const { durability } = config;
-  const nats = await connect({ ...target, name: `troupe ${config.node}`, log, durability });
+  const name = `troupe ${config.node}`;
+  const options = { ...target, name, log, durability, leaderMs: LEADER_LOOK_MS };
+  const nats = await onceLed(() => connect(options), patience);
   closers.push(() => nats.close());
   const isCluster = nats.server.cluster !== undefined;
   if (durability === 'relaxed') {
     log.warn({}, 'durability is RELAXED: a power cut can lose mail that was answered with 250');
   }
   await ensureStreams(nats, {
+    ...patience,
     replicas: isCluster ? 3 : 1,
     maxFileStore: maxFileStore ?? (await shareOfDisk(data)),
     outgoingAckWaitMs: config.outgoing.ackWaitMs,
-    log,
   });
   const login = { ...target, ...(maxFileStore && { storage: maxFileStore }) };
   return { nats, login, child };

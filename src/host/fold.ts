@@ -127,8 +127,8 @@ const READ_ANEW_MAX = 1_000;
  * The records of these slots that are not folded, and a few that are, up to the last there is when asked; in order for each slot.
  * A quiet slot was folded far back: it is read apart, so that busy ones need not be read from there.
  */
-async function* unfolded(
-  { ledger }: Folding,
+export async function* unfolded(
+  { ledger }: Pick<Folding, 'ledger'>,
   slots: readonly OwnedSlot[],
 ): AsyncGenerator<readonly [OwnedSlot, StoredRecord & { slot: number; key: ListKey }], void, void> {
   const inOrder = [...slots].sort((a, b) => a.reached() - b.reached());

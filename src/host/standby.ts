@@ -4,7 +4,8 @@
 import { textOf } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { SLOTS } from '../mail/list-key.ts';
-import { BrokenChainError, foldRecord } from './fold.ts';
+import type { StoredRecord } from '../world.ts';
+import { BrokenChainError, foldRecord, unfolded } from './fold.ts';
 import type { Membership } from './membership.ts';
 import type { Owner } from './owner.ts';
 import { type OwnedSlot, ownSlot } from './slots.ts';
@@ -58,12 +59,16 @@ export function startStandby(
 
   async function follow(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const after = Math.min(...[...slots.values()].map((slot) => slot.reached()));
       try {
-        for await (const stored of ledger.follow([...slots.keys()], after, signal)) {
+        // What there is, quiet slots apart; then all of them from where that ended.
+        const end = await ledger.end();
+        for await (const [, stored] of unfolded(world, [...slots.values()])) {
           if (signal.aborted) return;
-          const slot = slots.get(stored.slot);
-          if (slot !== undefined) fold(slot, stored);
+          fold(stored);
+        }
+        for await (const stored of ledger.follow([...slots.keys()], end, signal)) {
+          if (signal.aborted) return;
+          fold(stored);
         }
       } catch (error) {
         log.warn({ error: textOf(error) }, 'standby: following again');
@@ -72,7 +77,9 @@ export function startStandby(
     }
   }
 
-  function fold(slot: OwnedSlot, stored: { key: ListKey; seq: number; bytes: Uint8Array }): void {
+  function fold(stored: StoredRecord & { slot: number; key: ListKey }): void {
+    const slot = slots.get(stored.slot);
+    if (slot === undefined) return; // It is about to be owned.
     try {
       const folded = foldRecord(world, stored.key, stored);
       slot.folded(stored.seq);

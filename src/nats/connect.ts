@@ -15,6 +15,7 @@ import {
 import { OperatorError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { compareVersions, SERVER_VERSION_MIN } from './find-server.mjs';
+import { NoLeaderError } from './leaders.ts';
 import { REQUEST_MS_MAX } from './stored.ts';
 import { openWindow } from './window.ts';
 
@@ -63,6 +64,8 @@ export type ConnectOptions = {
   readonly durability?: 'strict' | 'relaxed';
   /** How long the first connection may take, ms; default {@link FIRST_CONNECT_MS_MAX}. */
   readonly timeoutMs?: number;
+  /** How long it waits for a leader of JetStream, ms; default what is left of `timeoutMs`. */
+  readonly leaderMs?: number;
 };
 
 /** Embedded servers with much to recover need some seconds before they answer. */
@@ -80,10 +83,13 @@ const CLOSE_MS_MAX = 1_000;
 const JETSTREAM_MS_MAX = 1_000;
 /** The client's codes for no answer and for the server's "temporarily unavailable". */
 const ELECTING = ['TIMEOUT', '10008'];
+/** For nobody there: for good, or in a cluster until it has begun. */
+const NO_RESPONDERS = '503';
 
 /**
  * Connects, waiting at most `timeoutMs` for the first connection.
- * Throws OperatorError when nobody answers, the password is wrong, or the server has no JetStream.
+ * Throws OperatorError when nobody answers, the password is wrong, or the server has no JetStream;
+ * NoLeaderError when it has not elected yet who leads that.
  */
 export async function connect(options: ConnectOptions): Promise<Nats> {
   const deadline = performance.now() + (options.timeoutMs ?? FIRST_CONNECT_MS_MAX);
@@ -98,7 +104,9 @@ export async function connect(options: ConnectOptions): Promise<Nats> {
   });
   try {
     if (options.durability !== undefined) gate(factsOf(nc), options.durability);
-    const jsm = await jetstreamManager(nc, deadline);
+    const { leaderMs } = options;
+    const ledBy = leaderMs === undefined ? deadline : performance.now() + leaderMs;
+    const jsm = await jetstreamManager(nc, ledBy);
     const { soon, flush } = createSoon();
     const nats: Omit<Nats, 'request'> = {
       nc,
@@ -248,8 +256,10 @@ async function jetstreamManager(nc: NatsConnection, deadline: number): Promise<J
     try {
       return await nc.jetstreamManager({ timeout: JETSTREAM_MS_MAX });
     } catch (error) {
-      const isElecting = ELECTING.includes(String((error as { code?: unknown }).code));
-      if (!isElecting || performance.now() > deadline) throw error;
+      const code = String((error as { code?: unknown }).code);
+      const isBeginning = code === NO_RESPONDERS && factsOf(nc).cluster !== undefined;
+      if (!isBeginning && !ELECTING.includes(code)) throw error;
+      if (performance.now() > deadline) throw new NoLeaderError(error);
       await new Promise((resolve) => setTimeout(resolve, FIRST_CONNECT_WAIT_MS));
     }
   }

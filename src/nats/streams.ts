@@ -6,12 +6,14 @@
  * drift at start and never changed back. Shares of the store add up to 99 %: at 100 % the server
  * refuses every further stream (err 10047).
  */
-import { MailError, OperatorError, textOf } from '../errors.ts';
+import { systemClock } from '../clock.ts';
+import { OperatorError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { CLASSES, type Class } from '../mail/chunk.ts';
 import { MAIL_KINDS, type MailKind } from '../mail/envelope.ts';
 import { SLOTS } from '../mail/list-key.ts';
 import type { Nats } from './connect.ts';
+import { onceLed, type Patience } from './leaders.ts';
 import { type ApiAnswer, type ApiError, apiRequest, failure } from './stored.ts';
 import { DUE, mail, mailboxOfSlot, outgoing } from './subjects.ts';
 
@@ -44,7 +46,7 @@ export type StreamOptions = {
    */
   readonly outgoingAckWaitMs?: number;
   readonly log: Log;
-};
+} & Partial<Pick<Patience, 'signal' | 'whileWaiting'>>;
 
 /** Largest stored message: a 512 KiB piece, record or command, and what describes it. */
 export const MESSAGE_BYTES_MAX = 768 * 1024;
@@ -65,9 +67,7 @@ const ACK_PENDING_MAX = 1_024;
 /** The account's or the server's storage is all used or reserved (server/errors.json). */
 const NO_STORAGE = [10_002, 10_023, 10_028, 10_047];
 
-/** How long the servers of a cluster may take to agree who leads what. */
-const ENSURE_MS_MAX = 60_000;
-const ENSURE_AGAIN_MS = 500;
+const NEVER = new AbortController().signal;
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -176,22 +176,12 @@ type ConsumerConfig = Readonly<Record<string, unknown>> & {
 };
 
 /**
- * Makes what is missing, at once; says what differs. Throws OperatorError when the server cannot
- * keep it. A cluster that has just started elects a leader for each stream: until it has, tries
- * again.
+ * Makes what is missing, at once; says what differs. Waits for servers that have no leader yet.
+ * Throws OperatorError when the server cannot keep it.
  */
-export async function ensureStreams(nats: Nats, options: StreamOptions): Promise<void> {
-  const deadline = performance.now() + ENSURE_MS_MAX;
-  for (;;) {
-    try {
-      return await ensureOnce(nats, options);
-    } catch (error) {
-      const mayPass = error instanceof MailError && performance.now() < deadline;
-      if (!mayPass || !nats.isConnected()) throw error;
-      options.log.warn({ error: textOf(error.cause) }, 'streams: the servers are not ready yet');
-      await new Promise((resolve) => setTimeout(resolve, ENSURE_AGAIN_MS));
-    }
-  }
+export function ensureStreams(nats: Nats, options: StreamOptions): Promise<void> {
+  const patience = { clock: systemClock, signal: NEVER, ...options };
+  return onceLed(() => ensureOnce(nats, options), patience);
 }
 
 async function ensureOnce(nats: Nats, options: StreamOptions): Promise<void> {

@@ -33,6 +33,13 @@ export const resultsOfPost = (key: ListKey, post: string): string =>
   `troupe.results.${slotOf(key)}.${key}.${post}.*.*`;
 export const postOrder = (key: ListKey, post: string): string =>
   `troupe.results.${slotOf(key)}.${key}.${post}.order`;
+/** What stays in each stream that is emptied (`keep.ts`); no consumer takes from these. */
+export const KEEP = new Map([
+  ['TROUPE_MAILBOX', 'troupe.mailbox.keep.last'],
+  ['TROUPE_HELD', 'troupe.held.keep.last'],
+  ['TROUPE_LATER', 'troupe.later.keep'],
+  ['TROUPE_OUTGOING', 'troupe.outgoing.keep'],
+] as const);
 export const parked = (where: string): string => `troupe.parked.${where}`;
 export const ask = (key: ListKey): string => `troupe.ask.${slotOf(key)}.${key}`;
 export const askOfSlot = (slot: number): string => `troupe.ask.${slot}.*`;

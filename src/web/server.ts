@@ -47,6 +47,8 @@ export type WebNeeds = UnsubscribeNeeds &
     readonly log: Log;
   };
 
+type Listen = { readonly listen: string; readonly port: number };
+
 export type Web = {
   /** The real one, where 0 was asked for. */
   readonly port: number;
@@ -55,12 +57,28 @@ export type Web = {
 };
 
 /** Starts listening. Throws OperatorError where the port cannot be had. */
-export async function startWeb(
-  options: { readonly listen: string; readonly port: number },
-  needs: WebNeeds,
-): Promise<Web> {
+export async function startWeb(options: Listen, needs: WebNeeds): Promise<Web> {
+  return serve(createApp(needs), options);
+}
+
+/** What the servers have yet to do, and what follows. */
+const WAITING = {
+  what: 'NATS has no leader yet: mail waits at its MTA',
+  nextStep: 'See that most nats-servers run; the node goes on by itself when they have one.',
+};
+
+/** Listens until the node can start: alive, not ready, and why. Throws OperatorError as `startWeb`. */
+export async function openWaitingPage(options: Listen): Promise<Web> {
+  const app = new Hono();
+  app.get('/health', (c) => c.json({ status: 'degraded', isReady: false, problems: [WAITING] }));
+  app.get('/ready', (c) => c.json({ ready: false, problems: [WAITING] }, 503));
+  app.notFound((c) => problem(c, 503, 'Not ready yet; try again in a moment.'));
+  return serve(app, options);
+}
+
+async function serve(app: Hono, options: Listen): Promise<Web> {
   const server = createAdaptorServer({
-    fetch: createApp(needs).fetch,
+    fetch: app.fetch,
     overrideGlobalObjects: false,
     serverOptions: {
       maxHeaderSize: HEADER_BYTES_MAX,
@@ -77,10 +95,7 @@ export async function startWeb(
   return { port, stop: () => stop(server) };
 }
 
-async function listen(
-  server: Server,
-  { listen: host, port }: { readonly listen: string; readonly port: number },
-): Promise<void> {
+async function listen(server: Server, { listen: host, port }: Listen): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
       reject(

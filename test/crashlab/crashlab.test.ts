@@ -17,11 +17,7 @@ import type { Fault } from './faults.ts';
 import type { Figures } from './summary.ts';
 
 const KILLS = Number(process.env.TROUPE_KILLS ?? 50);
-/**
- * A deck that is known to play out; CI is no place for a new one. Power goes on one machine at a time
- * in it: after all three at once, nats-server 2.15.1 may never elect a leader again for a work queue
- * that was empty, since each of its copies has forgotten how far it was.
- */
+/** A deck that is known to play out; CI is no place for a new one. */
 const SEED = Number(process.env.TROUPE_SEED ?? 1002);
 /** Five minutes where nothing else runs. */
 const TEST_MS_MAX = 1_800_000;

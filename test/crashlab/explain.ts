@@ -102,7 +102,8 @@ function openChunk(
   return null;
 }
 
-const endsProcess = ({ kind }: Fault): boolean => kind === 'kill' || kind === 'power-cut';
+const endsProcess = ({ kind }: Fault): boolean =>
+  kind === 'kill' || kind === 'power-cut' || kind === 'blackout';
 
 /** By EHLO: `m1.example.org`. */
 const isOn = ({ machines }: Fault, name: string): boolean =>

@@ -11,6 +11,7 @@ export type FaultKind =
   | 'pause'
   | 'partition'
   | 'power-cut'
+  | 'blackout'
   | 'disk-full'
   | 'clock'
   | 'bucket'
@@ -60,7 +61,8 @@ export const DEEDS: Readonly<Record<FaultKind, Deed>> = {
   'owner-kill': killOwner,
   pause,
   partition,
-  'power-cut': cutPower,
+  'power-cut': async (stage) => cutPower(stage, [stage.chance.pick(await whole(stage))]),
+  blackout: async (stage) => cutPower(stage, await whole(stage)),
   'disk-full': fillDisk,
   clock: jumpClock,
   bucket: remakeOne,
@@ -74,8 +76,6 @@ const LONG = 0.3;
 const PARTITION_S_MAX = 12;
 const DISK_FULL_MS = 5_000;
 const DOWN_MS_MAX = 2_500;
-/** Of power cuts: all three machines at once. */
-const ALL_MACHINES = 0.25;
 /**
  * Seconds by which a clock jumps, and back again. What is put into LATER meanwhile is as late as the
  * clock is fast, and the run waits for it at its end.
@@ -202,14 +202,13 @@ function drawCuts(chance: Chance): readonly (readonly [MachineNumber, MachineNum
   }
 }
 
-async function cutPower(stage: Stage) {
+/** Of one machine, or of all that have power. */
+async function cutPower(stage: Stage, hit: readonly Machine[]) {
   const { chance, mended } = stage;
-  const lit = await whole(stage);
-  const hit = chance.next() < ALL_MACHINES ? lit : [chance.pick(lit)];
   const downMs = chance.whole(0, DOWN_MS_MAX);
   const name = hit.map(({ number }) => `m${number}`).join(' ');
   const numbers = hit.map(({ number }) => number);
-  const fault = stage.note('power-cut', name, numbers, PARTS);
+  const fault = stage.note(hit.length > 1 ? 'blackout' : 'power-cut', name, numbers, PARTS);
   for (const machine of hit) mended.delete(machine);
   await Promise.all(hit.map((machine) => machine.cutPower()));
   return async () => {

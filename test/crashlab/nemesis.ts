@@ -11,7 +11,9 @@ const SHARES: Readonly<Record<Exclude<FaultKind, 'kill'>, number>> = {
   'owner-kill': 6,
   pause: 16,
   partition: 16,
-  'power-cut': 6,
+  'power-cut': 4,
+  /** Power goes on all machines at once. */
+  blackout: 2,
   'disk-full': 3,
   clock: 8,
   bucket: 4,
@@ -87,7 +89,7 @@ function impossibleIn({ cluster, network }: NemesisNeeds): readonly FaultKind[] 
   const canFail = cluster.machines.every(({ disk }) => disk.canFail);
   return [
     ...(network.canCut ? [] : (['partition'] as const)),
-    ...(canFail ? [] : (['power-cut', 'disk-full'] as const)),
+    ...(canFail ? [] : (['power-cut', 'blackout', 'disk-full'] as const)),
   ];
 }
 

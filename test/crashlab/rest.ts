@@ -56,8 +56,10 @@ async function busyQueues(nc: NatsConnection): Promise<readonly string[]> {
   const filter = { subjects_filter: '>' };
   const { state } = await jetStream(nc, 'STREAM.INFO.TROUPE_LATER', filter);
   const { subjects = {} } = state as { subjects?: Readonly<Record<string, number>> };
-  // Timers wait for what may never be needed.
-  const waiting = Object.keys(subjects).filter((subject) => !subject.includes('.moderators.'));
+  // Timers wait for what may never be needed, and some messages stay (src/nats/keep.ts).
+  const waiting = Object.keys(subjects).filter(
+    (subject) => !subject.includes('.moderators.') && subject !== 'troupe.later.keep',
+  );
   return [...busy, ...waiting];
 }
 

@@ -44,7 +44,7 @@ export function summaryOf(outcome: Outcome): { readonly figures: Figures; readon
     kills: count('kill', 'owner-kill'),
     pauses: count('pause'),
     partitions: count('partition'),
-    powerCuts: count('power-cut'),
+    powerCuts: count('power-cut', 'blackout'),
     accepted: account.accepted,
     deliveries: taken.reduce((sum, { recipients }) => sum + recipients.length, 0),
     lost: lost.length,
