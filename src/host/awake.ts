@@ -1,11 +1,12 @@
 /**
  * The lists that are awake: each one a queue of commands, one turn at a time, and its outbox. All else is rows, so a list that
- * sleeps takes no memory at all.
+ * sleeps takes next to no memory.
  */
 import { type Ending, endWith } from '../ending.ts';
 import { MailError, textOf } from '../errors.ts';
 import { type ListKey, slotOf } from '../mail/list-key.ts';
 import { openDraft } from '../store/list-rows.ts';
+import { type Asleep, createAsleep } from './asleep.ts';
 import type { Committer } from './commit.ts';
 import { createPerform } from './effects.ts';
 import { BrokenChainError, isWhole, mend } from './fold.ts';
@@ -30,7 +31,7 @@ type Awake = {
   readonly slot: OwnedSlot;
   readonly waiting: Waiting[];
   readonly outbox: Outbox;
-  /** Its rows were compared with the ledger since it woke. */
+  /** Its rows were compared with the ledger since it woke, or when it woke before and are as it left them. */
   isChecked: boolean;
   isTurning: boolean;
   wantsMarker: boolean;
@@ -85,6 +86,7 @@ type Served = { readonly slot: OwnedSlot; readonly leaving: Ending };
 type State = ListsNeeds & {
   readonly perform: Perform;
   readonly awake: Map<ListKey, Awake>;
+  readonly asleep: Asleep;
   readonly served: Map<number, Served>;
   readonly quarantined: Map<ListKey, string>;
 };
@@ -92,7 +94,8 @@ type State = ListsNeeds & {
 export function createLists(needs: ListsNeeds): Lists {
   const state: State = {
     ...{ ...needs, perform: createPerform(needs.world) },
-    ...{ awake: new Map(), served: new Map(), quarantined: new Map() },
+    ...{ awake: new Map(), asleep: createAsleep() },
+    ...{ served: new Map(), quarantined: new Map() },
   };
   const { world, awake, served } = state;
   return {
@@ -109,7 +112,7 @@ export function createLists(needs: ListsNeeds): Lists {
     running: (key) => runningOf(state, key),
     sweep: () => {
       const before = world.clock.monotonic() - PASSIVE_AFTER_MS;
-      for (const [key, list] of awake) if (isPassive(list, before)) awake.delete(key);
+      for (const list of awake.values()) if (isPassive(list, before)) fallAsleep(state, list);
     },
     status: () => ({
       awake: awake.size,
@@ -210,10 +213,21 @@ async function turns(state: State, list: Awake): Promise<void> {
   }
 }
 
+function fallAsleep({ world, awake, asleep }: State, { key, slot, isChecked }: Awake): void {
+  const { hash } = openDraft(world.rows, key, 0).head();
+  if (isChecked) asleep.leave(key, { epoch: slot.epoch, hash });
+  awake.delete(key);
+}
+
 /** Once each time it wakes. False if it may not go on. */
 async function check(state: State, list: Awake): Promise<boolean> {
-  const { world } = state;
+  const { world, asleep } = state;
   const { key, slot } = list;
+  const { hash } = openDraft(world.rows, key, 0).head();
+  if (asleep.isAsLeft(key, { epoch: slot.epoch, hash })) {
+    list.isChecked = true;
+    return true;
+  }
   for (let tries = 0; !slot.signal.aborted; tries++) {
     try {
       const isFit = (await isWhole(world, slot.slot, key)) || (await isMended(state, list));

@@ -119,22 +119,20 @@ export async function readBounces(
   for (const { seq, subject } of await dumpStream(cluster.where, 'TROUPE_BOUNCES')) {
     last.set(Number(subject.split('.')[2]), seq);
   }
-  const readOne = async ({ address, slot }: List): Promise<BouncesOf> => {
-    const report = await until(
-      `the bounces of ${address} are folded`,
-      async () => {
-        const found = await reportOf(cluster, address);
-        if ((found.fold?.folded ?? -1) >= (last.get(slot) ?? 0)) return found;
-        throw new Error(JSON.stringify(found));
-      },
-      FOLDED_MS_MAX,
-    );
-    const { code, stdout, stderr } = await cluster.troupe('bounces', 'ls', address, '--json');
-    if (code !== 0) throw new Error(stderr);
-    const { members } = JSON.parse(stdout) as Pick<BouncesOf, 'members'>;
-    return { ...report, list: address, members };
-  };
-  return await Promise.all(lists.map(readOne));
+  const all: BouncesOf[] = [];
+  for (const { address, slot } of lists) {
+    const read = async (): Promise<BouncesOf> => {
+      const report = await reportOf(cluster, address);
+      const { code, stdout, stderr } = await cluster.troupe('bounces', 'ls', address, '--json');
+      if ((report.fold?.folded ?? -1) < (last.get(slot) ?? 0))
+        throw new Error(JSON.stringify(report));
+      if (code !== 0) throw new Error(stderr);
+      const { members } = JSON.parse(stdout) as Pick<BouncesOf, 'members'>;
+      return { ...report, list: address, members };
+    };
+    all.push(await until(`the bounces of ${address} are folded`, read, FOLDED_MS_MAX));
+  }
+  return all;
 }
 
 async function reportOf({ nc }: Cluster, address: string): Promise<Report> {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { Command } from '../../actors/protocol.ts';
 import { MailError } from '../../src/errors.ts';
 import { hashOf } from '../../src/host/record.ts';
@@ -123,6 +123,21 @@ test('an idle list leaves memory and wakes as it was', async () => {
     command: { type: 'remove-member', who: { address: BART }, by: OPERATOR },
   });
   expect(answered(reply)).toMatchObject({ type: 'member-removed', number: 2 });
+});
+
+test('a list that wakes as it was left is not compared with the ledger again', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  const read = vi.spyOn(world.ledger, 'last');
+  const wake = async (id: string): Promise<void> => {
+    for (let i = 0; i < 10; i++) await tick(world, 15_000);
+    expect(host.status().awake).toBe(0);
+    const command = { type: 'remove-member', who: { address: BART }, by: OPERATOR } as const;
+    await host.command(KEY, { id, command });
+  };
+  await wake('x');
+  await wake('y');
+  expect(read).not.toHaveBeenCalled();
 });
 
 test('moderators hear of holds by a notice, and once more when ten minutes have gone', async () => {
