@@ -151,7 +151,7 @@ async function assemble(ground: Ground): Promise<Node> {
   const membership = await joinNodes(ground, startedAt);
   membership.ended.catch(fatal);
   closers.push(() => membership.stop());
-  // One server syncs all it does in order; copies of one another do not (decision 0010).
+  // One server syncs all it does in order; copies of one another do not (decision 0011).
   if (site.nats.server.cluster !== undefined) {
     const isOurs = () => membership.ranked(0)[0] === membership.node;
     void keepStreams({ nats: site.nats, clock, log, isOurs }, site.ending);

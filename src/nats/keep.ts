@@ -5,7 +5,7 @@
  * nats-server 2.15 keeps a stream in blocks of some megabytes, and deletes a block when the last
  * message of it is taken away. If power goes before what follows is on the disk, a copy has
  * forgotten how far it was; if all copies have, none may lead, and the stream is without a leader
- * for ever (decision 0010). A block with a message that stays is not deleted.
+ * for ever (decision 0011). A block with a message that stays is not deleted.
  */
 import { textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
