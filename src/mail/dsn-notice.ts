@@ -56,14 +56,22 @@ const HEAD = phrases`
 
 /** The notice of a message taken apart. */
 export function noticeOf(parts: Parts): Notice {
-  const all = parts.notice
-    .slice(0, NOTICE_LENGTH_MAX)
+  const all = plainly(parts.notice.slice(0, NOTICE_LENGTH_MAX))
     .split('\n', LINES_MAX)
     .map((line) => line.slice(0, LINE_LENGTH_MAX).replaceAll('\t', '    ').trimEnd());
   const end = all.findIndex((line, i) => i > 0 && RETURNED.some((one) => one.test(line)));
   const cut = end < 0 ? all.length : end;
   const returned = parts.original === '' && end >= 0 ? headFrom(all, end) : parts.original;
   return { header: parts.header, lines: all.slice(0, cut), original: returned };
+}
+
+/** Typographers' apostrophes and blanks as the patterns have them. */
+function plainly(text: string): string {
+  if (!/[^\0-\u007f]/.test(text)) return text;
+  return text
+    .replace(/[\u2018\u2019\u02bc]/g, "'")
+    .replace(/[\u00a0\u2007\u202f]/g, ' ')
+    .replace(/[\u200b-\u200f\u2060\ufeff]/g, '');
 }
 
 /** The header of a message that was returned as text: from the first line that is a field. */
