@@ -51,7 +51,7 @@ const RETURNED = [
 ];
 
 const HEAD = phrases`
-    ^[\s>]*(?:received|return-path|from|to|subject|date|message-id|x-[a-z-]+|mime-version
+    ^[\s>]*(?:received|return-path|from|to|cc|reply-to|subject|date|message-id|x-[a-z-]+|mime-version
     |content-type|dkim-signature|sender|delivered-to):`;
 
 /** The notice of a message taken apart. */
@@ -63,6 +63,17 @@ export function noticeOf(parts: Parts): Notice {
   const cut = end < 0 ? all.length : end;
   const returned = parts.original === '' && end >= 0 ? headFrom(all, end) : parts.original;
   return { header: parts.header, lines: all.slice(0, cut), original: returned };
+}
+
+/**
+ * Where a header begins that may be that of the message returned without a word: some notices quote one
+ * before they say whose it was. Past the last line if there is none.
+ */
+export function headIn(lines: readonly string[]): number {
+  const at = lines.findIndex(
+    (_, i) => i > 0 && [0, 1, 2].every((k) => HEAD.test(lines[i + k] ?? '')),
+  );
+  return at < 0 ? lines.length : at;
 }
 
 /** Typographers' apostrophes and blanks as the patterns have them. */
@@ -111,7 +122,7 @@ const STILL = anyOf(
     |not yet (?:been )?(?:delivered|sent)|warning message only|this is (?:only )?a warning
     |could not (?:be sent|send message) for (?:the )?past|need not resend|(?:do not|don't
     |not) need to resend|no action is required|transient non-fatal errors
-    |delivery attempts will continue`,
+    |delivery attempts will continue|(?:still|remains?) in (?:the |our )?(?:\w+ )?queue`,
 );
 
 /** Words that there is hope yet: MTAs say them of mail they still try to deliver. */

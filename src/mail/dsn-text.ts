@@ -9,7 +9,7 @@
 
 import { parseAddress } from './address.ts';
 import { addressesIn, type Seen } from './dsn-address.ts';
-import { isStillTried, type Notice } from './dsn-notice.ts';
+import { headIn, isStillTried, type Notice } from './dsn-notice.ts';
 import { reasonOf } from './dsn-reason.ts';
 import { once } from './dsn-report.ts';
 import { type Result, resultOf } from './dsn-result.ts';
@@ -73,7 +73,11 @@ export function recipientsIn(
   returned: string | null,
 ): readonly Result[] {
   const all = weighedIn(notice.lines);
-  const addressed = choose(all, ours, returned);
+  const head = headIn(notice.lines);
+  // What is told above a header that was quoted or returned is not outdone by what stands in it.
+  const told = all.filter(({ line, weight }) => line < head && weight >= ALONE);
+  const above = choose(told, ours, returned);
+  const addressed = above.length > 0 ? above : choose(all, ours, returned);
   const chosen = addressed.length > 0 ? addressed : namesIn(notice);
   const whole = notice.lines.filter((line) => !SUBJECT_LINE.test(line)).join(' ');
   const starts = new Set(chosen.map(({ line }) => line));
@@ -191,12 +195,16 @@ function expandedFrom(line: string): readonly Seen[] {
   return /^\s*\(expanded from:/.test(line) ? addressesIn(line) : [];
 }
 
+/** A name alone in its line, or after a reply code with words about it behind. */
+const NAME =
+  /^(?=\s+[\w.+-]+$|\s*5\d\d [\w.+-]+(?:\.\.\.| is not ))(?:\s*5\d\d)?\s+([\w.+-]{2,64}?)(?:$|\.\.\.| )/;
+
 /** Names that a provider lists without its own domain, as AOL does. */
 function namesIn({ header, lines }: Notice): readonly Weighed[] {
   const domain = /@((?:[\w-]+)\.[a-z]{2,})>?\s*$/i.exec(header.get('from'))?.[1];
   if (domain === undefined) return [];
   return lines.flatMap((line, i) => {
-    const name = /^\s+([\w.+-]{2,64})$/.exec(line)?.[1];
+    const name = NAME.exec(line)?.[1];
     const announced = name === undefined ? null : announcedAbove(lines, i);
     const address = announced === null ? null : parseAddress(`${name}@${domain}`);
     if (announced === null || address === null) return [];
