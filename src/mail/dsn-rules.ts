@@ -67,6 +67,10 @@ export const ABOVE: readonly Rule[] = [
       |following|address\w*)\b[^@]{0,20}:?[-=\s*]*$`,
   ),
   rule('listed', /(?:recipients?|address(?:es)?|users?)(?:\(s\)|\(es\))?\s*:?[-=\s*]*$/i),
+  rule(
+    'listed',
+    /(?:undeliver\w+|deliver\w+ (?:has )?(?:failed|failure)|not delivered)[:.]?[-=\s*]*$/i,
+  ),
   rule('listed', /recipients?\b[^@]{0,30}\b(?:fail|error|reject|undeliver)\w*[^@]{0,10}$/i),
   rule('listed', /(?:did not|have not|has not|not) (?:be |been )?(?:receive|deliver)/i),
   ...LANGUAGES.map(({ name, listed }) => rule(`listed-${name}`, listed)),
@@ -141,7 +145,7 @@ export const AFTER: readonly Rule[] = [
 /** What stands before those who wrote, and those who may be written to: no recipients. */
 export const NOT_BEFORE = phrases`
   (?:mail from|\bfrom:|sender|reply-to)[^@]{0,40}$
-  |\bids?\b[ :=]*<?$
+  |\bids?\b(?: (?:is|was))?[ :=]*<?$
   |(?:contact|e-?mail us|write to|forward (?:this|it)|report to|questions?\b)[^@]{0,60}$
   |(?:please|for (?:\w+ )?(?:assistance|help|information|details)|if you (?:have|need))[^@]{0,80}$`;
 
