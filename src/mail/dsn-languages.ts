@@ -46,8 +46,9 @@ export const LANGUAGES: readonly Language[] = [
       /suivant|destinataire|n'(?:a|ont) (?:pas )?(?:encore )?pu|remis|distribu|délivr|parven/i,
     label: /destinataire|adresse|à/,
     full: /(?:bo[iî]te|mailbox|quota|espace).{0,60}(?:pleine?|satur|dépass)/,
-    unknown:
-      /inconnu|inexistant|introuvable|n'existe pas|(?:utilisateur|destinataire) (?:invalide|absent)|pas été trouvé/,
+    unknown: phrases`
+      inconnu|inexistant|introuvable|n'existe pas|pas été trouvé
+      |(?:utilisateur|destinataire) (?:invalide|absent)`,
   },
   {
     name: 'es',
@@ -100,15 +101,16 @@ export const LANGUAGES: readonly Language[] = [
     listed: /följande|mottagare|følgende|mottaker|modtager|vastaanottaj/i,
     label: /mottagare|mottaker|modtager|till?|vastaanottaja/,
     full: /(?:postlåda|brevlåda|postboks|postkasse|postilaatikko).{0,60}(?:full|fuld|täynnä)/,
-    unknown:
-      /okänd|ukjent|ukendt|hittades inte|finns inte|(?:ble|blev) ikke funne[td]|finnes ikke|findes ikke|ei löydy|ei ole olemassa|tuntematon/,
+    unknown: phrases`
+      okänd|ukjent|ukendt|hittades inte|finns inte|finnes ikke|findes ikke
+      |(?:ble|blev) ikke funne[td]|ei löydy|ei ole olemassa|tuntematon`,
   },
   {
     name: 'slavic',
     failed: phrases`
       nie (?:mógł|może|został|dostarcz|powiodł|udało)|nelze |nebyl[ao]? (?:\w+ )?doruč|nedoruč
       |nezdařil|nepodařil|nepodaril|zlyhal|nije (?:moguće|isporučen)|isporuka nije|ni uspel
-      |не (?:может|мож|удалось|было|было|доставл|могут|вдал|є|беше|могла)|недостав|сбой
+      |не (?:может|мож|удалось|было|доставл|могут|вдал|є|беше|могла)|недостав|сбой
       |не существует|не найден|невозможно|неуспе`,
     still: phrases`
       jeszcze nie|kolejn\w+ prób|ponawian|opóźnion|dosud ne|zpoždě|oneskor|(?:ещ[её]|пока) не
@@ -117,9 +119,12 @@ export const LANGUAGES: readonly Language[] = [
       następując|adres|odbiorc|dostarcz|následující|příjemc|doruč|príjemc|primatelj|primaoc
       |следующ|получател|адрес|доставл|одержувач|наступн`,
     label: /odbiorca|adres\w*|příjemce|адрес\w*|получател\w*|кому/,
-    full: /(?:skrzynk|schránk|почтов\S+ ящик|ящик|квота).{0,60}(?:pełn|przepełn|pln[áaýe]|переполн|превыш)/,
-    unknown:
-      /nie (?:istnieje|ma\b|znaleziono)|nieznan|neexistuje|nebyla nalezena|neznám|не существует|не найден|не знайден|нет такого|неизвест|отсутствует/,
+    full: phrases`
+      (?:skrzynk|schránk|почтов\S+ ящик|ящик|квота).{0,60}(?:pełn|przepełn|pln[áaýe]
+      |переполн|превыш)`,
+    unknown: phrases`
+      nie (?:istnieje|ma\b|znaleziono)|nieznan|neexistuje|nebyla nalezena|neznám
+      |не существует|не найден|не знайден|нет такого|неизвест|отсутствует`,
   },
   {
     name: 'hu-ro-tr',
@@ -152,7 +157,9 @@ export const LANGUAGES: readonly Language[] = [
     listed:
       /以下|次の|宛先|宛て|受信者|下記|收件人|收件者|收信人|地址|無法|无法|送信|配信|받는 ?사람|수신자|수신인/,
     label: /宛先|宛て先|受信者|送信先|收件人|收件者|收信人|收件地址|邮箱|받는 ?사람|수신자|수신인/,
-    full: /容量.{0,12}(?:超|不足|いっぱい)|いっぱいで|邮箱.{0,6}(?:已满|空间不足)|信箱.{0,6}已滿|超出.{0,6}(?:容量|配额)|용량.{0,8}(?:초과|부족)/,
+    full: phrases`
+      容量.{0,12}(?:超|不足|いっぱい)|いっぱいで|邮箱.{0,6}(?:已满|空间不足)
+      |信箱.{0,6}已滿|超出.{0,6}(?:容量|配额)|용량.{0,8}(?:초과|부족)`,
     unknown:
       /不存在|存在しない|存在しません|見つかりません|不明|查無此人|查无此人|找不到|존재하지 않|찾을 수 없/,
   },

@@ -51,8 +51,8 @@ const RETURNED = [
 ];
 
 const HEAD = phrases`
-    ^[\s>]*(?:received|return-path|from|to|cc|reply-to|subject|date|message-id|x-[a-z-]+|mime-version
-    |content-type|dkim-signature|sender|delivered-to):`;
+    ^[\s>]*(?:received|return-path|from|to|cc|reply-to|subject|date|message-id|x-[a-z-]+
+    |mime-version|content-type|dkim-signature|sender|delivered-to):`;
 
 /** The notice of a message taken apart. */
 export function noticeOf(parts: Parts): Notice {
@@ -137,8 +137,9 @@ const GIVEN_UP = phrases`
     |undeliverable:|expired|has failed|failed after`;
 
 /** A reply code with words behind it, or an enhanced status. */
-const NUMBERS =
-  /(?:^|[\s:>"(-])(?:4[2-7]|5[0-7])\d[ :-]\s?(?:#?[45]\.\d|\S)|(?:^|[\s:;(#])[45]\.[0-7]\.\d{1,3}(?![.\d])/;
+const NUMBERS = phrases`
+    (?:^|[\s:>"(-])(?:4[2-7]|5[0-7])\d[ :-]\s?(?:#?[45]\.\d|\S)
+    |(?:^|[\s:;(#])[45]\.[0-7]\.\d{1,3}(?![.\d])`;
 
 /** True if the notice, or the subject over it, speaks of a failure or a delay. */
 export function tellsFailure({ lines }: Notice, subject: string): boolean {
