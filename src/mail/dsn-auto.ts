@@ -91,7 +91,8 @@ function isReport(type: string, of: string | undefined): boolean {
   return type === 'multipart/report' && !/^(?:disposition|feedback)/i.test(of ?? '');
 }
 
-function isFromHost(header: Fields): boolean {
+/** True if From or Return-Path says that a mail host wrote it. */
+export function isFromHost(header: Fields): boolean {
   const from = decodeWords(header.get('from'));
   return (
     DAEMON.test(from) ||

@@ -53,7 +53,10 @@ export function partsOf(raw: Uint8Array): Parts {
   };
   const type = typeOf(header);
   takeBody(found, text, header, header.end, text.length, 0);
-  const notice = found.notice.trim() === '' ? plainOfHtml(found.html) : found.notice;
+  // Text that names nobody may only say that the HTML beside it is to be read.
+  const isMute = !found.notice.includes('@') && found.html.includes('@');
+  const isHtml = isMute || found.notice.trim() === '';
+  const notice = isHtml ? plainOfHtml(found.html) : found.notice;
   return { ...found, header, type, notice };
 }
 

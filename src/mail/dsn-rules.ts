@@ -76,7 +76,8 @@ export const ABOVE: readonly Rule[] = [
   ...LANGUAGES.map(({ name, listed }) => rule(`listed-${name}`, listed)),
 ];
 
-const LABEL = anyOf('label');
+/** A word for the recipient, and in some languages one more for the address. */
+const LABEL = `(?:${anyOf('label').source})(?:の?(?:メール)?アドレス|邮?件?地址|電子郵件|주소|adresse)?`;
 
 /** What stands straight before a recipient in its line. */
 export const BEFORE: readonly Rule[] = [
@@ -118,7 +119,7 @@ export const BEFORE: readonly Rule[] = [
       |destinat\w+|empfänger|to user|mail box|for user|for)(?:\(s\)
       |\(es\))?\s*[:=-]?\s*["'<[(]*$`,
   ),
-  rule('named', new RegExp(`(?<![a-z])(?:${LABEL.source})\\s*[:：（]?\\s*["'<[(]*$`, 'i')),
+  rule('named', new RegExp(`(?<![a-z])(?:${LABEL})\\s*[:：（]?\\s*["'<[(]*$`, 'i')),
 ];
 
 /** What stands straight after one. */

@@ -30,7 +30,7 @@ const SUBJECT_LINE = /^\s*(?:subject|asunto|betreff|objet|oggetto|件名|主题|
 
 /** What may stand before the address of an entry: bullets, numbers, brackets, words for `to`. */
 const ENTRY = phrases`
-  ^[\s<"'*•·>|[(\-–=#]*(?:o\s+)?(?:\d{1,3}[.)]?\s+)?
+  ^[\s<"'*•·>|[(\-–=#]*(?:o\s+)?(?:\d{1,3}[.):\]]?\s+)?
   (?:(?:smtp|rfc-?822|mailto|recipient|c=[^@]{0,80}smtp)\s*[:;=]\s*)?[<"'\s[(]*$`;
 
 /** A person's name before it, in brackets or not. */
