@@ -58,7 +58,9 @@ function around(line: string, at: number, after: number): Seen | null {
   while (to > at && /[.-]/.test(line[to - 1] ?? '')) to--;
   const text = line.slice(from, to);
   const address = parseAddress(text) ?? (DOTTED.test(text) ? text : null);
-  return address === null || !/@.*\./.test(address) ? null : { address, from, to };
+  // A host of one word is one where brackets say that an address is meant.
+  const isMeant = /@.*\./.test(text) || (line[from - 1] === '<' && line[to] === '>');
+  return address === null || !isMeant ? null : { address, from, to };
 }
 
 function isLocal(c: number): boolean {

@@ -62,6 +62,10 @@ const OPENING = phrases`
     |hi\. (?:this is|the|mail|message|i)|-+ ?(?:the following|transcript|failed)
     |this report relates to)`;
 
+/** How people begin. */
+const GREETING =
+  /^(?:hi|hello|hey|hallo)(?: (?:all|everyone|everybody|folks|there|\p{Lu}\p{Ll}+))?,\s/iu;
+
 export type Writer = 'host' | 'automatic' | 'person';
 
 /** Who wrote a message, as far as its header tells. */
@@ -74,6 +78,7 @@ export function writerOf({ header, type, notice }: Parts): Writer {
   // An administrator is away too; and what an answer quotes behind its own words is not its subject.
   if (isDaemon && REPLY_SUBJECT.exec(subject)?.index === 0) return 'automatic';
   if (isDaemon) return 'host';
+  if (GREETING.test(notice.trimStart())) return 'person';
   if (header.has('x-ms-embedded-report') || SUBJECT.test(subject)) return 'host';
   if (OPENING.test(firstWordsOf(notice)) && !header.has('list-id')) return 'host';
   if (/^<>$/.test(header.get('return-path')) || header.get('from') === '') return 'host';
@@ -86,7 +91,8 @@ function isReport(type: string, of: string | undefined): boolean {
   return type === 'multipart/report' && !/^(?:disposition|feedback)/i.test(of ?? '');
 }
 
-function isFromHost(header: Fields): boolean {
+/** True if From or Return-Path says that a mail host wrote it. */
+export function isFromHost(header: Fields): boolean {
   const from = decodeWords(header.get('from'));
   return (
     DAEMON.test(from) ||

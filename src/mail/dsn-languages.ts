@@ -15,6 +15,10 @@ type Language = {
   readonly listed: RegExp;
   /** A word before one recipient: `An:`. */
   readonly label: RegExp;
+  /** The mailbox is full. */
+  readonly full: RegExp;
+  /** There is no such mailbox. */
+  readonly unknown: RegExp;
 };
 
 export const LANGUAGES: readonly Language[] = [
@@ -28,6 +32,9 @@ export const LANGUAGES: readonly Language[] = [
       |noch nicht (?:\w+ )?(?:zugestellt|ausgeliefert)|weitere(?:n)? (?:zustell)?versuch|verzögert`,
     listed: /folgende|nachstehend|empfänger|adressat|zugestellt|ausgeliefert|zustell/i,
     label: /empfänger|adresse|an/,
+    full: /(?:postfach|mailbox|speicher).{0,60}(?:voll|überschritten|erschöpft)/,
+    unknown:
+      /unbekannt|existiert nicht|nicht gefunden|kein(?:e|en)? (?:solche|g[uü]ltige|benutzer)/,
   },
   {
     name: 'fr',
@@ -38,6 +45,10 @@ export const LANGUAGES: readonly Language[] = [
     listed:
       /suivant|destinataire|n'(?:a|ont) (?:pas )?(?:encore )?pu|remis|distribu|délivr|parven/i,
     label: /destinataire|adresse|à/,
+    full: /(?:bo[iî]te|mailbox|quota|espace).{0,60}(?:pleine?|satur|dépass)/,
+    unknown: phrases`
+      inconnu|inexistant|introuvable|n'existe pas|pas été trouvé
+      |(?:utilisateur|destinataire) (?:invalide|absent)`,
   },
   {
     name: 'es',
@@ -48,6 +59,9 @@ export const LANGUAGES: readonly Language[] = [
       /todavía|aún no|seguir\w* intent|(?:volver|continuar)\w* .{0,12}intent|retrasad|retardad/i,
     listed: /siguiente|destinatari|entreg|direcci/i,
     label: /destinatario|para/,
+    full: /(?:buz[oó]n|cuota|espacio).{0,60}(?:llen[oa]|exced|superad)/,
+    unknown:
+      /desconocid|no existe|no (?:se )?(?:ha |pudo )?(?:encontr|estaba registrad)|inexistente/,
   },
   {
     name: 'pt',
@@ -56,6 +70,8 @@ export const LANGUAGES: readonly Language[] = [
     still: /ainda não|continuar\w* .{0,12}tenta|novas? tentativas?|atrasad/i,
     listed: /seguinte|destinatári|entreg|endereço|abaixo/i,
     label: /destinatário|para/,
+    full: /(?:caixa|cota|espaço).{0,60}(?:chei[ao]|lotad|exced)/,
+    unknown: /não (?:existe|(?:foi |pôde ser )?encontrad)|desconhecid|inexistente|inválid/,
   },
   {
     name: 'it',
@@ -64,6 +80,8 @@ export const LANGUAGES: readonly Language[] = [
     still: /non ancora|ancora in (?:corso|coda)|(?:ulteriori|nuov[ie]) tentativ|ritardat/i,
     listed: /seguent|destinatari|consegn|recapit|indirizz/i,
     label: /destinatario|per/,
+    full: /(?:casella|spazio|quota).{0,60}(?:pien[ao]|esaurit|superat)/,
+    unknown: /sconosciut|non esiste|inesistente|non (?:è stato )?trovat/,
   },
   {
     name: 'nl',
@@ -71,6 +89,8 @@ export const LANGUAGES: readonly Language[] = [
     still: /nog niet|nog (?:steeds )?geprobeerd|opnieuw (?:te )?(?:proberen|geprobeerd)|vertraagd/i,
     listed: /volgende|geadresseerde|ontvanger|bezorgd|afgeleverd/i,
     label: /ontvanger|aan/,
+    full: /(?:postvak|mailbox|postbus).{0,60}vol\b/,
+    unknown: /onbekend|bestaat niet|niet gevonden/,
   },
   {
     name: 'nordic',
@@ -80,13 +100,17 @@ export const LANGUAGES: readonly Language[] = [
     still: /försena|forsinke|ännu inte|ennå ikke|endnu ikke|viivästy|yritetään uudelleen/i,
     listed: /följande|mottagare|følgende|mottaker|modtager|vastaanottaj/i,
     label: /mottagare|mottaker|modtager|till?|vastaanottaja/,
+    full: /(?:postlåda|brevlåda|postboks|postkasse|postilaatikko).{0,60}(?:full|fuld|täynnä)/,
+    unknown: phrases`
+      okänd|ukjent|ukendt|hittades inte|finns inte|finnes ikke|findes ikke
+      |(?:ble|blev) ikke funne[td]|ei löydy|ei ole olemassa|tuntematon`,
   },
   {
     name: 'slavic',
     failed: phrases`
       nie (?:mógł|może|został|dostarcz|powiodł|udało)|nelze |nebyl[ao]? (?:\w+ )?doruč|nedoruč
       |nezdařil|nepodařil|nepodaril|zlyhal|nije (?:moguće|isporučen)|isporuka nije|ni uspel
-      |не (?:может|мож|удалось|было|было|доставл|могут|вдал|є|беше|могла)|недостав|сбой
+      |не (?:может|мож|удалось|было|доставл|могут|вдал|є|беше|могла)|недостав|сбой
       |не существует|не найден|невозможно|неуспе`,
     still: phrases`
       jeszcze nie|kolejn\w+ prób|ponawian|opóźnion|dosud ne|zpoždě|oneskor|(?:ещ[её]|пока) не
@@ -95,6 +119,12 @@ export const LANGUAGES: readonly Language[] = [
       następując|adres|odbiorc|dostarcz|následující|příjemc|doruč|príjemc|primatelj|primaoc
       |следующ|получател|адрес|доставл|одержувач|наступн`,
     label: /odbiorca|adres\w*|příjemce|адрес\w*|получател\w*|кому/,
+    full: phrases`
+      (?:skrzynk|schránk|почтов\S+ ящик|ящик|квота).{0,60}(?:pełn|przepełn|pln[áaýe]
+      |переполн|превыш)`,
+    unknown: phrases`
+      nie (?:istnieje|ma\b|znaleziono)|nieznan|neexistuje|nebyla nalezena|neznám
+      |не существует|не найден|не знайден|нет такого|неизвест|отсутствует`,
   },
   {
     name: 'hu-ro-tr',
@@ -104,6 +134,9 @@ export const LANGUAGES: readonly Language[] = [
     still: /még nem|késik|késlelt|întârzi|încă nu|henüz|gecikti|tekrar denen/i,
     listed: /következő|címzett|următo|destinatari|aşağıdaki|alıcı/i,
     label: /címzett|destinatar|alıcı/,
+    full: /(?:postafiók|căsuț|kutu).{0,60}(?:betelt|megtelt|plin|dolu)/,
+    unknown:
+      /nem (?:található|létezik)|ismeretlen|nu (?:există|a fost găsit)|bulunamadı|bilinmeyen/,
   },
   {
     name: 'el-he-ar',
@@ -111,6 +144,8 @@ export const LANGUAGES: readonly Language[] = [
     still: /καθυστ|עוכב|מתעכב|تأخير|تأخر/i,
     listed: /παραλήπτ|נמענ|المستلم/i,
     label: /παραλήπτης|נמען|المستلم/,
+    full: /γεμάτ|מלאה|ممتلئ/,
+    unknown: /δεν (?:υπάρχει|βρέθηκε)|לא נמצא|לא קיימ|غير موجود|لم يتم العثور/,
   },
   {
     name: 'cjk',
@@ -122,11 +157,19 @@ export const LANGUAGES: readonly Language[] = [
     listed:
       /以下|次の|宛先|宛て|受信者|下記|收件人|收件者|收信人|地址|無法|无法|送信|配信|받는 ?사람|수신자|수신인/,
     label: /宛先|宛て先|受信者|送信先|收件人|收件者|收信人|收件地址|邮箱|받는 ?사람|수신자|수신인/,
+    full: phrases`
+      容量.{0,12}(?:超|不足|いっぱい)|いっぱいで|邮箱.{0,6}(?:已满|空间不足)
+      |信箱.{0,6}已滿|超出.{0,6}(?:容量|配额)|용량.{0,8}(?:초과|부족)`,
+    unknown:
+      /不存在|存在しない|存在しません|見つかりません|不明|查無此人|查无此人|找不到|존재하지 않|찾을 수 없/,
   },
 ];
 
 /** Any of the words of a column in all languages, or of these. */
-export function anyOf(column: 'failed' | 'still' | 'label', ...these: readonly RegExp[]): RegExp {
+export function anyOf(
+  column: Exclude<keyof Language, 'name'>,
+  ...these: readonly RegExp[]
+): RegExp {
   const all = [...these, ...LANGUAGES.map((one) => one[column])];
   return new RegExp(all.map(({ source }) => source).join('|'), 'i');
 }

@@ -51,19 +51,38 @@ const RETURNED = [
 ];
 
 const HEAD = phrases`
-    ^[\s>]*(?:received|return-path|from|to|subject|date|message-id|x-[a-z-]+|mime-version
-    |content-type|dkim-signature|sender|delivered-to):`;
+    ^[\s>]*(?:received|return-path|from|to|cc|reply-to|subject|date|message-id|x-[a-z-]+
+    |mime-version|content-type|dkim-signature|sender|delivered-to):`;
 
 /** The notice of a message taken apart. */
 export function noticeOf(parts: Parts): Notice {
-  const all = parts.notice
-    .slice(0, NOTICE_LENGTH_MAX)
+  const all = plainly(parts.notice.slice(0, NOTICE_LENGTH_MAX))
     .split('\n', LINES_MAX)
     .map((line) => line.slice(0, LINE_LENGTH_MAX).replaceAll('\t', '    ').trimEnd());
   const end = all.findIndex((line, i) => i > 0 && RETURNED.some((one) => one.test(line)));
   const cut = end < 0 ? all.length : end;
   const returned = parts.original === '' && end >= 0 ? headFrom(all, end) : parts.original;
   return { header: parts.header, lines: all.slice(0, cut), original: returned };
+}
+
+/**
+ * Where a header begins that may be that of the message returned without a word: some notices quote one
+ * before they say whose it was. Past the last line if there is none.
+ */
+export function headIn(lines: readonly string[]): number {
+  const at = lines.findIndex(
+    (_, i) => i > 0 && [0, 1, 2].every((k) => HEAD.test(lines[i + k] ?? '')),
+  );
+  return at < 0 ? lines.length : at;
+}
+
+/** Typographers' apostrophes and blanks as the patterns have them. */
+function plainly(text: string): string {
+  if (!/[^\0-\u007f]/.test(text)) return text;
+  return text
+    .replace(/[\u2018\u2019\u02bc]/g, "'")
+    .replace(/[\u00a0\u2007\u202f]/g, ' ')
+    .replace(/[\u200b-\u200f\u2060\ufeff]/g, '');
 }
 
 /** The header of a message that was returned as text: from the first line that is a field. */
@@ -103,7 +122,7 @@ const STILL = anyOf(
     |not yet (?:been )?(?:delivered|sent)|warning message only|this is (?:only )?a warning
     |could not (?:be sent|send message) for (?:the )?past|need not resend|(?:do not|don't
     |not) need to resend|no action is required|transient non-fatal errors
-    |delivery attempts will continue`,
+    |delivery attempts will continue|(?:still|remains?) in (?:the |our )?(?:\w+ )?queue`,
 );
 
 /** Words that there is hope yet: MTAs say them of mail they still try to deliver. */
@@ -118,8 +137,9 @@ const GIVEN_UP = phrases`
     |undeliverable:|expired|has failed|failed after`;
 
 /** A reply code with words behind it, or an enhanced status. */
-const NUMBERS =
-  /(?:^|[\s:>"(-])(?:4[2-7]|5[0-7])\d[ :-]\s?(?:#?[45]\.\d|\S)|(?:^|[\s:;(#])[45]\.[0-7]\.\d{1,3}(?![.\d])/;
+const NUMBERS = phrases`
+    (?:^|[\s:>"(-])(?:4[2-7]|5[0-7])\d[ :-]\s?(?:#?[45]\.\d|\S)
+    |(?:^|[\s:;(#])[45]\.[0-7]\.\d{1,3}(?![.\d])`;
 
 /** True if the notice, or the subject over it, speaks of a failure or a delay. */
 export function tellsFailure({ lines }: Notice, subject: string): boolean {

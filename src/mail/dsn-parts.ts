@@ -16,6 +16,9 @@ const DEPTH_MAX = 6;
 /** Encoded characters of one part that are decoded. */
 const PART_LENGTH_MAX = 96 * 1024;
 
+/** What stores and gateways put before a header: empty lines, lines of an mbox. */
+const START = /^(?:[ \t]*\r?\n|>?From [^\n]*\n)*/;
+
 export type Parts = {
   readonly header: Fields;
   readonly type: ContentType;
@@ -38,7 +41,7 @@ type Found = Record<Kind, string> & { parts: number };
 export function partsOf(raw: Uint8Array): Parts {
   const length = Math.min(raw.byteLength, DSN_BYTES_MAX);
   const text = Buffer.from(raw.buffer, raw.byteOffset, length).toString('latin1');
-  const header = readFields(text, 0);
+  const header = readFields(text, START.exec(text)?.[0].length ?? 0);
   const found: Found = {
     notice: '',
     html: '',
@@ -50,7 +53,10 @@ export function partsOf(raw: Uint8Array): Parts {
   };
   const type = typeOf(header);
   takeBody(found, text, header, header.end, text.length, 0);
-  const notice = found.notice.trim() === '' ? plainOfHtml(found.html) : found.notice;
+  // Text that names nobody may only say that the HTML beside it is to be read.
+  const isMute = !found.notice.includes('@') && found.html.includes('@');
+  const isHtml = isMute || found.notice.trim() === '';
+  const notice = isHtml ? plainOfHtml(found.html) : found.notice;
   return { ...found, header, type, notice };
 }
 

@@ -2,6 +2,7 @@
  * Why a recipient was refused, from what an MTA said. The words decide before the numbers do: many
  * MTAs say 5.7.1 or 554 to whatever they dislike, and few say `spam` when they mean something else.
  */
+import { anyOf } from './dsn-languages.ts';
 import { phrases } from './dsn-words.ts';
 
 /**
@@ -46,13 +47,16 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
   ],
   [
     'mailbox-full',
-    phrases`
+    anyOf(
+      'full',
+      phrases`
       quota|mail ?box.{0,24}\bfull\b|in-?box.{0,16}\bfull\b|mailfolder is full|account is full
       |\bfull (?:mail|in)box|(?:insufficient|not enough|out of|exceed\w*|over|no more
       |exhausted).{0,32}(?:storage|disk|space|mailbox)|mail ?box .{0,24}(?:exceed|over
       |size limit|too (?:big|large))|(?:storage|space|disk) .{0,24}(?:exceed|exhausted|full)
-      |[45]\.2\.2\b|too much mail|mailbox.{0,30}(?:voll|pleine?|llen[oa]|pien[ao])|over limit
+      |[45]\.2\.2\b|too much mail|over limit
       |too many messages (?:on|in)\b|messages in recipient's mailbox`,
+    ),
   ],
   [
     'rate',
@@ -68,7 +72,8 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
       |limit|too)|too (?:big|large) (?:message|mail)|(?:exceed|over
       |larger than).{0,40}(?:message|mail|maximum|incoming).{0,10} size|messages? (?:is |are[ ]
       |was )?(?:too (?:big|large|long)|larger)|mail (?:size|is too)|5\.3\.4\b|5\.2\.3\b
-      |taille (?:maximale|du message)`,
+      |it's too (?:big|large)|taille (?:maximale
+      |du message)`,
   ],
   [
     'blocked',
@@ -141,7 +146,9 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
   ],
   [
     'user-unknown',
-    phrases`
+    anyOf(
+      'unknown',
+      phrases`
       \buser[\w ]{0,12}(?:unknown|not (?:found|known|exist|valid|listed))
       |unknown (?:or illegal |local[ -]?)?(?:user|recipient|mailbox|address|account|alias
       |customer|virtual)|no such (?:user|mailbox|recipient|person|address|account|local
@@ -157,11 +164,10 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
       |exist|handle)|does not (?:have|exist|like recipient)|(?:don't|do not|couldn't|could not
       |can't|cannot) (?:have|know|verify|exist|recognize)|[45]\.1\.1\b|there is no (?:one|user
       |such)|malformed (?:recipient )?address|isn't in my|not recognized
-      |not in (?:the )?(?:directory|address|database)|utilisateur|destinataire|unbekannt
-      |inconnu|desconocid|sconosciut|onbekend|nie (?:istnieje|ma)|não (?:existe|encontrad)
-      |no existe|non esiste|n'existe pas|existiert nicht|nicht gefunden|may not exist
-      |no longer (?:here|with)|kein(?:e|en)? (?:solche|g[uü]ltige|benutzer)|不存在|存在しない|見つかりません
-      |не существует|не найден|no estaba registrad`,
+      |not in (?:the )?(?:directory|address|database)|may not exist|address not found
+      |wasn't found at
+      |no longer (?:here|with)`,
+    ),
   ],
   [
     'network',

@@ -67,12 +67,17 @@ export const ABOVE: readonly Rule[] = [
       |following|address\w*)\b[^@]{0,20}:?[-=\s*]*$`,
   ),
   rule('listed', /(?:recipients?|address(?:es)?|users?)(?:\(s\)|\(es\))?\s*:?[-=\s*]*$/i),
+  rule(
+    'listed',
+    /(?:undeliver\w+|deliver\w+ (?:has )?(?:failed|failure)|not delivered)[:.]?[-=\s*]*$/i,
+  ),
   rule('listed', /recipients?\b[^@]{0,30}\b(?:fail|error|reject|undeliver)\w*[^@]{0,10}$/i),
   rule('listed', /(?:did not|have not|has not|not) (?:be |been )?(?:receive|deliver)/i),
   ...LANGUAGES.map(({ name, listed }) => rule(`listed-${name}`, listed)),
 ];
 
-const LABEL = anyOf('label');
+/** A word for the recipient, and in some languages one more for the address. */
+const LABEL = `(?:${anyOf('label').source})(?:の?(?:メール)?アドレス|邮?件?地址|電子郵件|주소|adresse)?`;
 
 /** What stands straight before a recipient in its line. */
 export const BEFORE: readonly Rule[] = [
@@ -114,7 +119,7 @@ export const BEFORE: readonly Rule[] = [
       |destinat\w+|empfänger|to user|mail box|for user|for)(?:\(s\)
       |\(es\))?\s*[:=-]?\s*["'<[(]*$`,
   ),
-  rule('named', new RegExp(`(?<![a-z])(?:${LABEL.source})\\s*[:：（]?\\s*["'<[(]*$`, 'i')),
+  rule('named', new RegExp(`(?<![a-z])(?:${LABEL})\\s*[:：（]?\\s*["'<[(]*$`, 'i')),
 ];
 
 /** What stands straight after one. */
@@ -141,7 +146,7 @@ export const AFTER: readonly Rule[] = [
 /** What stands before those who wrote, and those who may be written to: no recipients. */
 export const NOT_BEFORE = phrases`
   (?:mail from|\bfrom:|sender|reply-to)[^@]{0,40}$
-  |\bids?\b[ :=]*<?$
+  |\bids?\b(?: (?:is|was))?[ :=]*<?$
   |(?:contact|e-?mail us|write to|forward (?:this|it)|report to|questions?\b)[^@]{0,60}$
   |(?:please|for (?:\w+ )?(?:assistance|help|information|details)|if you (?:have|need))[^@]{0,80}$`;
 

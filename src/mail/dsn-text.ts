@@ -9,7 +9,7 @@
 
 import { parseAddress } from './address.ts';
 import { addressesIn, type Seen } from './dsn-address.ts';
-import { isStillTried, type Notice } from './dsn-notice.ts';
+import { headIn, isStillTried, type Notice } from './dsn-notice.ts';
 import { reasonOf } from './dsn-reason.ts';
 import { once } from './dsn-report.ts';
 import { type Result, resultOf } from './dsn-result.ts';
@@ -30,7 +30,7 @@ const SUBJECT_LINE = /^\s*(?:subject|asunto|betreff|objet|oggetto|件名|主题|
 
 /** What may stand before the address of an entry: bullets, numbers, brackets, words for `to`. */
 const ENTRY = phrases`
-  ^[\s<"'*•·>|[(\-–]*(?:\d{1,3}[.)]\s+)?
+  ^[\s<"'*•·>|[(\-–=#]*(?:o\s+)?(?:\d{1,3}[.):\]]?\s+)?
   (?:(?:smtp|rfc-?822|mailto|recipient|c=[^@]{0,80}smtp)\s*[:;=]\s*)?[<"'\s[(]*$`;
 
 /** A person's name before it, in brackets or not. */
@@ -73,7 +73,15 @@ export function recipientsIn(
   returned: string | null,
 ): readonly Result[] {
   const all = weighedIn(notice.lines);
-  const addressed = choose(all, ours, returned);
+  const head = headIn(notice.lines);
+  // What is told above a header that was quoted or returned is not outdone by what stands in it.
+  const above = choose(
+    all.filter(({ line }) => line < head),
+    ours,
+    returned,
+  );
+  const isTold = above.some(({ weight }) => weight >= ALONE);
+  const addressed = isTold ? above : choose(all, ours, returned);
   const chosen = addressed.length > 0 ? addressed : namesIn(notice);
   const whole = notice.lines.filter((line) => !SUBJECT_LINE.test(line)).join(' ');
   const starts = new Set(chosen.map(({ line }) => line));
@@ -99,8 +107,13 @@ function choose(
     if (weight < TOLD && OFFICE.test(address)) return false;
     return !ours.has(address.toLowerCase());
   });
+  // Who answers for a host is asked about the failure more often than mail to them fails.
+  const members = theirs.filter(
+    ({ address, weight }) => weight === LISTED || !CONTACT.test(address),
+  );
+  const named = members.some(({ weight }) => weight >= SUMMARY) ? members : theirs;
   // Mail to oneself: the address is that of the sender, and of nobody else.
-  const candidates = theirs.length > 0 ? theirs : all.filter(({ weight }) => weight >= DIALOGUE);
+  const candidates = named.length > 0 ? named : all.filter(({ weight }) => weight >= DIALOGUE);
   const most = candidates.reduce((max, { weight }) => Math.max(max, weight), 0);
   // What was returned knows better than an address that merely stands there.
   if (most <= SUMMARY && returned !== null) return [];
@@ -191,12 +204,16 @@ function expandedFrom(line: string): readonly Seen[] {
   return /^\s*\(expanded from:/.test(line) ? addressesIn(line) : [];
 }
 
+/** A name alone in its line, or after a reply code with words about it behind. */
+const NAME = /^\s+([\w.+-]{2,64})$|^\s*5\d\d ([\w.+-]{2,64}?)(?:\.\.\.| is not )/;
+
 /** Names that a provider lists without its own domain, as AOL does. */
 function namesIn({ header, lines }: Notice): readonly Weighed[] {
   const domain = /@((?:[\w-]+)\.[a-z]{2,})>?\s*$/i.exec(header.get('from'))?.[1];
   if (domain === undefined) return [];
   return lines.flatMap((line, i) => {
-    const name = /^\s+([\w.+-]{2,64})$/.exec(line)?.[1];
+    const [, alone, named] = NAME.exec(line) ?? [];
+    const name = alone ?? named;
     const announced = name === undefined ? null : announcedAbove(lines, i);
     const address = announced === null ? null : parseAddress(`${name}@${domain}`);
     if (announced === null || address === null) return [];
@@ -244,9 +261,10 @@ function announcedAbove(lines: readonly string[], at: number): Announced | null 
 function weigh(lines: readonly string[], at: number, seen: Seen): { weight: number; rule: string } {
   const { from, to } = seen;
   const line = lines[at] ?? '';
-  const before = wordsBefore(lines, at, from);
+  const own = line.slice(Math.max(0, from - AROUND_LENGTH), from);
+  const before = wordsBefore(lines, at, own);
   const after = line.slice(to, to + AROUND_LENGTH);
-  if (/^\s*<?$/.test(before) && /^>?: ?(?:\S|$)/.test(after))
+  if (/^\s*<?$/.test(own) && /^>?: ?(?:\S|$)/.test(after))
     return { weight: LISTED, rule: 'postfix' };
   const isReply = /(?:^|[\s<>])[45]\d\d[ -](?:[45]\.\d+\.\d+ )?<?$/.test(before);
   if (isReply && /^>?(?:\.\.\.|[:,]? ?\S)/.test(after)) return { weight: DIALOGUE, rule: 'reply' };
@@ -260,11 +278,10 @@ function weigh(lines: readonly string[], at: number, seen: Seen): { weight: numb
 }
 
 /** The words before an address: those of the line above too where prose was wrapped there. */
-function wordsBefore(lines: readonly string[], at: number, from: number): string {
-  const before = (lines[at] ?? '').slice(Math.max(0, from - AROUND_LENGTH), from);
-  const isWrapped = /^[\s<"'(]*$/.test(before) && indentOf(lines[at] ?? '') < 2;
+function wordsBefore(lines: readonly string[], at: number, own: string): string {
+  const isWrapped = /^[\s<"'(]*$/.test(own) && indentOf(lines[at] ?? '') < 2;
   const above = isWrapped ? (lines[at - 1] ?? '').slice(-AROUND_LENGTH) : '';
-  return above === '' ? before : `${above} ${before.trimStart()}`;
+  return above === '' ? own : `${above} ${own.trimStart()}`;
 }
 
 /** True if the line under a command of a dialogue says that it was well. */

@@ -13,7 +13,7 @@
 
 import { addressesIn, addressOfField } from './dsn-address.ts';
 import { complaintOf } from './dsn-arf.ts';
-import { isAutoReply, subjectOf, writerOf } from './dsn-auto.ts';
+import { isAutoReply, isFromHost, subjectOf, writerOf } from './dsn-auto.ts';
 import { readFields } from './dsn-fields.ts';
 import { type Notice, noticeOf, tellsDelay, tellsFailure } from './dsn-notice.ts';
 import { type Parts, partsOf } from './dsn-parts.ts';
@@ -113,7 +113,9 @@ function written(parts: Parts): Recognised {
     return none(parts, 'no words of a failure');
   }
   const results = resultsOf(notice, subject);
-  if (results.length === 0) return none(parts, 'tells of a failure, but not whose');
+  // Who has a parcel that was not delivered writes so too.
+  const isVague = !isFromHost(header) && results.every(({ rule }) => rule === 'there');
+  if (results.length === 0 || isVague) return none(parts, 'tells of a failure, but not whose');
   return failed(parts, results);
 }
 
