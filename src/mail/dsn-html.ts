@@ -10,7 +10,8 @@ const ENTITIES: Readonly<Record<string, string>> = {
 };
 
 /** A link to an address that its own words do not tell. */
-const MAILTO = /<a\b[^<>]{0,500}?mailto:([^"'<>?\s]{3,254})[^<>]{0,500}>([^<>@]{0,200})<\/a>/gi;
+const MAILTO =
+  /<a\b[^<>]{0,200}?mailto:([^"'<>?\s]{3,254})(?=["'>?\s])[^<>]{0,300}>([^<>@]{0,200})<\/a>/gi;
 
 /** The text of HTML, a line for each block of it. Linear; never throws. */
 export function plainOfHtml(html: string): string {

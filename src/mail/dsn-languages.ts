@@ -51,10 +51,10 @@ export const LANGUAGES: readonly Language[] = [
       |(?:utilisateur|destinataire) (?:invalide|absent)`,
   },
   {
-    name: 'es',
+    name: 'es-ca',
     failed: phrases`
       no (?:se )?(?:ha |pudo |puede |fue )?(?:podido|entregad|entregar|ser)|no existe\b
-      |error (?:de|al) (?:entreg|envi)|imposible entregar`,
+      |error (?:de|al) (?:entreg|envi)|imposible entregar|no s'ha pogut`,
     still:
       /todavía|aún no|seguir\w* intent|(?:volver|continuar)\w* .{0,12}intent|retrasad|retardad/i,
     listed: /siguiente|destinatari|entreg|direcci/i,
@@ -146,6 +146,16 @@ export const LANGUAGES: readonly Language[] = [
     label: /παραλήπτης|נמען|المستلم/,
     full: /γεμάτ|מלאה|ممتلئ/,
     unknown: /δεν (?:υπάρχει|βρέθηκε)|לא נמצא|לא קיימ|غير موجود|لم يتم العثور/,
+  },
+  {
+    name: 'south-east-asia',
+    failed:
+      /tidak (?:dapat|bisa|terkirim|berhasil)|\bgagal\b|không (?:thể|được|gửi)|ไม่สามารถ|ไม่สำเร็จ/i,
+    still: /tertunda|belum (?:dapat|terkirim)|chưa (?:thể|được|gửi)|ล่าช้า/i,
+    listed: /penerima|người nhận|ผู้รับ/i,
+    label: /penerima|kepada|người nhận|ผู้รับ/,
+    full: /(?:kotak|kuota).{0,40}penuh|hộp thư.{0,20}đầy|เต็ม/,
+    unknown: /tidak (?:ditemukan|dikenal|ada)|không tồn tại|không tìm thấy|ไม่พบ/,
   },
   {
     name: 'cjk',

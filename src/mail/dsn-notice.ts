@@ -118,7 +118,8 @@ const STILL = anyOf(
   phrases`
     still being retried|(?<!\bno (?:further|more|additional) \w{1,20} )will be (?:re-?)?(?:tried
     |attempted)|will (?:keep
-    |continue) (?:to )?(?:re-?)?try|will (?:re-?)?try|not (?:yet )?been delivered yet
+    |continue) (?:to )?(?:re-?)?try|will (?:re-?)?try|not (?:\w+ ){0,2}delivered yet
+    |another attempt will|(?<!no )further attempts will
     |not yet (?:been )?(?:delivered|sent)|warning message only|this is (?:only )?a warning
     |could not (?:be sent|send message) for (?:the )?past|need not resend|(?:do not|don't
     |not) need to resend|no action is required|transient non-fatal errors

@@ -270,7 +270,8 @@ function weigh(lines: readonly string[], at: number, seen: Seen): { weight: numb
   if (isReply && /^>?(?:\.\.\.|[:,]? ?\S)/.test(after)) return { weight: DIALOGUE, rule: 'reply' };
   if (NOT_BEFORE.test(before)) return { weight: 0, rule: 'sender' };
   const named = matching(BEFORE, before) ?? matching(AFTER, after);
-  if (named === 'dialogue' && isAccepted(lines, at)) return { weight: 0, rule: 'accepted' };
+  const isAccepted = named === 'dialogue' && ACCEPTED.test(lines[at + 1] ?? '');
+  if (isAccepted || ACCEPTED.test(line)) return { weight: 0, rule: 'accepted' };
   if (named !== null) return { weight: STRONG.has(named) ? DIALOGUE : TOLD, rule: named };
   if (/^\s*(?:to|cc|an|à|para|収件人|收件人)\s*:/i.test(before))
     return { weight: SUMMARY, rule: 'summary' };
@@ -284,10 +285,8 @@ function wordsBefore(lines: readonly string[], at: number, own: string): string 
   return above === '' ? own : `${above} ${own.trimStart()}`;
 }
 
-/** True if the line under a command of a dialogue says that it was well. */
-function isAccepted(lines: readonly string[], at: number): boolean {
-  return /^[^\p{L}\d]*(?:received[^\p{L}\d]*)?2[0-5]\d[ -]/iu.test(lines[at + 1] ?? '');
-}
+/** A line of a dialogue that says that a command was well. */
+const ACCEPTED = /^[^\p{L}\d]*(?:received[^\p{L}\d]*)?2[0-5]\d[ -]/iu;
 
 function matching(rules: readonly Rule[], text: string): string | null {
   return rules.find(({ says }) => says.test(text))?.name ?? null;

@@ -8,10 +8,18 @@ import { afterEach, expect, test } from 'vitest';
 import { recognise } from '../../src/mail/dsn.ts';
 import { DSN_BYTES_MAX } from '../../src/mail/dsn-parts.ts';
 
-const FIXTURES = join(import.meta.dirname, '..', 'fixtures', 'dsn');
-const SEEDS = readdirSync(FIXTURES)
-  .filter((name) => name.endsWith('.eml'))
-  .map((name) => Buffer.from(readFileSync(join(FIXTURES, name))));
+const FIXTURES = join(import.meta.dirname, '..', 'fixtures');
+
+function filesIn(folder: string, ends: string): readonly string[] {
+  const names = readdirSync(join(FIXTURES, folder)).filter((name) => name.endsWith(ends));
+  return names.map((name) => readFileSync(join(FIXTURES, folder, name), 'utf8'));
+}
+
+/** One mail a file, and many a file with a line above each. */
+const SEEDS = [
+  ...filesIn('dsn', '.eml'),
+  ...filesIn('dsn-forms', '.txt').flatMap((forms) => forms.split(/^%%% .*\n/m).slice(1)),
+].map((mail) => Buffer.from(mail));
 const MUTATIONS = process.env.TROUPE_FUZZ === 'long' ? 100_000 : 3_000;
 const SEED = 0x5eed;
 
@@ -158,6 +166,8 @@ const SHAPES: Readonly<Record<string, readonly [string, string]>> = {
   'lists that never come': [NOTICE, 'The following addresses failed:\n'],
   brackets: [NOTICE, '<'],
   tags: [HTML, '<a'],
+  links: [HTML, '<a href="mailto:kim@example.net">'],
+  'links that go on': [HTML, 'mailto:'],
   entities: [HTML, '&#64;'],
   'equals signs': [QUOTED, '='],
   'fields of a header': ['', 'From: MAILER-DAEMON@example.net\n'],
