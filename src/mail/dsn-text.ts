@@ -102,16 +102,13 @@ function choose(
   ours: ReadonlySet<string>,
   returned: string | null,
 ): readonly Weighed[] {
-  const theirs = all.filter(({ address, weight }) => {
-    if (weight < DIALOGUE && CONTACT.test(address)) return false;
-    if (weight < TOLD && OFFICE.test(address)) return false;
-    return !ours.has(address.toLowerCase());
-  });
-  // Who answers for a host is asked about the failure more often than mail to them fails.
-  const members = theirs.filter(
-    ({ address, weight }) => weight === LISTED || !CONTACT.test(address),
-  );
-  const named = members.some(({ weight }) => weight >= SUMMARY) ? members : theirs;
+  const theirs = all.filter(({ address }) => !ours.has(address.toLowerCase()));
+  // Who answers for a host is named to be asked more often than mail to them fails.
+  const members = theirs.filter((one) => !isContact(one));
+  const isMembers = members.some(({ weight }) => weight >= SUMMARY) || returned !== null;
+  const named = isMembers
+    ? members
+    : theirs.filter((one) => one.weight >= ALONE || !isContact(one));
   // Mail to oneself: the address is that of the sender, and of nobody else.
   const candidates = named.length > 0 ? named : all.filter(({ weight }) => weight >= DIALOGUE);
   const most = candidates.reduce((max, { weight }) => Math.max(max, weight), 0);
@@ -121,6 +118,12 @@ function choose(
   const isClear =
     most > SUMMARY || new Set(best.map(({ address }) => address.toLowerCase())).size === 1;
   return isClear ? best : [];
+}
+
+/** True of those who may only be named for questions. */
+function isContact({ address, weight }: Weighed): boolean {
+  if (weight === LISTED) return false;
+  return CONTACT.test(address) || (weight < TOLD && OFFICE.test(address));
 }
 
 function weighedIn(lines: readonly string[]): readonly Weighed[] {
