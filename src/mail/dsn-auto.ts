@@ -21,7 +21,7 @@ const DAEMON = phrases`
 const SUBJECT = phrases`
     ^(?:\*+\s*)?(?:\[[^\]]{0,40}\]\s*)?(?:undeliver|un-?sent|un?able to deliver|(?:mail
     |message|e-?mail|delivery|send(?:ing)?)[\w :,-]{0,40}(?:fail|error|problem|undeliver
-    |could not|not deliver|return|notif|report|status|delay|warning|reject|block|abort)
+    |could not|not deliver|return|notif|report|status|delay|warning|reject|block|abort|bounced)
     |return(?:ed|ing)[\w ]{0,12}(?:mail|message|to sender|e-?mail)|fail(?:ed
     |ure)[\w: ]{0,20}(?:mail|notice|deliver|message|notif|to)|non[- ]?deliver|nondeliv
     |un\w+ bounce|error (?:sending|in|while|delivering)|user unknown|unknown (?:user|address

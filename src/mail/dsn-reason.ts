@@ -47,16 +47,13 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
   ],
   [
     'mailbox-full',
-    anyOf(
-      'full',
-      phrases`
+    phrases`
       quota|mail ?box.{0,24}\bfull\b|in-?box.{0,16}\bfull\b|mailfolder is full|account is full
       |\bfull (?:mail|in)box|(?:insufficient|not enough|out of|exceed\w*|over|no more
       |exhausted).{0,32}(?:storage|disk|space|mailbox)|mail ?box .{0,24}(?:exceed|over
       |size limit|too (?:big|large))|(?:storage|space|disk) .{0,24}(?:exceed|exhausted|full)
       |[45]\.2\.2\b|too much mail|over limit
       |too many messages (?:on|in)\b|messages in recipient's mailbox`,
-    ),
   ],
   [
     'rate',
@@ -146,9 +143,7 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
   ],
   [
     'user-unknown',
-    anyOf(
-      'unknown',
-      phrases`
+    phrases`
       \buser[\w ]{0,12}(?:unknown|not (?:found|known|exist|valid|listed))
       |unknown (?:or illegal |local[ -]?)?(?:user|recipient|mailbox|address|account|alias
       |customer|virtual)|no such (?:user|mailbox|recipient|person|address|account|local
@@ -167,8 +162,10 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
       |not in (?:the )?(?:directory|address|database)|may not exist|address not found
       |wasn't found at
       |no longer (?:here|with)`,
-    ),
   ],
+  // What few say, after what many do.
+  ['mailbox-full', anyOf('full')],
+  ['user-unknown', anyOf('unknown')],
   [
     'network',
     phrases`
