@@ -156,8 +156,10 @@ function deliver(state: State): void {
   for (;;) {
     const consumer = state.consumers.toSorted((a, b) => b.room() - a.room())[0];
     if (consumer === undefined || consumer.room() <= 0) return;
-    const entry = state.entries.get(state.waiting.shift() ?? 0);
-    if (entry === undefined) return;
+    const seq = state.waiting.shift();
+    if (seq === undefined) return;
+    const entry = state.entries.get(seq);
+    if (entry === undefined) continue; // Acked while it waited to come again.
     entry.deliveries += 1;
     const delivery = deliveryOf(state, entry, entry.deliveries);
     renew(state, entry);
