@@ -1,12 +1,13 @@
 /** What operators see of a node and may tell it: health, inspection, draining. Part of the wiring (`main.ts`). */
 import { systemClock } from './clock.ts';
 import { LEASE_FORGOTTEN_MS } from './host/lease.ts';
+import type { Address } from './mail/address.ts';
 import { CLASSES, type Class } from './mail/chunk.ts';
 import { largeMax } from './mail/class-order.ts';
 import { type ListKey, SLOTS, slotOf } from './mail/list-key.ts';
 import { createAsker } from './nats/ask.ts';
 import type { DeliverySource } from './nats/delivery-view.ts';
-import { requestFrom, serveControl, serveInspect } from './nats/inspect.ts';
+import { type Inspection, requestFrom, serveControl, serveInspect } from './nats/inspect.ts';
 import { inspectSlotAt } from './nats/subjects.ts';
 import { deliveryOf, inspectDelivery } from './ops/delivery.ts';
 import { type HealthFacts, healthOf } from './ops/health.ts';
@@ -70,7 +71,7 @@ const BY_NATS = { kind: 'operator', name: 'inspect' } as const;
 /** Starts answering `troupe.inspect.>` and taking `troupe.node.<id>`. */
 export async function startInspection(node: Node): Promise<void> {
   const { config, site, mirror, parts, startedAt, closers, membership } = node;
-  const { nats, directory } = site;
+  const { nats } = site;
   const keys = function* () {
     for (const { key } of mirror.all()) yield key;
   };
@@ -88,48 +89,75 @@ export async function startInspection(node: Node): Promise<void> {
     lease: membership.lease,
     keys,
   };
-  const stamp = () => ({ node: config.node, asOf: systemClock.now() });
-  const routesNow = () => (parts.routes === null ? [] : routeViews(parts.routes));
-  const routing = () => ({ strategy: config.routing.strategy, devmode: config.devmode ?? null });
-  const asker = createAsker(nats, { timeoutMs: OWNER_MS_MAX, tries: 1 });
-  const delivery = deliveryIn(node);
   const service = await serveInspect(nats, {
     nodeId: config.node,
+    ...aboutLists(node, places, needs),
+    ...aboutNodes(node, places, needs),
+    ...(config.roles.includes('outgoing') && aboutRoutes(node)),
+  });
+  closers.push(() => service.close());
+  const control = serveControl(nats, config.node, {
+    drain: () => ordered(node, (parts.host ?? membership.lease).drain),
+    undrain: () => ordered(node, (parts.host ?? membership.lease).undrain),
+  });
+  closers.push(() => control.close());
+}
+
+/** Who says it, and when it was true. */
+const stampOf = ({ config }: Node) => ({ node: config.node, asOf: systemClock.now() });
+
+/** What a list's owner says of it, and what became of its posts. */
+function aboutLists(node: Node, places: Places, needs: InspectNeeds) {
+  const { nats, directory } = node.site;
+  const asker = createAsker(nats, { timeoutMs: OWNER_MS_MAX, tries: 1 });
+  const source = deliveryIn(node);
+  const find = async (address: Address) =>
+    node.mirror.find(address) ?? (await directory.find(address));
+  return {
     list: async (address, level) => {
-      const entry = mirror.find(address) ?? (await directory.find(address));
+      const entry = await find(address);
       if (entry === null) return inspectList(address, null, null, null, needs);
       const reply = await asker.question(entry.key, { ask: 'inspect', level });
       const place = places.slot(slotOf(entry.key));
       return inspectList(address, entry.key, listReplyOf(reply), place, needs);
     },
-    delivery: (list, request) => inspectDelivery(delivery, needs, list, request, BY_NATS),
+    delivery: (list, request) => inspectDelivery(source, needs, list, request, BY_NATS),
     bounces: async (address) => {
-      const entry = mirror.find(address) ?? (await directory.find(address));
+      const entry = await find(address);
       if (entry === null) return null;
       const reply = await asker.question(entry.key, { ask: 'bounce-report' });
       return reply.ok ? reply.answer : { address, ...reply };
     },
+  } satisfies Partial<Inspection>;
+}
+
+/** Nodes and slots as this node sees them, and a slot as its owner has it. */
+function aboutNodes(node: Node, places: Places, needs: InspectNeeds) {
+  return {
     node: () => inspectNode(needs),
-    nodes: () => ({ ...stamp(), nodes: places.nodes() }),
+    nodes: () => ({ ...stampOf(node), nodes: places.nodes() }),
     slot: async (slot) => inspectSlot(places.slot(slot), await ofOwner(node, places, slot), needs),
     slotHere: (slot) => slotHere(slot, needs),
-    slots: async () => ({ ...stamp(), slots: await withEpochs(node, places) }),
-    ...(config.roles.includes('outgoing') && {
-      route: (name: string) => routesNow().find((route) => route.name === name) ?? null,
-      routes: () => ({ ...stamp(), ...routing(), routes: routesNow() }),
-    }),
-  });
-  closers.push(() => service.close());
-  const ordered = async (carryOut: () => Promise<void>) => {
-    const began = systemClock.monotonic();
-    await carryOut();
-    return { ...stamp(), tookMs: Math.round(systemClock.monotonic() - began) };
-  };
-  const control = serveControl(nats, config.node, {
-    drain: () => ordered((parts.host ?? membership.lease).drain),
-    undrain: () => ordered((parts.host ?? membership.lease).undrain),
-  });
-  closers.push(() => control.close());
+    slots: async () => ({ ...stampOf(node), slots: await withEpochs(node, places) }),
+  } satisfies Partial<Inspection>;
+}
+
+/** Only a node that sends knows how its routes are. */
+function aboutRoutes(node: Node) {
+  const { config, parts } = node;
+  const now = () => (parts.routes === null ? [] : routeViews(parts.routes));
+  const routing = { strategy: config.routing.strategy, devmode: config.devmode ?? null };
+  return {
+    route: (name) => now().find((route) => route.name === name) ?? null,
+    routes: () => ({ ...stampOf(node), ...routing, routes: now() }),
+  } satisfies Partial<Inspection>;
+}
+
+/** Carries out an operator's order, and says how long it took. */
+async function ordered(node: Node, carryOut: () => Promise<void>) {
+  const began = systemClock.monotonic();
+  await carryOut();
+  return { ...stampOf(node), tookMs: Math.round(systemClock.monotonic() - began) };
 }
 
 function outgoingFacts({ config, parts }: Node): OutgoingFacts | null {

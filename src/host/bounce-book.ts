@@ -39,107 +39,129 @@ export type Books = {
 /** The rows of the lists themselves, from which sizes and settings are read. */
 type Lists = { readonly rows: Rows };
 
-export function openBooks(bounces: Rows, lists: Lists): Books {
-  let over = new Map<string, Row>();
-  let known = new Map<ListKey, Known>();
-  const idOf = (row: RowKey): string => row.join(' ');
-  const get = (row: RowKey): unknown => {
-    const mine = over.get(idOf(row));
-    return mine === undefined ? bounces.get(row) : mine[1];
-  };
-  const put = (row: RowKey, value: unknown): void => {
-    over.set(idOf(row), [row, value]);
-  };
+type State = {
+  readonly bounces: Rows;
+  readonly lists: Rows;
+  /** What changed since the last checkpoint, by {@link idOf}. */
+  over: Map<string, Row>;
+  known: Map<ListKey, Known>;
+};
 
-  /** Read once a checkpoint: a setting that is changed counts from the next one on. */
-  function knownOf(key: ListKey): Known {
-    const there = known.get(key);
-    if (there !== undefined) return there;
-    const { settings } = openDraft(lists.rows, key, 0).state();
-    const made = { slot: slotOf(key), rules: rulesOf(settings), members: new Map() };
-    known.set(key, made);
-    return made;
-  }
-
-  function membersOf(key: ListKey, post: number): number | null {
-    const { members } = knownOf(key);
-    const before = members.get(post);
-    if (before !== undefined) return before;
-    const size = openDraft(lists.rows, key, 0).postRow(post)?.live ?? null;
-    members.set(post, size);
-    return size;
-  }
-
-  function putScore(key: ListKey, member: number, score: Score | undefined): void {
-    const row: RowKey = [key, 'score', member];
-    const before = get(row) as ScoreRow | undefined;
-    const { slot, rules } = knownOf(key);
-    const due = score === undefined ? 0 : nextOf(member, score, rules).due;
-    const index = (at: number): RowKey => ['#due', slot, at, key, member];
-    if (before !== undefined && before.due !== due) put(index(before.due), undefined);
-    put(row, score === undefined ? undefined : { score, due });
-    if (score !== undefined && before?.due !== due) put(index(due), true);
-  }
-
-  const rowOf = (key: ListKey, tail: Tail): RowKey =>
-    tail[0] === 'ask' ? ['#ask', knownOf(key).slot, key, ...tail.slice(1)] : [key, ...tail];
-
-  /** The first that is stored and not deleted since, or the first that is new. */
-  function first(key: ListKey, kind: Tail[0]): Row | null {
-    const stored = [...bounces.range([key, kind], [key, kind, Number.MAX_SAFE_INTEGER], FIRST_MAX)];
-    const mine = [...over.values()].filter(([row]) => row[0] === key && row[1] === kind);
-    const all = [...stored.filter(([row]) => !over.has(idOf(row))), ...mine];
-    const live = all.filter(([, value]) => value !== undefined);
-    live.sort(([a], [b]) => Number(a[2]) - Number(b[2]));
-    return live[0] ?? null;
-  }
-
-  return {
-    of: (key) => ({
-      get: (tail) => {
-        const value = get(rowOf(key, tail));
-        return tail[0] === 'score' ? (value as ScoreRow | undefined)?.score : value;
-      },
-      put: (tail, value) => {
-        if (tail[0] === 'score') putScore(key, Number(tail[1]), value as Score | undefined);
-        else put(rowOf(key, tail), value);
-      },
-      first: (kind) => {
-        const found = first(key, kind);
-        if (found === null) return null;
-        const [row, value] = found;
-        return { tail: [kind, ...row.slice(2)], value };
-      },
-      membersOf: (post) => membersOf(key, post),
-      rules: () => knownOf(key).rules,
-    }),
-    dirty: () => over.size,
-    checkpoint: (slot, at) => {
-      const writes = [...over.values(), [['#slot', slot], at] as const];
-      bounces.commit(writes);
-      over = new Map();
-      known = new Map();
-      return bytesOf(writes);
-    },
-    remove: (row) => put(row, undefined),
-    get,
-    postpone: ({ row, key, member }, at) => {
-      const there = get([key, 'score', member]) as ScoreRow | undefined;
-      put(row, undefined);
-      if (there === undefined) return;
-      put([key, 'score', member], { ...there, due: at });
-      put(['#due', slotOf(key), at, key, member], true);
-    },
-  };
-}
-
-/** What is read of a list once a checkpoint. */
+/** What is read of a list once a checkpoint: a setting that is changed counts from the next one on. */
 type Known = {
   readonly slot: number;
   readonly rules: Rules;
   /** Who got each post. */
   readonly members: Map<number, number | null>;
 };
+
+export function openBooks(bounces: Rows, { rows: lists }: Lists): Books {
+  const state: State = { bounces, lists, over: new Map(), known: new Map() };
+  return {
+    of: (key) => bookOf(state, key),
+    dirty: () => state.over.size,
+    checkpoint: (slot, at) => {
+      const writes = [...state.over.values(), [['#slot', slot], at] as const];
+      bounces.commit(writes);
+      state.over = new Map();
+      state.known = new Map();
+      return bytesOf(writes);
+    },
+    remove: (row) => put(state, row, undefined),
+    get: (row) => get(state, row),
+    postpone: ({ row, key, member }, at) => {
+      const there = get(state, [key, 'score', member]) as ScoreRow | undefined;
+      put(state, row, undefined);
+      if (there === undefined) return;
+      put(state, [key, 'score', member], { ...there, due: at });
+      put(state, ['#due', slotOf(key), at, key, member], true);
+    },
+  };
+}
+
+// ── Rows, and what is laid over them ──────────────────────────────────────
+
+const idOf = (row: RowKey): string => row.join(' ');
+
+function get({ over, bounces }: State, row: RowKey): unknown {
+  const mine = over.get(idOf(row));
+  return mine === undefined ? bounces.get(row) : mine[1];
+}
+
+function put({ over }: State, row: RowKey, value: unknown): void {
+  over.set(idOf(row), [row, value]);
+}
+
+// ── The book of one list ──────────────────────────────────────────────────
+
+function bookOf(state: State, key: ListKey): Book {
+  return {
+    get: (tail) => {
+      const value = get(state, rowOf(key, tail));
+      return tail[0] === 'score' ? (value as ScoreRow | undefined)?.score : value;
+    },
+    put: (tail, value) => {
+      if (tail[0] === 'score') putScore(state, key, Number(tail[1]), value as Score | undefined);
+      else put(state, rowOf(key, tail), value);
+    },
+    first: (kind) => {
+      const found = first(state, key, kind);
+      if (found === null) return null;
+      const [row, value] = found;
+      return { tail: [kind, ...row.slice(2)], value };
+    },
+    membersOf: (post) => membersOf(state, key, post),
+    rules: () => knownOf(state, key).rules,
+  };
+}
+
+const rowOf = (key: ListKey, tail: Tail): RowKey =>
+  tail[0] === 'ask' ? ['#ask', slotOf(key), key, ...tail.slice(1)] : [key, ...tail];
+
+function knownOf({ lists, known }: State, key: ListKey): Known {
+  const there = known.get(key);
+  if (there !== undefined) return there;
+  const { settings } = openDraft(lists, key, 0).state();
+  const made = { slot: slotOf(key), rules: rulesOf(settings), members: new Map() };
+  known.set(key, made);
+  return made;
+}
+
+function membersOf(state: State, key: ListKey, post: number): number | null {
+  const { members } = knownOf(state, key);
+  const before = members.get(post);
+  if (before !== undefined) return before;
+  const size = openDraft(state.lists, key, 0).postRow(post)?.live ?? null;
+  members.set(post, size);
+  return size;
+}
+
+/** The score, and its place in the index of what is due. */
+function putScore(state: State, key: ListKey, member: number, score: Score | undefined): void {
+  const row: RowKey = [key, 'score', member];
+  const before = get(state, row) as ScoreRow | undefined;
+  const { slot, rules } = knownOf(state, key);
+  const due = score === undefined ? 0 : nextOf(member, score, rules).due;
+  const index = (at: number): RowKey => ['#due', slot, at, key, member];
+  if (before !== undefined && before.due !== due) put(state, index(before.due), undefined);
+  put(state, row, score === undefined ? undefined : { score, due });
+  if (score !== undefined && before?.due !== due) put(state, index(due), true);
+}
+
+/** Stored rows looked at for the first: the others of them were deleted since the last checkpoint. */
+const FIRST_MAX = 8;
+
+/** The first that is stored and not deleted since, or the first that is new. */
+function first({ bounces, over }: State, key: ListKey, kind: Tail[0]): Row | null {
+  const stored = [...bounces.range([key, kind], [key, kind, Number.MAX_SAFE_INTEGER], FIRST_MAX)];
+  const mine = [...over.values()].filter(([row]) => row[0] === key && row[1] === kind);
+  const all = [...stored.filter(([row]) => !over.has(idOf(row))), ...mine];
+  const live = all.filter(([, value]) => value !== undefined);
+  live.sort(([a], [b]) => Number(a[2]) - Number(b[2]));
+  return live[0] ?? null;
+}
+
+// ── The checkpoint, and what it lets one find ─────────────────────────────
 
 /** One row in so many is measured: to measure each would cost as much as to write it. */
 const MEASURED_EVERY = 16;
@@ -150,9 +172,6 @@ function bytesOf(writes: readonly (readonly [RowKey, unknown])[]): number {
   const bytes = some.reduce((sum, write) => sum + JSON.stringify(write).length, 0);
   return Math.round((bytes * writes.length) / some.length);
 }
-
-/** Stored rows looked at for the first: the others of them were deleted since the last checkpoint. */
-const FIRST_MAX = 8;
 
 /** What is to be asked, as the last checkpoint has it; at most `limit`. */
 export function asksOf(bounces: Rows, slot: number, limit: number): Ask[] {

@@ -66,10 +66,12 @@ export async function startHost(
   fatal: (error: unknown) => void,
 ): Promise<Host> {
   const stopping = new AbortController();
-  const disk = await watchDisk(world, stopping.signal);
+  const often = (ms: number, run: () => void | Promise<void>): void =>
+    void every(world, ms, stopping.signal, run).catch(fatal);
+  const disk = await watchDisk(world, often);
   const { lists, asking, serving, owner, standby } = wire(world, membership, disk, fatal);
-  void every(world, SWEEP_EVERY_MS, stopping.signal, lists.sweep);
-  void every(world, WORKING_EVERY_MS, stopping.signal, serving.renew);
+  often(SWEEP_EVERY_MS, lists.sweep);
+  often(WORKING_EVERY_MS, serving.renew);
   /** Said first, so that whoever is next takes each slot the moment it is free. */
   const drain = async (): Promise<void> => {
     await membership.lease.drain();
@@ -134,10 +136,17 @@ function wire(
 
 const statusOf = ({ slot, epoch, reached }: OwnedSlot) => ({ slot, epoch, reached: reached() });
 
-async function watchDisk(world: HostWorld, signal: AbortSignal): Promise<DiskWatch> {
-  let free = await world.disk.freeBytes();
-  void every(world, DISK_LOOK_EVERY_MS, signal, async () => {
-    free = await world.disk.freeBytes();
+/** A disk that cannot be asked any more counts as full: nothing is taken that might have no place. */
+async function watchDisk(
+  { disk, log }: HostWorld,
+  often: (ms: number, run: () => Promise<void>) => void,
+): Promise<DiskWatch> {
+  let free = await disk.freeBytes();
+  often(DISK_LOOK_EVERY_MS, async () => {
+    free = await disk.freeBytes().catch((error: unknown) => {
+      log.warn({ err: error }, 'the disk cannot be asked for its room; no command is taken');
+      return 0;
+    });
   });
   return { freeBytes: () => free, isLow: () => free < DISK_FREE_BYTES_MIN };
 }

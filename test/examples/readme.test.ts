@@ -3,7 +3,7 @@
  * need more against one that has it. Those about a cluster are run in test/system/cluster.test.ts.
  */
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -55,6 +55,15 @@ test('the README shows the two commands, a post, and the verbs', () => {
     shell.filter((line) => line.startsWith('npm ')).map((line) => line.split('#')[0]?.trim()),
   ).toEqual(['npm start', 'npm test']);
   expect(shell.length).toBeGreaterThan(10);
+});
+
+test('every script that the README names is there', () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+  const named = [...shell, ...withMore].flatMap(
+    (line) => /^npm (?:run )?(\w+)/.exec(line)?.[1] ?? [],
+  );
+  expect(named.length).toBeGreaterThan(5);
+  expect(named.filter((name) => !Object.hasOwn(scripts, name))).toEqual([]);
 });
 
 test('every command of the README does what it says, in order', { timeout: MS_MAX }, async () => {

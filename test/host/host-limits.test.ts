@@ -111,6 +111,18 @@ test('with the disk nearly full commands are refused and what is held stays', as
   expect(reply).toMatchObject({ kind: 'failed', error: { code: 452, status: '4.3.1' } });
 });
 
+test('a disk that cannot be asked counts as full until it can', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  world.disk.setFreeBytes(null);
+  await tick(world, 6_000);
+  const retire = { id: 'x', command: { type: 'retire', by: OPERATOR } } as const;
+  expect(await host.command(KEY, retire)).toMatchObject({ kind: 'failed', error: { code: 452 } });
+  world.disk.setFreeBytes(1024 ** 3);
+  await tick(world, 6_000);
+  expect(await host.command(KEY, retire)).toMatchObject({ kind: 'answer' });
+});
+
 test('an idle list leaves memory and wakes as it was', async () => {
   const world = fakeHostWorld();
   const host = await withList(world);

@@ -11,6 +11,7 @@ import { partsOf } from '../../src/nats/subjects.ts';
 import type { Delivery } from '../../src/world.ts';
 import type { Witness } from './boot.ts';
 import type { Bus } from './bus.ts';
+import { type Copies, createCopies, pairOf } from './copies.ts';
 import type { Disk } from './disk.ts';
 import type { Life } from './life.ts';
 import { createModel, demand, isAnswerTo, type Model, type ModelList } from './model.ts';
@@ -28,33 +29,22 @@ export type Oracle = Witness & {
   lostDisk(disk: Disk): void;
   /** A command of this id was sent to the list; for a post, its words. */
   sent(key: ListKey, id: string, words?: string): void;
-  /** Copies of a chunk's recipient, by `key.post#number`. */
-  readonly copies: ReadonlyMap<string, number>;
+  readonly copies: Pick<Copies, 'taken' | 'duplicates'>;
   readonly keptTimes: ReadonlyMap<string, number>;
-  duplicates(): number;
   /** Tells the oracle which bus and disks there are. */
   attach(world: { readonly bus: Bus; diskOf(node: string): Disk | undefined }): void;
 };
 
-/** The name of a recipient's copies: list, post, member number. */
-export const pairOf = (id: { key: string; post: string }, number: number): string =>
-  `${id.key}.${id.post}#${number}`;
-
 export function createOracle(): Oracle {
   const sent = new Map<string, string>();
   const model = createModel((list, id) => sent.has(`${list.key} ${id}`) || isTimer(list, id));
-  const copies = new Map<string, number>();
-  /** Copies that may come once more, because somebody could not know of them. */
-  const allowed = new Map<string, number>();
-  const unnoted = new Map<Life, Set<string>>();
+  const copies = createCopies();
   const holders = new Map<string, Set<Life>>();
   const keptTimes = new Map<string, number>();
   let bus: Bus | null = null;
   let diskOf: (node: string) => Disk | undefined = () => undefined;
   let looked = 0;
   let deaths = 0;
-
-  const mayRepeat = (pair: string): void => void allowed.set(pair, (allowed.get(pair) ?? 0) + 1);
 
   function took({ to, transaction, life, isUnheard }: Copy): void {
     const [key = '', post = '', range = '', attempt = ''] = (transaction.envid ?? '').split('.');
@@ -66,12 +56,7 @@ export function createOracle(): Oracle {
     const words = sent.get(`${key} ${idOf(model.list(chunk.key), post)}`) ?? '';
     const text = Buffer.from(transaction.message).toString();
     demand(text.includes(words), `${name} for ${to} has another post's words`);
-    const pair = pairOf(chunk, number);
-    const many = (copies.get(pair) ?? 0) + 1;
-    copies.set(pair, many);
-    demand(many <= 1 + (allowed.get(pair) ?? 0), `an unexplained duplicate: ${name} for ${to}`);
-    if (isUnheard || !life.isAlive()) mayRepeat(pair);
-    else unnoted.set(life, (unnoted.get(life) ?? new Set()).add(pair));
+    copies.took(pairOf(chunk, number), life, isUnheard, `${name} for ${to}`);
   }
 
   function given(queue: string, delivery: Delivery, life: Life): void {
@@ -82,15 +67,9 @@ export function createOracle(): Oracle {
     const isInTwoHands = [...others].some((other) => other !== life && other.isAlive());
     const results = resultsOf(chunk, bus?.results ?? new Map());
     const journaled = diskOf(life.node)?.journal.acceptedOf(name) ?? [];
-    for (const [number] of chunk.to) {
-      const pair = pairOf(chunk, number);
-      const many = copies.get(pair) ?? 0;
-      const isKnown =
-        journaled.includes(number) || results.some((one) => isIn(one.accepted, number));
-      // Neither the results nor its own journal can tell the new hand of these copies.
-      if (many > 0 && !isKnown) allowed.set(pair, Math.max(allowed.get(pair) ?? 0, many));
-      if (isInTwoHands) mayRepeat(pair);
-    }
+    const knows = (number: number): boolean =>
+      journaled.includes(number) || results.some((one) => isIn(one.accepted, number));
+    copies.given(chunk, isInTwoHands, knows);
     holders.set(name, others.add(life));
   }
 
@@ -135,18 +114,18 @@ export function createOracle(): Oracle {
     noted(life, name, numbers) {
       const chunk = bus?.chunks.get(name);
       for (const number of numbers) {
-        if (chunk !== undefined) unnoted.get(life)?.delete(pairOf(chunk, number));
+        if (chunk !== undefined) copies.noted(pairOf(chunk, number), life);
       }
     },
     died(life) {
       deaths += 1;
-      for (const pair of unnoted.get(life) ?? []) mayRepeat(pair);
-      unnoted.delete(life);
+      copies.died(life);
     },
     lostDisk({ journal }) {
       for (const { name, accepted } of journal.held()) {
         const chunk = bus?.chunks.get(name);
-        for (const number of accepted) if (chunk !== undefined) mayRepeat(pairOf(chunk, number));
+        for (const number of accepted)
+          if (chunk !== undefined) copies.mayRepeat(pairOf(chunk, number));
       }
     },
     sent: (key, id, words = '') => void sent.set(`${key} ${id}`, words),
@@ -156,7 +135,6 @@ export function createOracle(): Oracle {
       if ('question' in request || !reply.ok) return;
       demandAnswer(model.list(key), request.id, reply as AskReply<Answer> & { ok: true });
     },
-    duplicates: () => [...copies.values()].reduce((sum, many) => sum + many - 1, 0),
   };
 }
 

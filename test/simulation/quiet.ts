@@ -6,9 +6,9 @@ import { openDraft } from '../../src/store/list-rows.ts';
 import type { Row, Rows } from '../../src/world.ts';
 import { fakeRows } from '../support/fake/rows.ts';
 import type { Clients } from './clients.ts';
+import { pairOf } from './copies.ts';
 import { demand, type ModelList } from './model.ts';
 import { GONE } from './mta.ts';
-import { pairOf } from './oracle.ts';
 import type { SimNode, World } from './world.ts';
 
 /** Null if nothing is under way; else what still is. */
@@ -82,13 +82,13 @@ function demandDelivered({ oracle }: World, list: ModelList): void {
   for (const { number: post, pinned } of list.posts.values()) {
     for (const [number, address] of pinned) {
       if (list.members.get(number) !== address || address.startsWith(GONE)) continue;
-      const many = oracle.copies.get(pairOf({ key, post: String(post) }, number)) ?? 0;
+      const many = oracle.copies.taken.get(pairOf({ key, post: String(post) }, number)) ?? 0;
       demand(many > 0, `lost: post ${post} of ${key} never came to ${address}`);
     }
   }
   for (const [post, to] of list.letters) {
     to.forEach((address, index) => {
-      const many = oracle.copies.get(pairOf({ key, post }, index + 1)) ?? 0;
+      const many = oracle.copies.taken.get(pairOf({ key, post }, index + 1)) ?? 0;
       demand(
         many > 0 || address.startsWith(GONE),
         `lost: ${post} of ${key} never came to ${address}`,

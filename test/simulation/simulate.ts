@@ -44,7 +44,7 @@ export async function simulate(seed: number, mutant: Mutant | null = null): Prom
   if (world.failure() === null) await demandQuiet(world, clients).catch(world.fail);
   const failure = world.failure();
   const { oracle, timeline, nodes, bus } = world;
-  const copies = [...oracle.copies.values()].reduce((sum, many) => sum + many, 0);
+  const copies = [...oracle.copies.taken.values()].reduce((sum, many) => sum + many, 0);
   return {
     seed,
     steps: timeline.steps(),
@@ -56,7 +56,7 @@ export async function simulate(seed: number, mutant: Mutant | null = null): Prom
       records: bus.ledger.records.length,
       mails: clients.mails.length,
       copies,
-      duplicates: oracle.duplicates(),
+      duplicates: oracle.copies.duplicates(),
       simulatedMs: Math.round(timeline.now()),
     },
   };
