@@ -85,6 +85,12 @@ test('a fault lasts until JetStream is well again', () => {
   expect(explain([late], [nats], [120_000]).unexplained).toEqual([]);
 });
 
+test('JetStream that is unwell again after a fault explains what was in hand', () => {
+  const late = twice(1, 130_000, 141_000, 'm2.example.org');
+  expect(explain([late], [], [100_000, 129_000, 129_500, 130_000]).unexplained).toEqual([]);
+  expect(explain([late], [], [129_000, 129_500, 130_000, 130_500]).unexplained).toEqual([late]);
+});
+
 test('a connection that was dropped after the dot explains one more copy', () => {
   const dropped = { ...twice(1, 99_900, 102_000), isFirstUnanswered: true };
   expect(explain([dropped], [], WELL).unexplained).toEqual([]);

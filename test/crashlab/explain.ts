@@ -7,7 +7,8 @@
  *                250, the journal not yet. At most its connections for each such fault.
  *   open chunk   the outgoing process of the first copy was out of reach, itself or by its NATS,
  *                for so long that another hand took the chunk. At most the chunks that it may have
- *                in hand, for each such fault and process.
+ *                in hand, for each such fault and process. On a busy machine JetStream may be
+ *                unwell again after a fault: each such stall is one too.
  */
 import type { Duplicate } from '../support/accountant.ts';
 import type { Fault } from './faults.ts';
@@ -28,7 +29,10 @@ export type Explained = {
   readonly causes: ReadonlyMap<string, number>;
 };
 
-type Budgets = { readonly flights: Map<Fault, number>; readonly chunks: Map<string, Set<string>> };
+/** A fault, or a time when JetStream was unwell though no fault lasted. */
+type Cause = Omit<Fault, 'kind'> & { readonly kind: Fault['kind'] | 'stall' };
+
+type Budgets = { readonly flights: Map<Cause, number>; readonly chunks: Map<string, Set<string>> };
 
 /**
  * Each duplicate is laid to one fault, as long as that one may explain another. `wellAt`: when
@@ -39,7 +43,8 @@ export function explain(
   faults: readonly Fault[],
   wellAt: readonly number[],
 ): Explained {
-  const lasting = faults.map((fault) => ({ ...fault, until: wellAfter(fault, wellAt) }));
+  const struck = faults.map((fault) => ({ ...fault, until: wellAfter(fault, wellAt) }));
+  const lasting: readonly Cause[] = [...struck, ...stallsIn(wellAt)];
   const budgets: Budgets = { flights: new Map(), chunks: new Map() };
   const unexplained: Duplicate[] = [];
   const causes = new Map<string, number>();
@@ -59,12 +64,21 @@ export function explain(
 const wellAfter = ({ until }: Fault, wellAt: readonly number[]): number | null =>
   until === null ? null : (wellAt.find((at) => at >= until) ?? null);
 
+/** When it was not seen well for so long that a chunk may have gone to another hand. */
+function stallsIn(wellAt: readonly number[]): readonly Cause[] {
+  return wellAt.flatMap((until, i) => {
+    const at = wellAt[i - 1] ?? until;
+    if (until - at < TAKEN_AFTER_MS) return [];
+    return [{ kind: 'stall', what: 'JetStream', machines: [], parts: ['nats'], at, until }];
+  });
+}
+
 const dropped = ({ isFirstUnanswered }: Duplicate): string | null =>
   isFirstUnanswered === true ? 'dropped after the dot' : null;
 
 function inFlight(
   { firstBy = '', firstAt }: Duplicate,
-  faults: readonly Fault[],
+  faults: readonly Cause[],
   { flights }: Budgets,
 ): string | null {
   const fault = faults.find(
@@ -83,7 +97,7 @@ function inFlight(
 
 function openChunk(
   { marker, chunk = 0, firstBy = '', firstAt, againAt }: Duplicate,
-  faults: readonly Fault[],
+  faults: readonly Cause[],
   { chunks }: Budgets,
 ): string | null {
   const name = `${marker}.${chunk}`;
@@ -102,15 +116,15 @@ function openChunk(
   return null;
 }
 
-const endsProcess = ({ kind }: Fault): boolean =>
+const endsProcess = ({ kind }: Cause): boolean =>
   kind === 'kill' || kind === 'power-cut' || kind === 'blackout';
 
 /** By EHLO: `m1.example.org`. */
-const isOn = ({ machines }: Fault, name: string): boolean =>
+const isOn = ({ machines }: Cause, name: string): boolean =>
   machines.some((machine) => name.startsWith(`m${machine}.`));
 
 /** True if the fault may have kept that machine's outgoing process from telling what it did. */
-function cutsOff(fault: Fault, name: string): boolean {
+function cutsOff(fault: Cause, name: string): boolean {
   if (fault.parts.includes('outgoing') && isOn(fault, name)) return true;
   return fault.kind === 'partition' || fault.parts.includes('nats');
 }
