@@ -28,9 +28,18 @@ export function listKeyOf(random: Uint8Array): ListKey {
   return key as ListKey;
 }
 
+/** Each step of a mail asks for its list's slot, several times; past this many lists all are hashed anew. */
+const KNOWN_MAX = 10_000;
+const known = new Map<ListKey, number>();
+
 /** The slot of a list, 0 to {@link SLOTS} − 1. */
 export function slotOf(key: ListKey): number {
-  return Number.parseInt(hash('sha256', key, 'hex').slice(0, 4), 16) % SLOTS;
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  const slot = Number.parseInt(hash('sha256', key, 'hex').slice(0, 4), 16) % SLOTS;
+  if (known.size >= KNOWN_MAX) known.clear();
+  known.set(key, slot);
+  return slot;
 }
 
 export function prefixOf(key: ListKey): string {
