@@ -285,7 +285,7 @@ export async function startEdgeRole(node: Node): Promise<void> {
   };
   const isSending = sendingOf(node);
   const needs = {
-    resolve: pacedBounces(resolve, isSending, systemClock),
+    resolve: pacedBounces(resolve, isSending, { clock: systemClock, meter }),
     accept: acceptOf(node, isSending),
     ...{ isReady, clock: systemClock, random: systemRandom, meter, log },
   };

@@ -12,6 +12,7 @@ export const COUNTERS: Readonly<Record<string, Named>> = {
   edge_cut: { help: 'Mails that broke off before the final dot', labels: ['protocol'] },
   edge_turned_away: { help: 'Connections refused at once', labels: ['protocol', 'status'] },
   edge_bytes: { help: 'Bytes of mail received', labels: ['protocol'] },
+  edge_bounces_waited: { help: 'Bounces that waited at RCPT while posts were sent', labels: [] },
   edge_bare_line_ends: { help: 'Bare CR or LF made CRLF on entry', labels: ['protocol'] },
   incoming_told: { help: 'Commands and bounces told of, by what they were', labels: ['what'] },
   incoming_loops: { help: 'Mails discarded because they had been here', labels: ['loop'] },

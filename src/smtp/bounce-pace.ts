@@ -2,7 +2,7 @@
  * Bounces come in at a steady pace while posts are being sent, so that a flood of them takes little of the machine from the posts
  * they come back of. An MTA waits at RCPT for its turn, when nothing of the mail is here yet; nothing is refused or put off.
  */
-import type { Clock } from '../world.ts';
+import type { Clock, Meter } from '../world.ts';
 import type { EdgeNeeds } from './edge-transaction.ts';
 
 /** Enough for 180,000 an hour; at four times this pace, posts took a sixth longer (bench during-post). */
@@ -14,7 +14,7 @@ export const TURN_MS_MAX = 5_000;
 export function pacedBounces(
   resolve: EdgeNeeds['resolve'],
   isSending: () => boolean,
-  clock: Pick<Clock, 'monotonic' | 'sleep'>,
+  { clock, meter }: { readonly clock: Pick<Clock, 'monotonic' | 'sleep'>; readonly meter: Meter },
 ): EdgeNeeds['resolve'] {
   let nextAt = 0;
   return (address) => {
@@ -24,6 +24,8 @@ export function pacedBounces(
     const now = clock.monotonic();
     const at = Math.min(Math.max(nextAt, now), now + TURN_MS_MAX);
     nextAt = at + 1_000 / BOUNCES_PER_SECOND;
-    return at === now ? answer : clock.sleep(at - now).then(() => answer);
+    if (at === now) return answer;
+    meter.count('edge_bounces_waited');
+    return clock.sleep(at - now).then(() => answer);
   };
 }

@@ -23,7 +23,10 @@ function world() {
     if (address === NOBODY) return REFUSED;
     return { kind: address === BOUNCE ? 'bounce' : 'post', maxMessageBytes: 1 };
   };
-  return { clock, state, ask: pacedBounces(resolve, () => state.isSending, clock) };
+  const waited: string[] = [];
+  const meter = { count: (name: string) => void waited.push(name), observe: () => undefined };
+  const ask = pacedBounces(resolve, () => state.isSending, { clock, meter });
+  return { clock, state, waited, ask };
 }
 
 test('while posts are sent, bounces come in at a steady pace', async () => {
@@ -41,11 +44,12 @@ test('while posts are sent, bounces come in at a steady pace', async () => {
 });
 
 test('what is no bounce, and what is refused, never waits', () => {
-  const { ask } = world();
+  const { ask, waited } = world();
   ask(BOUNCE);
   expect(ask(BOUNCE)).toBeInstanceOf(Promise);
   expect(ask(POST)).toMatchObject({ kind: 'post' });
   expect(ask(NOBODY)).toBe(REFUSED);
+  expect(waited).toEqual(['edge_bounces_waited']);
 });
 
 test('bounces wait for nobody while nothing is sent', () => {
