@@ -96,6 +96,15 @@ test('a connection that was dropped after the dot explains one more copy', () =>
   expect(explain([dropped], [], WELL).unexplained).toEqual([]);
 });
 
+test('a next try that came before its chunk was told to be done explains one more copy', () => {
+  const next = { ...twice(1, 103_000, 106_000, 'm2.example.org') };
+  expect(explain([next], [FAULT], WELL).unexplained).toEqual([next]);
+  const putOff = { by: 'm1.example.org', at: 99_000 };
+  expect(explain([{ ...next, putOff }], [FAULT], WELL).unexplained).toEqual([]);
+  const long = { ...next, putOff: { ...putOff, at: 60_000 } };
+  expect(explain([long], [FAULT], WELL).unexplained).toEqual([long]);
+});
+
 test('one kill explains no more than was in flight and the chunks that were in hand', () => {
   const inFlight = Array.from({ length: 9 }, (_, i) => twice(i, 99_900, 102_000));
   expect(explain(inFlight, [FAULT], WELL).unexplained).toHaveLength(5);

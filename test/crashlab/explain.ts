@@ -53,7 +53,8 @@ export function explain(
     const cause =
       dropped(duplicate) ??
       inFlight(duplicate, lasting, budgets) ??
-      openChunk(duplicate, lasting, budgets);
+      openChunk(duplicate, lasting, budgets) ??
+      openTryBefore(duplicate, lasting, budgets);
     if (cause === null) unexplained.push(duplicate);
     else causes.set(cause, (causes.get(cause) ?? 0) + 1);
   }
@@ -114,6 +115,16 @@ function openChunk(
     return `of a chunk open at a ${fault.kind}`;
   }
   return null;
+}
+
+function openTryBefore(
+  duplicate: Duplicate,
+  faults: readonly Cause[],
+  budgets: Budgets,
+): string | null {
+  const { putOff } = duplicate;
+  if (putOff === undefined) return null;
+  return openChunk({ ...duplicate, firstBy: putOff.by, firstAt: putOff.at }, faults, budgets);
 }
 
 const endsProcess = ({ kind }: Cause): boolean =>

@@ -261,14 +261,15 @@ async function remakeOne(stage: Stage) {
 
 async function restartAll(stage: Stage) {
   await stage.allReady();
-  const fault = stage.note('rolling', 'all', MACHINES, PARTS);
   for (const machine of stage.cluster.machines) {
+    // Each by itself: what was in hand when one ended is not what was when the next did.
+    const fault = stage.note('rolling', `m${machine.number}`, [machine.number], PARTS);
     for (const part of [...PARTS].reverse()) {
       await machine.parts[part].stop();
       machine.start(part);
     }
     await until(`m${machine.number} is back`, () => machine.isReady() || null, READY_MS_MAX);
+    fault.until = Date.now();
   }
-  fault.until = Date.now();
   return async () => undefined;
 }

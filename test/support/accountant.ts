@@ -43,6 +43,8 @@ export type Duplicate = {
   readonly againBy?: string;
   /** The sink took the first copy and dropped the connection instead of saying so (RFC 1047). */
   readonly isFirstUnanswered?: boolean;
+  /** Who was last put off at the sink with this recipient before the first copy, and when. */
+  readonly putOff?: { readonly by: string; readonly at: number };
   /** The chunk of the post that the recipient is in, where the ledger says how wide chunks are. */
   readonly chunk?: number;
 };
@@ -194,6 +196,7 @@ export function settle(books: Books): Account {
   const duplicates: Duplicate[] = [];
   const copies = copiesOf(books, probed, wrong);
   const refused = refusedIn(books);
+  const putOff = putOffIn(books);
   const journal = Map.groupBy(books.journal, ({ marker }) => marker);
   const archived = archivedIn(books.archive);
   let accepted = 0;
@@ -213,7 +216,7 @@ export function settle(books: Books): Account {
     }
   }
   for (const lines of copies.values()) {
-    judgeCopies(lines, { journal, fates, kills: books.kills }, wrong, duplicates);
+    judgeCopies(lines, { journal, fates, putOff, kills: books.kills }, wrong, duplicates);
   }
   const all = [...fates.values()];
   return {
@@ -275,7 +278,23 @@ function refusedIn({ sink }: Books): Set<string> {
   );
 }
 
+type PutOff = { readonly by: string; readonly at: number };
+
+/** Who was told to come again with a recipient, by post, in order. */
+function putOffIn({ sink }: Books): ReadonlyMap<string, readonly PutOff[]> {
+  const found = new Map<string, PutOff[]>();
+  for (const { marker, recipients, at, helo = '', answer = 250 } of sink) {
+    if (answer < 400 || answer >= 500) continue;
+    for (const recipient of recipients) {
+      const name = `${marker} ${recipient}`;
+      found.set(name, [...(found.get(name) ?? []), { by: helo, at }]);
+    }
+  }
+  return found;
+}
+
 type Known = {
+  readonly putOff: ReadonlyMap<string, readonly PutOff[]>;
   readonly journal: ReadonlyMap<string, readonly JournalLine[]>;
   readonly fates: ReadonlyMap<string, Fate>;
   readonly kills: readonly Kill[];
@@ -283,7 +302,7 @@ type Known = {
 
 function judgeCopies(
   [first, ...others]: readonly Copy[],
-  { journal, fates, kills }: Known,
+  { journal, fates, putOff, kills }: Known,
   wrong: string[],
   duplicates: Duplicate[],
 ): void {
@@ -302,11 +321,13 @@ function judgeCopies(
   const chunk = fate === undefined ? null : chunkOf(fate, recipient);
   let before = first;
   for (const copy of others) {
+    const put = putOff.get(`${marker} ${recipient}`)?.findLast(({ at }) => at < before.at);
     duplicates.push({
       ...{ marker, recipient, firstAt: before.at, againAt: copy.at },
       kill: nearest(kills, before.at),
       ...(before.helo !== undefined && { firstBy: before.helo }),
       ...(copy.helo !== undefined && { againBy: copy.helo }),
+      ...(put !== undefined && { putOff: put }),
       ...(chunk !== null && { chunk }),
       ...(before.isUnanswered && { isFirstUnanswered: true }),
     });
