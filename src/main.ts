@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { systemClock, systemRandom } from './clock.ts';
 import type { Config, Role } from './config.ts';
+import { textOf } from './errors.ts';
 import { joinSite, type Membership } from './host/membership.ts';
 import { type Rebuilt, rebuild as rebuildRows } from './host/rebuild.ts';
 import { createLoad } from './load.ts';
@@ -35,6 +36,10 @@ import { openWaitingPage, type Web } from './web/server.ts';
 export { lookAtRows } from './store/look.ts';
 
 const INCARNATION_BYTES = 8;
+/** A start that takes longer says so; it is not ready meanwhile. */
+const SLOW_START_MS = 5_000;
+/** Told to stop, a start has so long to give up by itself. */
+const START_GIVES_UP_MS = 5_000;
 
 /**
  * The order of starting. Web first, since mail names the port it listens on; the edge last, since nothing may come in before
@@ -68,7 +73,7 @@ export async function serve(config: Config): Promise<void> {
     });
     const failure = await Promise.race([
       starting.then(() => Promise.race([stopped, ended.promise])),
-      stopped.then(() => starting),
+      stopped.then(() => within(START_GIVES_UP_MS, starting)),
       ended.promise,
     ]);
     if (failure !== undefined) {
@@ -115,7 +120,7 @@ async function start(
   fatal: (error: unknown) => void,
   stopping: AbortSignal,
 ): Promise<void> {
-  const waiting = waitingPage(config);
+  const waiting = waitingPage(config, log);
   closers.push(waiting.stop);
   const patience = { signal: stopping, whileWaiting: waiting.start };
   const site = await openSiteParts(config, log, closers, patience);
@@ -207,17 +212,34 @@ const wantsSample = ({ nats, routes, roles, domains }: Config): boolean =>
   roles.includes('host') &&
   domains.includes('lists.localhost');
 
-/** The web role's answers until it starts; none where nobody can know its port. */
-function waitingPage({ roles, listen, http }: Config) {
+/** The web role's answers until it starts, from when it is clear that this takes long; none where nobody can know its port. */
+function waitingPage({ roles, listen, http }: Config, log: Log) {
   const isWanted = roles.includes('web') && http.port !== 0;
   let page: Promise<Web> | null = null;
-  return {
-    start: async (): Promise<void> => {
-      page ??= isWanted ? openWaitingPage({ listen, port: http.port }) : null;
-      await page;
-    },
-    stop: async (): Promise<void> => (await page)?.stop(),
+  const start = async (): Promise<void> => {
+    page ??= isWanted ? openWaitingPage({ listen, port: http.port }) : null;
+    await page;
   };
+  const ending = new AbortController();
+  void systemClock.sleep(SLOW_START_MS, ending.signal).then(() => {
+    if (ending.signal.aborted) return;
+    log.warn({}, 'still starting: NATS has not answered all that was asked');
+    start().catch((error: unknown) => log.warn({ error: textOf(error) }, 'no page meanwhile'));
+  });
+  return {
+    start,
+    stop: async (): Promise<void> => {
+      ending.abort();
+      await (await page)?.stop();
+    },
+  };
+}
+
+/** Waits for `work`, but not longer than `ms`. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([work, systemClock.sleep(ms, over.signal)]);
+  over.abort();
 }
 
 /** Says where it listens: to tools by `site.json`, to people by what to try next. */

@@ -195,9 +195,13 @@ export async function mend(
   }
 }
 
-async function checkNotShorter(
-  { ledger, clock }: Folding,
-  slots: readonly OwnedSlot[],
+/**
+ * Throws OperatorError if some slot is folded further than the ledger goes. To be asked before anything is appended too: a few records
+ * more, and nobody sees any longer that it is shorter.
+ */
+export async function checkNotShorter(
+  { ledger, clock }: Pick<Folding, 'ledger' | 'clock'>,
+  slots: readonly Pick<OwnedSlot, 'reached'>[],
 ): Promise<void> {
   const reached = Math.max(...slots.map((slot) => slot.reached()));
   if (reached === 0) return;

@@ -5,18 +5,20 @@
  *   owner ──slots──▶ serving ──commands──▶ lists ──turns──▶ rows     `owner.ts` which slots; `awake.ts` the lists; `bounces.ts` beside
  *   standby: what would be ours next, folded as it comes             `asking.ts` what may be asked of it all
  */
-import type { ListKey } from '../mail/list-key.ts';
+import { MailError } from '../errors.ts';
+import { type ListKey, SLOTS } from '../mail/list-key.ts';
 import { DISK_FREE_BYTES_MIN } from '../store/open.ts';
 import { answerAsk } from './ask.ts';
 import { type Asking, createAsking } from './asking.ts';
 import { createLists, type Lists } from './awake.ts';
 import { createBounces } from './bounces.ts';
 import { createCommitter } from './commit.ts';
+import { checkNotShorter } from './fold.ts';
 import { WORKING_EVERY_MS } from './mailbox.ts';
 import type { Membership } from './membership.ts';
 import { type Owner, startOwner } from './owner.ts';
 import { createServing, type Serving } from './serving.ts';
-import type { OwnedSlot } from './slots.ts';
+import { type OwnedSlot, ownSlot } from './slots.ts';
 import { type Standby, startStandby } from './standby.ts';
 import type { HostWorld } from './world.ts';
 
@@ -65,6 +67,10 @@ export async function startHost(
   membership: Membership,
   fatal: (error: unknown) => void,
 ): Promise<Host> {
+  const folded = Array.from({ length: SLOTS }, (_, slot) => ownSlot(world.rows, slot, 0));
+  await checkNotShorter(world, folded).catch((error: unknown) => {
+    if (!(error instanceof MailError)) throw error; // It is asked again when slots are recovered.
+  });
   const stopping = new AbortController();
   const often = (ms: number, run: () => void | Promise<void>): void =>
     void every(world, ms, stopping.signal, run).catch(fatal);
