@@ -69,7 +69,9 @@ test('a leader that lags behind makes neither rows nor a ledger wrong', async ()
       topic !== 'owner' && lagging-- > 0 ? null : last(slot, topic),
   });
   const failures: unknown[] = [];
-  const host = await startHost(next, await joinAs(next), (error) => failures.push(error));
+  const starting = startHost(next, await joinAs(next), (error) => failures.push(error));
+  for (let i = 0; i < 20; i++) await tick(next, 500);
+  const host = await starting;
   running.push({ host, world: next });
   for (let i = 0; i < 20; i++) await tick(next, 500);
   expect(host.mayAnswer(KEY)).toBe(true);
@@ -88,8 +90,11 @@ test('a ledger that stays shorter than the rows is refused in the end', async ()
   await withList(world);
   const next = killed(world);
   Object.assign(next.ledger, { end: async () => 1 });
+  const { records } = next.ledger;
+  const before = records.length;
   const failed = Promise.withResolvers<unknown>();
-  await startHost(next, await joinAs(next), failed.resolve);
+  void startHost(next, await joinAs(next), failed.resolve).catch(failed.resolve);
   for (let i = 0; i < 20; i++) await tick(next, 500);
   expect(await failed.promise).toBeInstanceOf(OperatorError);
+  expect(records.length, 'nothing was appended to it').toBe(before);
 });
