@@ -189,6 +189,11 @@ export const schema = z.strictObject({
     })
     .prefault({}),
   maxMessageBytes: bytes(65_536, 100 * MIB, 'from 64KiB to 100MiB').default(10 * MIB),
+  lists: z
+    .strictObject({
+      passiveMs: count(100, 86_400_000).default(60_000),
+    })
+    .prefault({}),
   bounces: z
     .strictObject({
       checkpointEvents: count(1, 100_000).default(1_000),

@@ -134,6 +134,10 @@ export type Config = {
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent' };
   /** The site's limit; a list's own may be lower. */
   readonly maxMessageBytes: number;
+  readonly lists: {
+    /** A list that has had nothing to do for this long leaves memory. */
+    readonly passiveMs: number;
+  };
   readonly bounces: {
     /** Folded bounces are written after so many, or so many ms. */
     readonly checkpointEvents: number;

@@ -94,6 +94,7 @@ export async function startHostRole({
       yieldsTo: idle.state,
     },
     bulkMembers: config.outgoing.bulkMembers,
+    passiveMs: config.lists.passiveMs,
     mail,
     parked,
     publishDirectory: site.directory.publish,

@@ -16,8 +16,6 @@ import type { OwnedSlot } from './slots.ts';
 import { takeTurn, type Waiting } from './turn.ts';
 import type { HostWorld } from './world.ts';
 
-/** A list that has had nothing to do for this long leaves memory. */
-const PASSIVE_AFTER_MS = 60_000;
 /** Handing a slot over waits so long for turns and effects that are under way, and then for the last markers. */
 const DRAIN_MS_MAX = 1_000;
 const MARKERS_MS_MAX = 500;
@@ -111,7 +109,7 @@ export function createLists(needs: ListsNeeds): Lists {
     barrier: (key) => barrier(state, key),
     running: (key) => runningOf(state, key),
     sweep: () => {
-      const before = world.clock.monotonic() - PASSIVE_AFTER_MS;
+      const before = world.clock.monotonic() - world.passiveMs;
       for (const list of awake.values()) if (isPassive(list, before)) fallAsleep(state, list);
     },
     status: () => ({

@@ -22,7 +22,6 @@ import { type OwnedSlot, ownSlot } from './slots.ts';
 import { type Standby, startStandby } from './standby.ts';
 import type { HostWorld } from './world.ts';
 
-const SWEEP_EVERY_MS = 15_000;
 const DISK_LOOK_EVERY_MS = 5_000;
 
 export type HostStatus = ReturnType<Lists['status']> & {
@@ -76,7 +75,7 @@ export async function startHost(
     void every(world, ms, stopping.signal, run).catch(fatal);
   const disk = await watchDisk(world, often);
   const { lists, asking, serving, owner, standby } = wire(world, membership, disk, fatal);
-  often(SWEEP_EVERY_MS, lists.sweep);
+  often(world.passiveMs / 4, lists.sweep);
   often(WORKING_EVERY_MS, serving.renew);
   /** Said first, so that whoever is next takes each slot the moment it is free. */
   const drain = async (): Promise<void> => {

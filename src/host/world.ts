@@ -66,6 +66,8 @@ export type HostWorld = {
   readonly secret: () => Uint8Array;
   /** A post to more members than this is `bulk`. */
   readonly bulkMembers: number;
+  /** A list that has had nothing to do for this long leaves memory; looked at four times in that time. */
+  readonly passiveMs: number;
   readonly mail: MailStore;
   readonly parked: Parked;
   readonly publishDirectory: PublishDirectory;

@@ -1,7 +1,8 @@
 /**
  * What a list's size costs: a decision, a subscription, a wake and a bounce of a list of a million members over those of a list
- * of a thousand. Each list has a site of its own, so that the store is as large as its list; they are asked in turn, so that what
- * else the machine does falls on both.
+ * of a thousand. Each list has a site of its own, and there another beside it that is as large as the list it is compared with: so
+ * the stores of both sites are alike, and what differs is the list that is asked. They are asked in turn, so that what else the
+ * machine does falls on both.
  *
  *   cold    the first requests after a restart of the node; a wake is the list's very first
  *   warm    the same when all has been asked for before; a wake is of a list that has left memory for want of work
@@ -24,16 +25,15 @@ import {
 } from './site.ts';
 
 /** Restarts of a run, and requests of each kind after one. */
-const RESTARTS = 5;
+const RESTARTS = 15;
 const COLD_REQUESTS = 20;
 const WARM_REQUESTS = 400;
-/** Each takes a PASSIVE_MS, and one alone says nothing. */
-const WARM_WAKES = 5;
-/** A list passes out of memory after 60 s, and is looked at every 15 (host/awake.ts). */
-const PASSIVE_MS = 77_000;
+const WARM_WAKES = 30;
+/** A list passes out of memory after this, sooner than by default, and is looked at four times in it (src/host/world.ts). */
+const PASSIVE_MS = 1_000;
+const ASLEEP_MS = 1.5 * PASSIVE_MS;
 /** Asked of another list before a wake, so that it is the list that is woken, and not the process. */
 const ROUSING_REQUESTS = 10;
-const OTHER_MEMBERS = 10;
 
 type Sized = { readonly list: BenchList; readonly members: number };
 type Subject = BenchSite & Sized & { readonly other: Sized };
@@ -60,14 +60,15 @@ export const growth: Bench = {
   ],
   tools: [],
   async open(flags, scene) {
-    const small = await makeSubject(scene, flags.number('small'));
-    scene.say(`a list of ${flags.number('large')} members`);
+    const sizes = [flags.number('small'), flags.number('large')] as const;
+    scene.say(`two sites, each with a list of ${sizes[0]} members and one of ${sizes[1]}`);
     const startedAt = performance.now();
-    const large = await makeSubject(scene, flags.number('large'));
+    const small = await makeSubject(scene, sizes[0], sizes[1]);
+    const large = await makeSubject(scene, sizes[1], sizes[0]);
     scene.say(`made in ${Math.round(performance.now() - startedAt)} ms`);
     return async (run) => {
       const cold = await measureCold(small, large, run);
-      scene.say(`cold measured; warm wakes take ${WARM_WAKES * PASSIVE_MS} ms`);
+      scene.say(`cold measured; warm wakes take ${WARM_WAKES * ASLEEP_MS} ms`);
       const warm = await measureWarm(small, large, run);
       const ratios = KINDS.flatMap((kind) => [
         [`${kind}Cold`, ratio(cold, kind)],
@@ -85,9 +86,9 @@ const noTimes = (): Times => ({ decide: [], subscribe: [], wake: [] });
 const ratio = ([small, large]: Both, kind: Kind): number =>
   median(large[kind]) / median(small[kind]);
 
-async function makeSubject(scene: Scene, members: number): Promise<Subject> {
-  const site = await openSite(scene, null);
-  const other = { list: await makeList(site, 'other', {}, OTHER_MEMBERS), members: OTHER_MEMBERS };
+async function makeSubject(scene: Scene, members: number, beside: number): Promise<Subject> {
+  const site = await openSite(scene, null, { TROUPE_LISTS_PASSIVE_MS: String(PASSIVE_MS) });
+  const other = { list: await makeList(site, 'other', {}, beside), members: beside };
   return { ...site, list: await makeList(site, 'growing', {}, members), members, other };
 }
 
@@ -109,7 +110,7 @@ async function measureWarm(small: Subject, large: Subject, run: number): Promise
     await inTurn(small, large, both, kind, WARM_REQUESTS, `${run}.warm`);
   }
   for (let i = 0; i < WARM_WAKES; i++) {
-    await pause(PASSIVE_MS);
+    await pause(ASLEEP_MS);
     await wake(small, large, both, `${run}.wake${i}`, i);
   }
   return both;

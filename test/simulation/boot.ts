@@ -160,6 +160,7 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
     },
     secret: () => SECRET,
     bulkMembers: BULK_MEMBERS,
+    passiveMs: 60_000,
     mail: links.linkMail(life, bus),
     parked: links.linkParked(life, bus),
     publishDirectory: directory.publish,

@@ -75,6 +75,7 @@ export function fakeHostWorld(
     mailbox: queueOf,
     later: before?.later ?? createFakeLater<Command>(clock, createFakeQueue({ clock })),
     bulkMembers: BULK_MEMBERS,
+    passiveMs: 60_000,
     outgoing: {
       put: async (chunks) => {
         if (world.outgoingError !== null) throw world.outgoingError;
