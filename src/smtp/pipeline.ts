@@ -1,6 +1,6 @@
 /**
  * Transactions over a kept-open connection to an MTA that announced PIPELINING (RFC 2920): sender, recipients and DATA leave
- * in one write and the message in the next, not copied. Where it is known what follows, its envelope leaves with the message
+ * in one write and the message in the next. Where it is known what follows, its envelope leaves with the message
  * before it (RFC 2920 §3.1 lets a message begin a group), so a transaction is one round trip and one write.
  *
  * nodemailer connects, greets, does TLS and logs in; then its socket is read here. It still watches over time and the
@@ -25,6 +25,8 @@ import {
 
 /** What an MTA may say before a reply is whole. */
 const REPLY_BYTES_MAX = 64 * 1024;
+/** What is written at once is copied together up to this size, which costs less than a write of several parts. */
+const JOINED_BYTES_MAX = 64 * 1024;
 /** The commands of an envelope beside its RCPTs. */
 const MAIL_AND_DATA = 2;
 const END = Buffer.from('\r\n.\r\n');
@@ -245,6 +247,13 @@ function createWire(connection: SMTPConnection, socket: Socket): Wire {
     text += bytes.toString('latin1');
     take();
   });
+  function write(parts: readonly Uint8Array[]): void {
+    const size = parts.reduce((sum, part) => sum + part.byteLength, 0);
+    if (size <= JOINED_BYTES_MAX) return void socket.write(Buffer.concat(parts, size));
+    socket.cork();
+    for (const part of parts) socket.write(part);
+    socket.uncork();
+  }
   connection.on('error', lost);
   connection.on('end', lost);
   return {
@@ -257,9 +266,7 @@ function createWire(connection: SMTPConnection, socket: Socket): Wire {
           }),
       );
       if (isBroken) return asked;
-      if (parts.length > 1) socket.cork();
-      for (const part of parts) socket.write(part);
-      if (parts.length > 1) socket.uncork();
+      write(parts);
       return asked;
     },
     isBroken: () => isBroken || connection.destroyed,
