@@ -23,7 +23,7 @@ import type { HostWorld } from './world.ts';
 
 /** Suspects that a node remembers, some 500 bytes each; past them it forgets the oldest. */
 export const SUSPECTS_MAX = 10_000;
-/** Rows looked at before everything else has its turn: about a millisecond. */
+/** Looks after which everything else has its turn: some 2 ms. */
 const READS_A_SLICE = 256;
 const SUSPECT_MS = SUSPECT_DAYS * 86_400_000;
 /** While NATS is away. */

@@ -1,4 +1,6 @@
 /** Suspects, from outside: an address that dies on one list is asked about by another, over a real site. */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { dsnFrom } from '../support/dsns.ts';
 import { sendOnce } from '../support/send-mail.ts';
@@ -13,6 +15,7 @@ vi.setConfig({ testTimeout: 4 * PATIENCE_MS, hookTimeout: PATIENCE_MS });
 const ANN = 'ann@sink.example';
 const BOB = 'bob@sink.example';
 const CAT = 'cat@sink.example';
+const DAN = 'dan@sink.example';
 const DEV = `dev@${DOMAIN}`;
 const NEWS = `news@${DOMAIN}`;
 const QUIET = `quiet@${DOMAIN}`;
@@ -29,7 +32,7 @@ beforeAll(async () => {
   for (const list of [DEV, NEWS, QUIET]) {
     await site.troupe('list', 'create', list, '--owner', 'owner@sink.example');
     await site.troupe('list', 'set', list, 'posting=anyone', 'bounce-threshold=1');
-    await site.troupe('member', 'add', list, ANN, BOB, CAT);
+    await site.troupe('member', 'add', list, ANN, BOB, CAT, DAN);
   }
   await site.troupe('list', 'set', QUIET, 'bounce-suspects=off');
 });
@@ -107,6 +110,16 @@ test('an address that dies on one list is asked about once by another, which say
   for (const who of [ANN, BOB, CAT])
     expect(await shown(QUIET, who)).toMatchObject({ mail: 'delivering', suspect: null });
   expect(await site.troupe('inspect', 'bounces', NEWS)).toMatchObject({ suspects: 2 });
+});
+
+test('a node without rows of its own tells the lists again, and they ask nobody twice', async () => {
+  await site.killNode();
+  for (const rows of ['state', 'bounces']) rmSync(join(site.data, rows), { recursive: true });
+  await site.start();
+  await dies(DEV, DAN, 'third');
+  await copyTo(DAN, `Does mail from ${NEWS} reach you?`);
+  expect(probesFrom(NEWS).toSorted()).toEqual([ANN, BOB, CAT, DAN]);
+  expect(await shown(NEWS, BOB)).toMatchObject({ mail: 'probing', suspect: { list: DEV } });
 });
 
 test('who is sent to again by the list that stopped is suspect on none', async () => {
