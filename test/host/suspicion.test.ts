@@ -273,7 +273,7 @@ test('a long walk over rosters yields, and lets everything else have its turn', 
   };
   Object.assign(world.bounceFold, { idle });
   const host = await start(world);
-  await rounds(world, 1);
+  await rounds(world, 4);
   expect(countOf(host)).toBe(many);
   // Two lists, each looked through for each of them, and at least once in 256 looks.
   expect(slices).toBeGreaterThanOrEqual((2 * many) / 256);
