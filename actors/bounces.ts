@@ -35,6 +35,8 @@ export type Cause = {
   readonly status: string | null;
   readonly code: number | null;
   readonly diagnostic: string;
+  /** Another list found the address dead, then (ms since the epoch); absent for what came back here. */
+  readonly elsewhere?: { readonly list: Address; readonly since: number };
 };
 
 /** What the bounce actor asks of a list. */
@@ -49,7 +51,7 @@ export type Verdict =
       readonly complaint: boolean;
       readonly cause: Cause | null;
     }
-  /** A plain DSN speaks of this address: nothing that anyone could not have written. */
+  /** A plain DSN speaks of this address, which anyone could have written, or another list found it dead. */
   | { readonly type: 'bounce-hint'; readonly address: Address; readonly cause: Cause }
   | ({ readonly type: 'bounce-storm' } & Storm);
 

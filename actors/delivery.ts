@@ -10,11 +10,14 @@
  * D1. A disabled member gets no post, keeps the number and the settings, and comes back by one word.
  * D2. Warnings go to those whom bounces disabled, one after another, `warningDays` apart.
  * D3. Bounces remove a member only after the last warning, and `warningDays` more.
+ * D4. Whom bounces stop because the address is dead is suspect on the site's other lists, which may
+ *     send a probe; whoever is sent to again is not.
  */
 import { setup, transition } from 'xstate';
 import { assert } from '../src/assert.ts';
 import type { Address } from '../src/mail/address.ts';
 import type { Standing } from '../src/mail/bounce-event.ts';
+import { isDead } from './bounces/scoring.ts';
 import type { Cause, Verdict } from './bounces.ts';
 import { NO_TROUBLE } from './list/state.ts';
 import type { By, Fact } from './protocol.ts';
@@ -128,9 +131,10 @@ function effectsOf(state: DeliveryState, fact: Happened): readonly DeliveryEffec
     }
     case 'delivery-disabled': {
       const { warning, of, why, cause } = fact;
-      if (warning === 0) return [tell('disabled', warning)];
       const warn = { type: 'send-warning', number, address, warning, of, why, at, cause } as const;
-      return [tell('disabled', warning), warn];
+      const says = [tell('disabled', warning), ...(warning === 0 ? [] : [warn])];
+      if (why !== 'bounces' || cause === null || !isDead(cause.reason)) return says;
+      return [...says, { type: 'tell-suspects', address, dead: { at, cause } }];
     }
     case 'member-warned': {
       const { warning, of } = fact;
@@ -140,8 +144,9 @@ function effectsOf(state: DeliveryState, fact: Happened): readonly DeliveryEffec
       return [tell('warned', warning), warn];
     }
     case 'probe-passed':
-    case 'delivery-enabled':
       return [tell('reset')];
+    case 'delivery-enabled':
+      return [tell('reset'), { type: 'tell-suspects', address, dead: null }];
     case 'member-removed':
       return [tell('removed')];
   }
@@ -228,6 +233,12 @@ export function stepDelivery(
 /** Each is a row in the outbox until done, and may be done twice with the same ids. */
 export type DeliveryEffect =
   | { readonly type: 'tell-bounces'; readonly event: Standing }
+  /** To all lists of the site: the address is dead, since `at`; or it is sent to again. */
+  | {
+      readonly type: 'tell-suspects';
+      readonly address: Address;
+      readonly dead: { readonly at: number; readonly cause: Cause } | null;
+    }
   | (OfMember & {
       readonly type: 'send-probe';
       readonly probe: number;

@@ -44,6 +44,8 @@ export type Settings = {
   readonly bounceWarningDays: number;
   /** What owners hear of members whom bounces disable and remove. */
   readonly bounceNotices: 'none' | 'removals' | 'all';
+  /** Probes members whose address another list found dead, and tells other lists of its own. */
+  readonly bounceSuspects: boolean;
 };
 
 /** Why a post was held or discarded; told to moderators in these words. */

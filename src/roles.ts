@@ -18,6 +18,7 @@ import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
 import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
 import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
 import { type AskHandler, serveAsks } from './nats/serve-asks.ts';
+import { createSuspects } from './nats/suspects.ts';
 import { openRouteSet } from './open-routes.ts';
 import { deliveryIn, factsOf } from './operators.ts';
 import { healthOf } from './ops/health.ts';
@@ -83,6 +84,7 @@ export async function startHostRole({
     outgoing,
     results,
     bounces: site.bounces,
+    suspects: createSuspects(site.suspects),
     secret: site.secrets.newest,
     bounceFold: {
       rows: bounceRows,

@@ -95,6 +95,7 @@ async function openBuckets(nats: Nats, ending: AbortSignal) {
     directory: await openKv(nats, 'troupe_directory'),
     nodes: await openKv(nats, 'troupe_nodes'),
     slots: await openKv(nats, 'troupe_slots'),
+    suspects: await openKv(nats, 'troupe_suspects'),
     /** The bucket `troupe_site`. */
     rows,
     // Last: it is followed from then on.

@@ -33,6 +33,12 @@ export type BouncesPage = {
 
 /** One member's history; each line names the event in BOUNCES that it rests on. */
 export type BounceHistory = BouncingMember & {
+  /** Another list found the address dead, then; null if none did, or this list does not ask. */
+  readonly suspect: {
+    readonly list: Address;
+    readonly since: number;
+    readonly reason: string;
+  } | null;
   readonly rules: Rules;
   readonly trouble: DeliveryState;
   readonly standing: Score['standing'];
@@ -56,6 +62,8 @@ export type BounceReport = {
   } | null;
   /** To what bounce work yields now, and since when; null where it does not. */
   readonly yields: { readonly why: string; readonly since: number } | null;
+  /** Addresses that some list of the site found dead in 60 days. */
+  readonly suspects: number;
   /** The newest first. */
   readonly days: readonly {
     /** `2026-11-21`, UTC. */

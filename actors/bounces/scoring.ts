@@ -57,6 +57,12 @@ const WEIGHTS: ReadonlyMap<string, number> = new Map([
   ['mailbox-full', FULL],
 ]);
 
+/** What says of the address itself that it is of no use, whichever list writes to it. */
+const DEAD: ReadonlySet<string> = new Set(['user-unknown', 'mailbox-disabled', 'moved']);
+
+/** True if an address that bounces for this reason bounces on every list. */
+export const isDead = (reason: string): boolean => DEAD.has(reason);
+
 type Counted = { readonly reason: string; readonly permanent: boolean };
 
 /** What one bounce counts for on its day: 0 to 1. */

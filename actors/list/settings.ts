@@ -28,6 +28,7 @@ export const DEFAULT_SETTINGS: Settings = {
   bounceWarnings: DEFAULT_RULES.warnings,
   bounceWarningDays: DEFAULT_RULES.warningDays,
   bounceNotices: 'all',
+  bounceSuspects: true,
 };
 
 const bad = (text: string): Refusal => ({ type: 'refusal', code: 'bad-setting', text });

@@ -4,7 +4,7 @@ import { DEFAULT_SETTINGS } from './settings.ts';
 import type { Mode, State } from './view.ts';
 
 /** Raised when `State` or the chart changes shape; old rows are brought up to date where they are read. */
-export const LIST_VERSION = 2;
+export const LIST_VERSION = 3;
 
 /** A list before its first fact. */
 export const EMPTY: State = {

@@ -29,7 +29,7 @@ type Notice = { readonly at: number; readonly to: readonly Address[] };
 
 /** Owners get at most one notice of members in trouble in this time. */
 export const OWNERS_EVERY_MS = 60 * 60_000;
-/** A hint, which anyone can forge, leads to at most one probe of a member in this time. */
+/** A hint leads to at most one probe of a member in this time. */
 export const HINT_EVERY_DAYS = 7;
 
 const NOTHING: readonly Fact[] = [];
@@ -62,9 +62,13 @@ function decideHint(
   { address, cause }: Extract<Verdict, { type: 'bounce-hint' }>,
 ): readonly Fact[] {
   const { member: number } = view.standing(address);
-  if (number === null) return NOTHING;
+  const { elsewhere } = cause;
+  const isHeard = elsewhere === undefined || view.state().settings.bounceSuspects;
+  if (number === null || !isHeard) return NOTHING;
   const { value, context } = view.trouble(number);
-  const isSoon = view.at < context.probedAt + HINT_EVERY_DAYS * DAY_MS;
+  // What another list found is told again by each new owner: it is as old as it is, and asked about once.
+  const saidAt = Math.min(view.at, elsewhere?.since ?? view.at);
+  const isSoon = saidAt < context.probedAt + HINT_EVERY_DAYS * DAY_MS;
   if (value !== 'delivering' || (isSoon && context.probes > 0)) return NOTHING;
   return [{ type: 'member-probed', number, address, probe: context.probes + 1, cause }];
 }

@@ -142,6 +142,7 @@ async function show(context: Context, listText: string, addressText: string): Pr
       ['number', found.number],
       ['score', `${found.score} of ${rules.threshold} (${rules.scoring})`],
       ['mail', found.mail],
+      ['suspect', suspectText(found.suspect)],
       ['disabled by', trouble.disabledBy ?? 'nobody'],
       ['warnings', `${trouble.warned} of ${rules.warnings}`],
       ['probes', trouble.probes],
@@ -156,6 +157,13 @@ async function show(context: Context, listText: string, addressText: string): Pr
     }
     return DONE;
   });
+}
+
+/** Why the address is suspect here, though nothing need have come back of what this list sent. */
+function suspectText(suspect: BounceHistory['suspect']): string {
+  if (suspect === null) return 'no';
+  const { reason, list, since } = suspect;
+  return `${reason.replaceAll('-', ' ')} on ${list} since ${timeText(since)}`;
 }
 
 async function reset(

@@ -84,6 +84,11 @@ const SETTERS: Readonly<Record<string, Setter>> = {
     draft.settings.bounceNotices = notices;
     return null;
   },
+  'bounce-suspects': (value, draft) => {
+    if (value !== 'on' && value !== 'off') return 'on or off';
+    draft.settings.bounceSuspects = value === 'on';
+    return null;
+  },
   emergency: (value, draft) => {
     if (value !== 'on' && value !== 'off') return 'on or off';
     draft.emergency = value === 'on';
@@ -143,5 +148,6 @@ export function settingRows(settings: Settings): [string, string][] {
     ['bounce-warnings', String(settings.bounceWarnings)],
     ['bounce-warning-days', String(settings.bounceWarningDays)],
     ['bounce-notices', settings.bounceNotices],
+    ['bounce-suspects', settings.bounceSuspects ? 'on' : 'off'],
   ];
 }

@@ -10,6 +10,7 @@ import type { Bounces } from './bounces.ts';
 import type { Lease } from './lease.ts';
 import { lagAt } from './levels.ts';
 import { answer, type QuestionAnswer } from './questions.ts';
+import type { Suspicion } from './suspicion.ts';
 import type { Reply } from './turn.ts';
 import type { HostWorld } from './world.ts';
 
@@ -29,18 +30,19 @@ type Needs = {
   readonly world: HostWorld;
   readonly lists: Lists;
   readonly bounces: Bounces;
+  readonly suspicion: Suspicion;
   readonly lease: Pick<Lease, 'msLeft'>;
   readonly isServed: (slot: number) => boolean;
   readonly isDiskLow: () => boolean;
 };
 
 export function createAsking(needs: Needs): Asking {
-  const { world, lists, bounces, lease } = needs;
+  const { world, lists, bounces, suspicion, lease } = needs;
 
   function question(key: ListKey, asked: Question): QuestionAnswer {
     if (isAboutBounces(asked)) {
       bounces.settle(slotOf(key)); // What is folded and not written yet is asked about too.
-      return answerBounces(world, key, asked, bounces.status(slotOf(key)));
+      return answerBounces({ world, suspicion }, key, asked, bounces.status(slotOf(key)));
     }
     return answer(world.rows, key, asked, () => ({
       ...lists.running(key),

@@ -8,6 +8,7 @@
  *   ['#ask', slot, key, kind, n]     what is to be asked of a list; gone once its mailbox has it
  *   ['#due', slot, at, key, member]  when time alone changes something about a member
  *   ['#slot', slot]                  Checkpoint: how far BOUNCES is folded
+ *   ['#suspects', slot]              how far its lists were told of suspects (`suspicion.ts`)
  */
 
 import type { Rules } from '../../actors/bounces/scoring.ts';

@@ -17,6 +17,7 @@ import { type ListKey, slotOf } from '../mail/list-key.ts';
 import { type Draft, openDraft } from '../store/list-rows.ts';
 import { type Books, openBooks, type ScoreRow } from './bounce-book.ts';
 import type { FoldStatus } from './bounces.ts';
+import type { Suspicion } from './suspicion.ts';
 import type { HostWorld } from './world.ts';
 
 const PAGE_MAX = 1_000;
@@ -26,24 +27,27 @@ const POSTS_MAX = 20;
 
 export type BounceAnswer = BouncesPage | BounceHistory | BounceReport | Refusal;
 
-type World = Pick<HostWorld, 'rows' | 'bounceFold' | 'clock' | 'node'>;
-type Asked = {
-  readonly world: World;
+type Needs = {
+  readonly world: Pick<HostWorld, 'rows' | 'bounceFold' | 'clock' | 'node'>;
+  readonly suspicion: Pick<Suspicion, 'of' | 'count'>;
+};
+type Asked = Needs & {
   readonly key: ListKey;
   readonly draft: Draft;
   readonly books: Books;
 };
 
 export function answerBounces(
-  world: World,
+  needs: Needs,
   key: ListKey,
   question: BounceQuestion,
   fold: FoldStatus | null,
 ): BounceAnswer {
+  const { world } = needs;
   const draft = openDraft(world.rows, key, 0);
   if (draft.mode() === 'new')
     return { type: 'refusal', code: 'no-such-list', text: 'there is no such list' };
-  const asked = { world, key, draft, books: openBooks(world.bounceFold.rows, world) };
+  const asked = { ...needs, key, draft, books: openBooks(world.bounceFold.rows, world) };
   switch (question.ask) {
     case 'bounces':
       return pageOf(asked, question.after, Math.min(Math.max(question.limit, 1), PAGE_MAX));
@@ -83,7 +87,7 @@ function memberOf(draft: Draft, books: Books, number: number, score: Score): Bou
 }
 
 function historyOf(
-  { world, key, draft, books }: Asked,
+  { world, suspicion, key, draft, books }: Asked,
   who: Extract<BounceQuestion, { ask: 'bounces-of' }>['who'],
 ): BounceHistory | Refusal {
   const number = 'number' in who ? who.number : draft.standing(who.address).member;
@@ -93,11 +97,18 @@ function historyOf(
   if (number === null || member === null)
     return { type: 'refusal', code: 'not-a-member', text: 'that address is not a member' };
   const { standing, entries, history } = score;
-  const rules = rulesOf(draft.state().settings);
-  return { ...member, rules, trouble: draft.trouble(number).context, standing, entries, history };
+  const { settings } = draft.state();
+  const found = settings.bounceSuspects ? suspicion.of(member.address, key) : null;
+  const suspect =
+    found === null ? null : { list: found.list, since: found.at, reason: found.cause.reason };
+  const trouble = draft.trouble(number).context;
+  return { ...member, suspect, rules: rulesOf(settings), trouble, standing, entries, history };
 }
 
-function reportOf({ world, key, draft, books }: Asked, fold: FoldStatus | null): BounceReport {
+function reportOf(
+  { world, suspicion, key, draft, books }: Asked,
+  fold: FoldStatus | null,
+): BounceReport {
   const { rows, yieldsTo } = world.bounceFold;
   const all = (kind: 'day' | 'post') =>
     [...rows.range([key, kind, 0], [key, kind, Number.MAX_SAFE_INTEGER])].reverse();
@@ -107,7 +118,7 @@ function reportOf({ world, key, draft, books }: Asked, fold: FoldStatus | null):
   const posts = all('post').slice(0, POSTS_MAX);
   return {
     ...{ address, rules: rulesOf(settings), node: world.node, slot: slotOf(key) },
-    ...{ asOf: world.clock.now(), fold, yields: yieldsTo() },
+    ...{ asOf: world.clock.now(), fold, yields: yieldsTo(), suspects: suspicion.count() },
     days: days.map(([row, value]) => ({ day: dayText(Number(row[2])), ...(value as Day) })),
     posts: posts.map(([row, value]) => {
       const post = Number(row[2]);

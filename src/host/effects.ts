@@ -97,6 +97,7 @@ async function perform(
       return putPlain(world, { key, post, recipe, mail: mail.mail, to, trace, smtputf8 });
     }
     case 'tell-bounces':
+    case 'tell-suspects':
     case 'send-probe':
     case 'send-warning':
     case 'notify-owners':

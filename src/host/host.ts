@@ -20,6 +20,7 @@ import { type Owner, startOwner } from './owner.ts';
 import { createServing, type Serving } from './serving.ts';
 import { type OwnedSlot, ownSlot } from './slots.ts';
 import { type Standby, startStandby } from './standby.ts';
+import { startSuspicion } from './suspicion.ts';
 import type { HostWorld } from './world.ts';
 
 const DISK_LOOK_EVERY_MS = 5_000;
@@ -74,7 +75,13 @@ export async function startHost(
   const often = (ms: number, run: () => void | Promise<void>): void =>
     void every(world, ms, stopping.signal, run).catch(fatal);
   const disk = await watchDisk(world, often);
-  const { lists, asking, serving, owner, standby } = wire(world, membership, disk, fatal);
+  const { lists, asking, serving, owner, standby } = wire(
+    world,
+    membership,
+    disk,
+    stopping.signal,
+    fatal,
+  );
   often(world.passiveMs / 4, lists.sweep);
   often(WORKING_EVERY_MS, serving.renew);
   /** Said first, so that whoever is next takes each slot the moment it is free. */
@@ -114,6 +121,7 @@ function wire(
   world: HostWorld,
   membership: Membership,
   disk: DiskWatch,
+  stopping: AbortSignal,
   fatal: (error: unknown) => void,
 ): Parts {
   const reached = () =>
@@ -124,12 +132,15 @@ function wire(
   const fenced = (slot: number): void => owner.fenced(slot);
   const lists = createLists({ world, committer, fenced, fatal });
   const bounces = createBounces(world, fatal);
+  const suspicion = startSuspicion(world, stopping, fatal);
   const isServed = (slot: number): boolean => owner.find(slot) !== null;
   const { lease } = membership;
-  const asking = createAsking({ world, lists, bounces, lease, isServed, isDiskLow: disk.isLow });
+  const asking = createAsking({
+    ...{ world, lists, bounces, suspicion, lease, isServed, isDiskLow: disk.isLow },
+  });
   const answer: Parameters<HostWorld['serveAsks']>[1] = (key: ListKey, request) =>
     answerAsk(asking, world.node, key, request);
-  const serving = createServing({ world, lists, bounces, answer, fatal });
+  const serving = createServing({ world, lists, bounces, suspicion, answer, fatal });
   const recover = async (slots: readonly OwnedSlot[]): Promise<void> => {
     await standby.leave(slots.map(({ slot }) => slot));
     await serving.recover(slots);

@@ -4,7 +4,7 @@
  */
 import { endWith } from '../ending.ts';
 import { type ListKey, slotOf } from '../mail/list-key.ts';
-import { openDraft } from '../store/list-rows.ts';
+import { listKeys, openDraft } from '../store/list-rows.ts';
 import type { Rows } from '../world.ts';
 import type { Lists } from './awake.ts';
 import type { Bounces } from './bounces.ts';
@@ -12,6 +12,7 @@ import { recover } from './fold.ts';
 import type { SlotWork } from './holding.ts';
 import { followMailbox, type Mailbox } from './mailbox.ts';
 import type { OwnedSlot } from './slots.ts';
+import type { Suspicion } from './suspicion.ts';
 import type { HostWorld } from './world.ts';
 
 export type Serving = SlotWork & {
@@ -25,6 +26,7 @@ type Needs = {
   readonly world: HostWorld;
   readonly lists: Lists;
   readonly bounces: Bounces;
+  readonly suspicion: Suspicion;
   /** Answers a request for a list. */
   readonly answer: Parameters<HostWorld['serveAsks']>[1];
   readonly fatal: (error: unknown) => void;
@@ -33,7 +35,7 @@ type Needs = {
 type Service = { readonly mailbox: Mailbox; readonly stop: () => Promise<void> };
 
 export function createServing(needs: Needs): Serving {
-  const { world, lists, bounces } = needs;
+  const { world, lists, bounces, suspicion } = needs;
   const services = new Map<number, Service>();
   /** Found in one pass for all slots that are recovered together. */
   let undone: ReadonlyMap<number, readonly ListKey[]> = new Map();
@@ -52,6 +54,7 @@ export function createServing(needs: Needs): Serving {
     serve: (slot) => {
       lists.serve(slot);
       bounces.serve(slot);
+      suspicion.serve(slot);
       services.set(slot.slot, startService(slot, needs));
       for (const key of undone.get(slot.slot) ?? []) lists.resume(key);
     },
@@ -109,16 +112,4 @@ function undoneIn(rows: Rows): ReadonlyMap<number, readonly ListKey[]> {
     undone.set(slotOf(key), [...(undone.get(slotOf(key)) ?? []), key]);
   }
   return undone;
-}
-
-/** Every list that has rows, by skipping from one to the next. */
-function* listKeys(rows: Rows): Iterable<ListKey> {
-  let from: readonly string[] = ['$']; // Above '#slot', below every key.
-  for (;;) {
-    const [next] = [...rows.range(from, ['{'], 1)];
-    if (next === undefined) return;
-    const key = String(next[0][0]) as ListKey;
-    yield key;
-    from = [key, '\uffff'];
-  }
 }

@@ -17,6 +17,7 @@ export type TroubleEffect = Extract<
   {
     type:
       | 'tell-bounces'
+      | 'tell-suspects'
       | 'send-probe'
       | 'send-warning'
       | 'notify-owners'
@@ -35,6 +36,8 @@ export function performTrouble(
   switch (effect.type) {
     case 'tell-bounces':
       return world.bounces.put(key, effect.event);
+    case 'tell-suspects':
+      return tellSuspects(world, key, list, effect);
     case 'send-probe':
     case 'send-warning':
       return write(world, key, list, effect);
@@ -71,6 +74,18 @@ function write(
   const recipe = { ...plainRecipe(world.web(), list, isProbe ? 'probe' : 'notice'), postNumber };
   const chunk = { key, post, recipe, mail: inline(bytes), trace: post, smtputf8: false };
   return putNumbered(world, { ...chunk, to: [[number, address]] });
+}
+
+async function tellSuspects(
+  world: HostWorld,
+  key: ListKey,
+  list: Address,
+  { address, dead }: Extract<TroubleEffect, { type: 'tell-suspects' }>,
+): Promise<void> {
+  if (dead === null) return world.suspects.remove(address);
+  if (!openDraft(world.rows, key, 0).state().settings.bounceSuspects) return;
+  if (await world.suspects.add({ address, list, key, ...dead })) return;
+  world.log.warn({ list: key }, 'suspects: no room; other lists do not hear of a dead address');
 }
 
 function tellOwners(

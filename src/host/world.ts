@@ -4,6 +4,7 @@ import type { Log } from '../log.ts';
 import type { Address } from '../mail/address.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { AskReply, AskRequest } from '../nats/ask.ts';
+import type { Suspects } from '../nats/suspects.ts';
 import type {
   BounceLog,
   BouncesOut,
@@ -62,6 +63,8 @@ export type HostWorld = {
   readonly results: Pick<Results, 'order'>;
   readonly bounces: BouncesOut;
   readonly bounceFold: BounceWorld;
+  /** Addresses that lists of this site found dead. */
+  readonly suspects: Suspects;
   /** The newest of the site's secrets, for links in notices. */
   readonly secret: () => Uint8Array;
   /** A post to more members than this is `bulk`. */

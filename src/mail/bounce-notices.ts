@@ -11,6 +11,8 @@ export type CameBack = {
   readonly status: string | null;
   readonly code: number | null;
   readonly diagnostic: string;
+  /** It came back of what another list sent, which is not named: who reads this may be another by now. */
+  readonly elsewhere?: object;
 };
 
 /** The words for a reason, for people. */
@@ -46,12 +48,13 @@ export function probeNotice(
   about: About & { readonly cause: CameBack; readonly link: string },
 ): Uint8Array {
   const { list } = about.list;
+  const sender = about.cause.elsewhere === undefined ? `the list ${list}` : 'another list here';
   return composeNotice({
     ...about,
     answers: '',
     subject: `Does mail from ${list} reach you?`,
     text: [
-      `Mail from the list ${list} to you came back. This one asks whether you are there.`,
+      `Mail from ${sender} to you came back. This one asks whether you are there.`,
       '',
       ...quoted(about.cause),
       'You need do nothing: that you can read this says that mail arrives again. To have it',

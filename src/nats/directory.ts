@@ -208,8 +208,8 @@ function readable<A>(read: () => A): A | null {
 
 const PREFIX = 'p.';
 
-/** Where the entry of an address is, whatever the case of its letters. */
-function entryKey(address: Address): string {
+/** Where a bucket has what it has of an address, whatever the case of its letters. */
+export function entryKey(address: Address): string {
   return base32(createHash('sha256').update(addressKey(address)).digest());
 }
 

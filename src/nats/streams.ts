@@ -29,7 +29,12 @@ export type StreamName =
   | 'TROUPE_ARCHIVE'
   | 'TROUPE_PARKED';
 
-export type BucketName = 'troupe_nodes' | 'troupe_slots' | 'troupe_directory' | 'troupe_site';
+export type BucketName =
+  | 'troupe_nodes'
+  | 'troupe_slots'
+  | 'troupe_directory'
+  | 'troupe_site'
+  | 'troupe_suspects';
 
 /** What a site decides of its streams; the rest is ours. */
 export type StreamOptions = {
@@ -66,6 +71,9 @@ const ACK_PENDING_MAX = 1_024;
 
 /** The account's or the server's storage is all used or reserved (server/errors.json). */
 const NO_STORAGE = [10_002, 10_023, 10_028, 10_047];
+
+/** How long an address that a list found dead is suspect: as long as BOUNCES has what says so. */
+export const SUSPECT_DAYS = 60;
 
 const NEVER = new AbortController().signal;
 
@@ -151,13 +159,15 @@ const STREAMS: Readonly<Record<StreamName, Setting>> = {
   },
 };
 
-/** The key-value buckets: all together 1 % of the store. A key's older values are not kept. */
+/** The key-value buckets: all together some 1 % of the store. A key's older values are not kept. */
 export const BUCKETS: Readonly<Record<BucketName, { share: number; ttlMs: number }>> = {
   /** One lease a node; the only heartbeat (design §9). */
   troupe_nodes: { share: 0.05, ttlMs: 15 * SECOND },
   troupe_slots: { share: 0.05, ttlMs: 0 },
   troupe_directory: { share: 0.8, ttlMs: 0 },
   troupe_site: { share: 0.1, ttlMs: 0 },
+  /** Some 10,000 rows for each 10 GB. */
+  troupe_suspects: { share: 0.05, ttlMs: SUSPECT_DAYS * DAY },
 };
 
 /** The names of the durables: one a mail kind, one a slot, one a class, one for what is due. */

@@ -69,6 +69,7 @@ const settings = z.strictObject({
   bounceWarnings: count.exactOptional(),
   bounceWarningDays: count.exactOptional(),
   bounceNotices: z.enum(['none', 'removals', 'all']).exactOptional(),
+  bounceSuspects: z.boolean().exactOptional(),
 });
 
 const mailRef = z.strictObject({
@@ -107,6 +108,7 @@ const cause = z.strictObject({
   status: line.nullable(),
   code: count.nullable(),
   diagnostic: line,
+  elsewhere: z.strictObject({ list: address, since: count }).exactOptional(),
 });
 const troubles = [
   z.strictObject({

@@ -187,6 +187,18 @@ export function openDraft(rows: Rows, key: ListKey, at: number): Draft {
   };
 }
 
+/** Every list that has rows, by skipping from one to the next. */
+export function* listKeys(rows: Rows): Iterable<ListKey> {
+  let from: readonly string[] = ['$']; // Above '#slot', below every key.
+  for (;;) {
+    const [next] = [...rows.range(from, ['{'], 1)];
+    if (next === undefined) return;
+    const key = String(next[0][0]) as ListKey;
+    yield key;
+    from = [key, '\uffff'];
+  }
+}
+
 /** Rows of the store with the draft's own laid over them. */
 function mergedRange(
   rows: Rows,

@@ -2,8 +2,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Tally } from '../../actors/bounces/storm.ts';
-import { currentScore, type Score } from '../../actors/bounces.ts';
+import { currentScore, type Score, type Verdict } from '../../actors/bounces.ts';
 import { decideVerdict } from '../../actors/list/troubles.ts';
+import type { Effect } from '../../actors/protocol.ts';
 import { type Bounce, type BounceEvent, PROBES_FROM } from '../../src/mail/bounce-event.ts';
 import {
   type BookStory,
@@ -13,7 +14,7 @@ import {
   onDay,
   standing,
 } from '../support/bounce-story.ts';
-import { ANNE, BART, given, made } from '../support/list-story.ts';
+import { ANNE, address, BART, given, KEY, made, type Story } from '../support/list-story.ts';
 
 const MEMBERS = 30;
 const POSTS = 6;
@@ -130,6 +131,11 @@ const forged = fc
     hint(address, { reason, permanent, kind, at: onDay(day), id: `${address}.${day}.${reason}` }),
   );
 
+const told = (list: Story): readonly string[] =>
+  [...list.rows.range([KEY, 'outbox'], [KEY, 'outboy'])].map(
+    ([, effect]) => (effect as Effect).type,
+  );
+
 test('B1, B3: no sequence of forged DSNs changes what a member gets, or leads to more than a probe', () => {
   fc.assert(
     fc.property(fc.array(forged, { maxLength: 80 }), (events) => {
@@ -146,8 +152,47 @@ test('B1, B3: no sequence of forged DSNs changes what a member gets, or leads to
         expect(list.draft().memberRow(1)?.off).toBe(undefined);
         expect(list.draft().trouble(1).context.probes).toBeLessThanOrEqual(1);
       }
+      expect(told(list)).not.toContain('tell-suspects'); // Nor makes anybody suspect elsewhere.
       const scores = [...story.rows()].filter(([id]) => id.startsWith('["score"'));
       expect(scores.map(([, row]) => (row as Score).entries)).toEqual([]);
+    }),
+  );
+});
+
+/** What other lists of the site may say, in whatever order it comes, be it told again or made up. */
+const elsewhere = fc
+  .tuple(fc.constantFrom<string>(ANNE, BART, 'eve@x.example'), fc.nat(60), fc.nat(60))
+  .map(([whose, since, day]) => ({
+    command: {
+      ...{ type: 'bounce-hint', address: address(whose) },
+      cause: {
+        ...{ seq: 1, reason: 'user-unknown', status: '5.1.1', code: 550, diagnostic: '' },
+        elsewhere: { list: address('news@lists.example'), since: onDay(since) },
+      },
+    } satisfies Verdict,
+    day,
+  }));
+
+test('D4: whatever other lists say of an address, a member gets probes a week apart, and all posts', () => {
+  fc.assert(
+    fc.property(fc.array(elsewhere, { maxLength: 60 }), (words) => {
+      const list = given(...made);
+      let day = 0;
+      const probedOn: number[] = [];
+      for (const { command, day: next } of words.sort((a, b) => a.day - b.day)) {
+        list.later((next - day) * 86_400_000);
+        day = next;
+        const facts = decideVerdict(list.draft(), command);
+        expect(facts.filter(({ type }) => type !== 'member-probed')).toEqual([]);
+        if (facts.length > 0) probedOn.push(day);
+        list.and(...facts);
+        // The probe does not come back.
+        if (facts.length > 0) list.and({ type: 'probe-passed', number: 1, address: BART });
+      }
+      for (const [i, on] of probedOn.entries())
+        if (i > 0) expect(on - (probedOn[i - 1] ?? 0)).toBeGreaterThanOrEqual(7);
+      expect(list.draft().memberRow(1)?.off).toBe(undefined);
+      expect(told(list)).not.toContain('tell-suspects');
     }),
   );
 });

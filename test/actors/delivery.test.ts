@@ -12,7 +12,17 @@ import {
 } from '../../actors/delivery.ts';
 import { OWNERS_EVERY_MS } from '../../actors/list/troubles.ts';
 import type { By, Effect, Fact } from '../../actors/protocol.ts';
-import { ANNE, BART, given, KEY, made, OPERATOR, type Story } from '../support/list-story.ts';
+import {
+  ANNE,
+  address,
+  BART,
+  given,
+  KEY,
+  made,
+  OPERATOR,
+  START,
+  type Story,
+} from '../support/list-story.ts';
 
 const MODES: readonly DeliveryMode[] = ['delivering', 'probing', 'disabled', 'removed'];
 const ALWAYS = ['delivery-enabled', 'member-removed'] as const;
@@ -52,6 +62,7 @@ test('the chart of a member takes exactly the facts that the table says', () => 
 
 const CAUSE: Cause = { seq: 9, reason: 'user-unknown', status: '5.1.1', code: 550, diagnostic: '' };
 const LIST: By = { kind: 'list' };
+const LIST_ELSEWHERE = address('news@lists.example');
 
 type Of = Extract<Verdict, { type: 'bounce-verdict' }>;
 const verdict = (what: Of['verdict'], changes: Partial<Of> = {}): Of => ({
@@ -97,7 +108,62 @@ test('D1: bounces disable only whom a probe was sent to; the member is told, and
     { type: 'send-probe', address: BART, probe: 1 },
     { type: 'tell-bounces', event: { what: 'disabled', count: 1, byBounces: true } },
     { type: 'send-warning', address: BART, warning: 1, of: 3 },
+    { type: 'tell-suspects', address: BART, dead: { at: expect.any(Number), cause: CAUSE } },
   ]);
+});
+
+test.each([
+  ['a complaint', { why: 'complaint' }],
+  ['an owner', { why: 'owner', warning: 0 }],
+  ['the member', { why: 'member', warning: 0 }],
+  ['a refusal that is not about the address', { cause: { ...CAUSE, reason: 'policy' } }],
+  ['a mailbox that is full', { cause: { ...CAUSE, reason: 'mailbox-full' } }],
+  ['a domain that takes no mail', { cause: { ...CAUSE, reason: 'host-unknown' } }],
+])('D4: an address that %s stopped is not suspect on other lists', (_, changes) => {
+  const story = given(...made, probed, disabled(changes as never));
+  expect(effects(story).map(({ type }) => type)).not.toContain('tell-suspects');
+});
+
+const HINT = {
+  type: 'bounce-hint',
+  address: BART,
+  cause: { ...CAUSE, elsewhere: { list: LIST_ELSEWHERE, since: START } },
+} as const;
+
+test('D4: what another list found leads to one probe, however often it is told', () => {
+  const asked: Fact = { ...probed, cause: HINT.cause } as Fact;
+  given(...made)
+    .when(HINT)
+    .then(asked);
+  const story = given(...made, asked, { type: 'probe-passed', ...of }).later(40 * DAY_MS);
+  story.when(HINT).then();
+  const later = { list: LIST_ELSEWHERE, since: START + 40 * DAY_MS };
+  story
+    .when({ ...HINT, cause: { ...CAUSE, elsewhere: later } })
+    .then({ ...probed, probe: 2, cause: { ...CAUSE, elsewhere: later } } as Fact);
+});
+
+test('D4: no probe is sent where the list does not ask, or the member is in trouble already', () => {
+  for (const settings of [{ bounceSuspects: false }, { bounceScoring: 'off' }] as const)
+    given(...made, { type: 'settings-changed', settings, by: OPERATOR })
+      .when(HINT)
+      .then();
+  given(...made, probed)
+    .when(HINT)
+    .then();
+  given(...made, probed, disabled())
+    .when(HINT)
+    .then();
+  given(...made)
+    .when({ ...HINT, address: ANNE })
+    .then();
+});
+
+test('D4: whoever is sent to again is no suspect; a probe that did not come back says nothing', () => {
+  const story = inTrouble().and({ type: 'delivery-enabled', ...of, by: OPERATOR });
+  expect(effects(story).at(-1)).toEqual({ type: 'tell-suspects', address: BART, dead: null });
+  const passed = given(...made, probed, { type: 'probe-passed', ...of });
+  expect(effects(passed).map(({ type }) => type)).not.toContain('tell-suspects');
 });
 
 test('a complaint disables at once, with one notice and no reminders', () => {

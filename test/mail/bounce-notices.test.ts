@@ -36,6 +36,13 @@ test('a probe and a warning name the list, the reason and the link, and are mark
   expect(warning).toContain('reminder 1 of 3');
 });
 
+test('a probe because of another list does not name it: who reads this may be another by now', () => {
+  const elsewhere = { list: 'secret@lists.example', since: 1 };
+  const text = textOf(probeNotice({ ...about, cause: { ...cause, elsewhere }, link }));
+  expect(text).toContain('Mail from another list here to you came back.');
+  expect(text).not.toContain('secret');
+});
+
 test('what the other side said is one line of the body, and never a field', () => {
   const text = textOf(probeNotice({ ...about, cause, link }));
   expect(text.slice(0, text.indexOf('\r\n\r\n'))).not.toContain('Bcc');

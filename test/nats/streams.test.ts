@@ -34,7 +34,7 @@ describe('on a server', () => {
   test('all streams, buckets and durables are made', async () => {
     const names: string[] = [];
     for await (const { config } of site.nats.jsm.streams.list()) names.push(config.name);
-    expect(names).toHaveLength(14);
+    expect(names).toHaveLength(15);
     const consumers: Record<string, number> = {};
     for (const name of names) {
       const { state } = await site.nats.jsm.streams.info(name);

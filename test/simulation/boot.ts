@@ -15,6 +15,7 @@ import { MAIL_KINDS } from '../../src/mail/envelope.ts';
 import { decodeChunk, decodeDue } from '../../src/nats/codec.ts';
 import { createDirectory } from '../../src/nats/directory.ts';
 import { decodeMail } from '../../src/nats/mail-store.ts';
+import { createSuspects } from '../../src/nats/suspects.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from '../../src/runners/incoming.ts';
 import { dispose as disposeLater } from '../../src/runners/later.ts';
 import { createOutgoing } from '../../src/runners/outgoing.ts';
@@ -23,6 +24,7 @@ import { type RunnerOptions, type Running, runRunner } from '../../src/runners/r
 import { createThrottle } from '../../src/runners/throttle.ts';
 import type { Delivery, MailStore, Queue } from '../../src/world.ts';
 import { createFakeBounceLog } from '../support/fake/bounce-log.ts';
+import { createFakeKv } from '../support/fake/kv.ts';
 import { fakeRows } from '../support/fake/rows.ts';
 import { openTestRoutes } from '../support/routes.ts';
 import type { Bus } from './bus.ts';
@@ -158,6 +160,7 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
       ...{ checkpointEvents: 1_000, checkpointMs: 5_000 },
       ...{ idle: async () => undefined, yieldsTo: () => null },
     },
+    suspects: createSuspects(createFakeKv()),
     secret: () => SECRET,
     bulkMembers: BULK_MEMBERS,
     passiveMs: 60_000,

@@ -66,6 +66,7 @@ export const made: readonly Fact[] = [
       bounceWarnings: 3,
       bounceWarningDays: 7,
       bounceNotices: 'all',
+      bounceSuspects: true,
     },
     owners: [ANNE],
     by: OPERATOR,

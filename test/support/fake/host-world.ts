@@ -9,6 +9,7 @@ import type { ListKey } from '../../../src/mail/list-key.ts';
 import { SLOTS } from '../../../src/mail/list-key.ts';
 import { encodeAsked } from '../../../src/nats/codec.ts';
 import { mailbox } from '../../../src/nats/subjects.ts';
+import { createSuspects } from '../../../src/nats/suspects.ts';
 import type { Asked, Rows } from '../../../src/world.ts';
 import { createFakeBounceLog, type FakeBounceLog } from './bounce-log.ts';
 import { createFakeClock, type FakeClock } from './clock.ts';
@@ -96,6 +97,7 @@ export function fakeHostWorld(
       ...{ checkpointEvents: 1_000, checkpointMs: 5_000 },
       ...{ idle: async () => undefined, yieldsTo: () => null },
     },
+    suspects: before?.suspects ?? createSuspects(createFakeKv()),
     secret: () => new Uint8Array(32),
     bounceLog,
     mail: before?.mail ?? createFakeMailStore(),
