@@ -4,6 +4,7 @@
  */
 import type { Msg, Subscription } from 'nats';
 import { systemClock } from '../clock.ts';
+import { within } from '../ending.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { slotOf } from '../mail/list-key.ts';
 import type { AskError, AskReply, AskRequest } from './ask.ts';
@@ -67,10 +68,8 @@ export function serveAsks(
   );
   return {
     async close() {
-      const closing = new AbortController();
       const done = Promise.all(subscriptions.map(endOf)).then(() => Promise.all(inHand));
-      await Promise.race([done, systemClock.sleep(CLOSE_MS_MAX, closing.signal)]);
-      closing.abort();
+      await within(systemClock, CLOSE_MS_MAX, done);
     },
   };
 }
