@@ -4,7 +4,9 @@
  * A command is acked when its turn is over. A list with too many in hand makes its slot wait a moment; if it is still no
  * further, what is above goes to LATER, so that a blocked list never stops the others of its slot.
  */
+
 import type { Command } from '../../actors/protocol.ts';
+import { unreachable } from '../assert.ts';
 import { endWith } from '../ending.ts';
 import { textOf } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
@@ -140,6 +142,8 @@ async function settle(world: HostWorld, delivery: Delivery, reply: Reply): Promi
       return park(world, delivery, textOf(reply.error));
     case 'failed':
       return; // It comes again after ack_wait.
+    default:
+      return unreachable(reply);
   }
 }
 
