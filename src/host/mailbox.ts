@@ -67,11 +67,11 @@ async function follow(
   for await (const delivery of queue.take(AHEAD, signal)) {
     const parts = partsOf(delivery.subject);
     const asked = read(delivery);
-    if (parts === null || parts.topic === 'owner' || typeof asked === 'string') {
+    if (parts === null || parts.whose === 'owner' || typeof asked === 'string') {
       await park(needs.world, delivery, typeof asked === 'string' ? asked : 'no list key');
       continue;
     }
-    const key = parts.topic;
+    const key = parts.whose;
     const isRoom = await hasRoom(key, needs, signal);
     // The slot's next owner must not have to wait for ack_wait.
     if (signal.aborted) return delivery.giveBack();

@@ -90,11 +90,11 @@ async function answer(nats: Nats, msg: Msg, handler: AskHandler): Promise<void> 
 
 function decide(msg: Msg, handler: AskHandler): Promise<AskReply | null> | AskReply {
   const parts = partsOf(msg.subject);
-  if (parts === null || parts.topic === 'owner' || slotOf(parts.topic) !== parts.slot) {
+  if (parts === null || parts.whose === 'owner' || slotOf(parts.whose) !== parts.slot) {
     return notUnderstood('no list has this subject');
   }
   const request = parseAskRequest(msg.data);
-  return request.ok ? handler(parts.topic, request.value) : notUnderstood(request.why);
+  return request.ok ? handler(parts.whose, request.value) : notUnderstood(request.why);
 }
 
 function notUnderstood(why: string): AskReply {
