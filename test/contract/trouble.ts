@@ -29,12 +29,11 @@ export type TroubleUnderTest = {
   close(): Promise<void>;
 };
 
-const MS_MAX = 60_000;
 /** From so many chunks on they are put as one batch. */
 const BATCH = 70;
 
 export function troubleContract(name: string, make: () => Promise<TroubleUnderTest>): void {
-  describe(`trouble: ${name}`, { timeout: MS_MAX }, () => {
+  describe(`trouble: ${name}`, () => {
     let it: TroubleUnderTest;
     const takers: Taker[] = [];
     beforeAll(async () => {
