@@ -14,7 +14,7 @@
  *     send a probe; whoever is sent to again is not.
  */
 import { setup, transition } from 'xstate';
-import { assert } from '../src/assert.ts';
+import { assert, unreachable } from '../src/assert.ts';
 import type { Address } from '../src/mail/address.ts';
 import type { Standing } from '../src/mail/bounce-event.ts';
 import { isDead } from './bounces/scoring.ts';
@@ -110,8 +110,10 @@ function evolve(state: DeliveryState, fact: Happened): DeliveryState {
     case 'probe-passed':
     case 'delivery-enabled':
       return { ...WELL, probes: state.probes, probedAt: state.probedAt };
-    default:
+    case 'member-removed':
       return state;
+    default:
+      return unreachable(fact);
   }
 }
 
@@ -149,6 +151,8 @@ function effectsOf(state: DeliveryState, fact: Happened): readonly DeliveryEffec
       return [tell('reset'), { type: 'tell-suspects', address, dead: null }];
     case 'member-removed':
       return [tell('removed')];
+    default:
+      return unreachable(fact);
   }
 }
 

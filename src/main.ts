@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { systemClock, systemRandom } from './clock.ts';
 import type { Config, Role } from './config.ts';
+import { within } from './ending.ts';
 import { textOf } from './errors.ts';
 import { joinSite, type Membership } from './host/membership.ts';
 import { type Rebuilt, rebuild as rebuildRows } from './host/rebuild.ts';
@@ -73,7 +74,7 @@ export async function serve(config: Config): Promise<void> {
     });
     const failure = await Promise.race([
       starting.then(() => Promise.race([stopped, ended.promise])),
-      stopped.then(() => within(START_GIVES_UP_MS, starting)),
+      stopped.then(() => within(systemClock, START_GIVES_UP_MS, starting)),
       ended.promise,
     ]);
     if (failure !== undefined) {
@@ -233,13 +234,6 @@ function waitingPage({ roles, listen, http }: Config, log: Log) {
       await (await page)?.stop();
     },
   };
-}
-
-/** Waits for `work`, but not longer than `ms`. */
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  const over = new AbortController();
-  await Promise.race([work, systemClock.sleep(ms, over.signal)]);
-  over.abort();
 }
 
 /** Says where it listens: to tools by `site.json`, to people by what to try next. */

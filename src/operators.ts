@@ -40,7 +40,6 @@ export function factsOf(node: Node): HealthFacts {
     roles: config.roles,
     rolesUp: parts.rolesUp,
     isConnected: site.nats.isConnected(),
-    isDirectoryRead: true,
     isStopping: parts.isStopping,
     isRelaxed: config.durability === 'relaxed',
     silent: site.silent(),

@@ -55,24 +55,11 @@ const CHUNKS_IN_HAND_MAX = 256;
 const RENEW_SHARE = 1 / 4;
 const LOST_SHARE = 5 / 6;
 
-export async function startHostRole({
-  config,
-  log,
-  site,
-  meter,
-  parts,
-  closers,
-  fatal,
-  membership,
-  url,
-  precedence,
-  idle,
-}: Node): Promise<void> {
+export async function startHostRole(node: Node): Promise<void> {
+  const { config, log, site, meter, parts, closers, fatal, membership, url, precedence } = node;
   const { nats, disk, data, ledger, later, outgoing, results, mail, parked } = site;
   const rows = await openRows(join(data, 'state'), { disk, log });
   closers.push(() => rows.close());
-  const bounceRows = await openRows(join(data, 'bounces'), { disk, log });
-  closers.push(() => bounceRows.close());
   const world = {
     node: config.node,
     web: url,
@@ -86,15 +73,7 @@ export async function startHostRole({
     bounces: site.bounces,
     suspects: createSuspects(site.suspects),
     secret: site.secrets.newest,
-    bounceFold: {
-      rows: bounceRows,
-      log: createBounceLog(nats),
-      mailbox: site.mailbox,
-      checkpointEvents: config.bounces.checkpointEvents,
-      checkpointMs: config.bounces.checkpointMs,
-      idle: idle.yields,
-      yieldsTo: idle.state,
-    },
+    bounceFold: await openBounceFold(node),
     bulkMembers: config.outgoing.bulkMembers,
     passiveMs: config.lists.passiveMs,
     mail,
@@ -111,6 +90,19 @@ export async function startHostRole({
   closers.push(() => host.stop());
   await host.settled();
   parts.host = host;
+}
+
+async function openBounceFold({ config, site, log, closers, idle }: Node) {
+  const rows = await openRows(join(site.data, 'bounces'), { disk: site.disk, log });
+  closers.push(() => rows.close());
+  const { checkpointEvents, checkpointMs } = config.bounces;
+  return {
+    rows,
+    log: createBounceLog(site.nats),
+    mailbox: site.mailbox,
+    ...{ checkpointEvents, checkpointMs },
+    ...{ idle: idle.yields, yieldsTo: idle.state },
+  };
 }
 
 /** The loop's options that all runners share. */
@@ -182,21 +174,16 @@ export async function startOutgoing(node: Node): Promise<void> {
   const dkim = createDkim(readDkimKeys(config.dkim), availableParallelism());
   closers.push(dkim.close);
   const routes = await openRouteSet(node);
-  const noted = await openJournal(join(data, 'journal', 'chunks'), { clock: systemClock, log });
-  const { journal, suspects } = noted;
-  closers.push(async () => noted.close());
+  const path = join(data, 'journal', 'chunks');
+  const { journal, suspects, close } = await openJournal(path, { clock: systemClock, log });
+  closers.push(close);
   const { ackWaitMs, retryMsMax, weights } = config.outgoing;
   const outgoing = createOutgoing({
     decode: decodeChunk,
     lend: routes.lend,
     expect: routes.expect,
-    results,
-    bounces,
-    later,
-    journal,
+    ...{ results, bounces, later, journal, secrets, dkim },
     read: mail.read,
-    secrets,
-    dkim,
     lifeMs: config.outgoing.lifeHours * HOUR_MS,
     clock: systemClock,
     log,

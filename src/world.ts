@@ -50,17 +50,17 @@ export type Appended =
   | { readonly kind: 'doubt' }
   | { readonly kind: 'full' };
 
-/** Compare-and-append per list; a `topic` is a list's key, or 'owner' for the slot's own history. */
+/** Compare-and-append per list; `whose` is a list's key, or 'owner' for the slot's own history. */
 export type Ledger = {
   /** One attempt; `expected` is the sequence of the last record of this subject, 0 for none. Never throws. */
   append(
     slot: number,
-    topic: ListKey | 'owner',
+    whose: ListKey | 'owner',
     bytes: Uint8Array,
     expected: number,
   ): Promise<Appended>;
   /** The last record of the subject, from the leader; null if there is none. */
-  last(slot: number, topic: ListKey | 'owner'): Promise<StoredRecord | null>;
+  last(slot: number, whose: ListKey | 'owner'): Promise<StoredRecord | null>;
   /** The records of one list with a sequence above `after`, up to the last there is when asked. */
   read(slot: number, key: ListKey, after: number): AsyncIterable<StoredRecord>;
   /** The records of all lists of the slots with a sequence above `after`, up to the last there is when asked; for recovery and rebuild. */

@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { expect, test } from 'vitest';
-import { endWith } from '../src/ending.ts';
+import { endWith, within } from '../src/ending.ts';
+import { createFakeClock } from './support/fake/clock.ts';
 
 test('what is made for something shorter ends with the longer', () => {
   const longer = new AbortController();
@@ -21,4 +22,19 @@ test('once ended it leaves nothing on a signal that lives on', () => {
   }
   expect(longer.signal.aborted).toBe(false);
   expect(getEventListeners(longer.signal, 'abort')).toEqual([]);
+});
+
+test('work is waited for no longer than its time', async () => {
+  const clock = createFakeClock();
+  const waiting = within(clock, 100, new Promise(() => undefined));
+  await clock.advance(100);
+  await waiting;
+  expect(clock.sleepers()).toBe(0);
+});
+
+test('work that ends in time, well or not, leaves nobody asleep', async () => {
+  const clock = createFakeClock();
+  await within(clock, 100, Promise.resolve());
+  await expect(within(clock, 100, Promise.reject(new Error('bad')))).rejects.toThrow('bad');
+  expect(clock.sleepers()).toBe(0);
 });

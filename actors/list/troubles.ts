@@ -2,6 +2,7 @@
  * Troubles: what the list does about members whose mail comes back. Verdicts come from the bounce
  * actor; here is what may become of them (B3, D1 to D3), and who of the owners hears of it.
  */
+import { unreachable } from '../../src/assert.ts';
 import type { Address } from '../../src/mail/address.ts';
 import { DAY_MS, type Rules } from '../bounces/scoring.ts';
 import type { Storm } from '../bounces/storm.ts';
@@ -54,6 +55,8 @@ export function decideVerdict(view: View, verdict: Verdict): readonly Fact[] {
       return decideHint(view, verdict);
     case 'bounce-verdict':
       return decideOne(view, verdict);
+    default:
+      return unreachable(verdict);
   }
 }
 
@@ -103,6 +106,8 @@ function decideOne(
     case 're-enable':
       if (value !== 'probing' || view.at < context.probedAt + PROBE_DAYS * DAY_MS) return NOTHING;
       return [{ type: 'probe-passed', ...of }];
+    default:
+      return unreachable(verdict.verdict);
   }
 }
 
@@ -196,6 +201,8 @@ export function troublesAfter(troubles: State['troubles'], fact: Happened): Stat
     }
     case 'storm-seen':
       return troubles;
+    default:
+      return unreachable(fact);
   }
 }
 
@@ -213,5 +220,7 @@ export function troubleEffects(fact: Happened): readonly TroubleEffect[] {
       return fact.to.length === 0
         ? []
         : [{ type: 'notify-storm', storm: fact.storm, at, to: fact.to }];
+    default:
+      return unreachable(fact);
   }
 }

@@ -1,4 +1,5 @@
 /** What `decide` may read: the list's rows as they stand within this turn. Nothing else; nothing waits. */
+import { unreachable } from '../../src/assert.ts';
 import type { Address } from '../../src/mail/address.ts';
 import type { PostOrder } from '../../src/mail/chunk.ts';
 import type { DeliveryRow } from '../delivery.ts';
@@ -80,6 +81,8 @@ export function mayManage(view: View, by: By): boolean {
       return view.standing(by.address).isOwner;
     case 'token':
       return false;
+    default:
+      return unreachable(by);
   }
 }
 

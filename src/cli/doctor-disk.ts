@@ -1,6 +1,8 @@
 /** What `troupe doctor` can say from the data directory alone, where no site answers. Changes nothing. */
+
 import { readdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { unreachable } from '../assert.ts';
 import type { Config } from '../config.ts';
 import { holderOf } from '../data-directory.ts';
 import { readMark, readNote, storeDirectory } from '../nats/note.ts';
@@ -44,6 +46,8 @@ async function rows(data: string, lookAt: (path: string) => Promise<Look>): Prom
       return warn('rows', `${look.damage}: moved aside and folded again at the next start`);
     case 'whole':
       return ok('rows', `${look.lists} lists, folded up to ${look.reached} of the ledger`);
+    default:
+      return unreachable(look);
   }
 }
 

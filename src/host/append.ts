@@ -22,16 +22,16 @@ export type Outcome =
 export async function append(
   world: { readonly ledger: Ledger; readonly clock: Clock },
   slot: number,
-  topic: ListKey | 'owner',
+  whose: ListKey | 'owner',
   bytes: Uint8Array,
   expected: number,
   signal: AbortSignal,
 ): Promise<Outcome> {
   for (let pause = AGAIN_MS_MIN; !signal.aborted; pause = Math.min(pause * 2, AGAIN_MS_MAX)) {
-    const outcome = await world.ledger.append(slot, topic, bytes, expected);
+    const outcome = await world.ledger.append(slot, whose, bytes, expected);
     if (outcome.kind === 'stored') return { kind: 'appended', seq: outcome.seq };
     if (outcome.kind === 'refused') {
-      const last = await lastOf(world, slot, topic, signal);
+      const last = await lastOf(world, slot, whose, signal);
       if (last === 'stopped') return { kind: 'stopped' };
       // Refused because an earlier try of these very bytes had been stored.
       if (last !== null && Buffer.compare(last.bytes, bytes) === 0)
@@ -46,12 +46,12 @@ export async function append(
 async function lastOf(
   world: { readonly ledger: Ledger; readonly clock: Clock },
   slot: number,
-  topic: ListKey | 'owner',
+  whose: ListKey | 'owner',
   signal: AbortSignal,
 ): Promise<StoredRecord | null | 'stopped'> {
   for (let pause = AGAIN_MS_MIN; !signal.aborted; pause = Math.min(pause * 2, AGAIN_MS_MAX)) {
     try {
-      return await world.ledger.last(slot, topic);
+      return await world.ledger.last(slot, whose);
     } catch {
       // NATS is away: what stands there decides what happens next, so there is nothing to do but ask again.
       await world.clock.sleep(pause, signal);

@@ -1,6 +1,7 @@
 /** Requests on `troupe.ask`: what the host makes of a command or a question, as the reply that travels. */
 
 import type { Question } from '../../actors/protocol.ts';
+import { unreachable } from '../assert.ts';
 import { MailError, textOf } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { AskError, AskReply, AskRequest } from '../nats/ask.ts';
@@ -62,5 +63,7 @@ async function replyTo(
     case 'bug':
       // Our fault, so the caller learns that it was not done, and the log what it was.
       return { ok: false, error: { code: 554, status: '5.3.0', text: textOf(reply.error) } };
+    default:
+      return unreachable(reply);
   }
 }

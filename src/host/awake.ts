@@ -2,7 +2,7 @@
  * The lists that are awake: each one a queue of commands, one turn at a time, and its outbox. All else is rows, so a list that
  * sleeps takes next to no memory.
  */
-import { type Ending, endWith } from '../ending.ts';
+import { type Ending, endWith, within } from '../ending.ts';
 import { MailError, textOf } from '../errors.ts';
 import { type ListKey, slotOf } from '../mail/list-key.ts';
 import { openDraft } from '../store/list-rows.ts';
@@ -284,10 +284,10 @@ async function drain(state: State, slot: OwnedSlot): Promise<void> {
   const lists = inSlot(state, slot);
   served.get(slot.slot)?.leaving.end();
   served.delete(slot.slot); // Nobody is woken any more; those awake finish.
-  await within(world, DRAIN_MS_MAX, Promise.all(lists.map((list) => finished(list))));
+  await within(world.clock, DRAIN_MS_MAX, Promise.all(lists.map((list) => finished(list))));
   const markers = lists.filter((list) => list.outbox.untoldDone() !== null);
   for (const list of markers) list.wantsMarker = true;
-  await within(world, MARKERS_MS_MAX, Promise.all(markers.map((list) => turns(state, list))));
+  await within(world.clock, MARKERS_MS_MAX, Promise.all(markers.map((list) => turns(state, list))));
   for (const list of lists) forget(state, list);
 }
 
@@ -355,11 +355,4 @@ function isBlocked(world: HostWorld, list: Awake): boolean {
 function isPassive(list: Awake, before: number): boolean {
   const isBusy = list.isTurning || list.waiting.length > 0 || !list.outbox.isIdle();
   return !isBusy && list.usedAt < before;
-}
-
-/** Waits for `work`, but not longer than `ms`. */
-async function within(world: HostWorld, ms: number, work: Promise<unknown>): Promise<void> {
-  const over = new AbortController();
-  await Promise.race([work, world.clock.sleep(ms, over.signal)]);
-  over.abort();
 }

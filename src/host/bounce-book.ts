@@ -16,7 +16,7 @@ import { type Asking, type Book, nextOf, type Score, type Tail } from '../../act
 import { rulesOf } from '../../actors/list/troubles.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { slotOf } from '../mail/list-key.ts';
-import { openDraft } from '../store/list-rows.ts';
+import { listKeys, openDraft } from '../store/list-rows.ts';
 import type { Row, RowKey, Rows } from '../world.ts';
 
 export type Checkpoint = { readonly seq: number; readonly at: number };
@@ -196,14 +196,9 @@ export function forget(bounces: Rows, slot: number): void {
   const gone: (readonly [RowKey, undefined])[] = [[['#slot', slot], undefined]];
   for (const kind of ['#ask', '#due'])
     for (const [row] of bounces.range([kind, slot], [kind, slot + 1])) gone.push([row, undefined]);
-  for (let from: RowKey = ['$']; ; ) {
-    const [next] = [...bounces.range(from, ['{'], 1)];
-    if (next === undefined) break;
-    const key = String(next[0][0]) as ListKey;
-    const end = [key, '\uffff'];
-    if (slotOf(key) === slot)
-      for (const [row] of bounces.range([key], end)) gone.push([row, undefined]);
-    from = end;
+  for (const key of listKeys(bounces)) {
+    if (slotOf(key) !== slot) continue;
+    for (const [row] of bounces.range([key], [key, '\uffff'])) gone.push([row, undefined]);
   }
   bounces.commit(gone);
 }

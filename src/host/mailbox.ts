@@ -4,7 +4,9 @@
  * A command is acked when its turn is over. A list with too many in hand makes its slot wait a moment; if it is still no
  * further, what is above goes to LATER, so that a blocked list never stops the others of its slot.
  */
+
 import type { Command } from '../../actors/protocol.ts';
+import { unreachable } from '../assert.ts';
 import { endWith } from '../ending.ts';
 import { textOf } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
@@ -65,11 +67,11 @@ async function follow(
   for await (const delivery of queue.take(AHEAD, signal)) {
     const parts = partsOf(delivery.subject);
     const asked = read(delivery);
-    if (parts === null || parts.topic === 'owner' || typeof asked === 'string') {
+    if (parts === null || parts.whose === 'owner' || typeof asked === 'string') {
       await park(needs.world, delivery, typeof asked === 'string' ? asked : 'no list key');
       continue;
     }
-    const key = parts.topic;
+    const key = parts.whose;
     const isRoom = await hasRoom(key, needs, signal);
     // The slot's next owner must not have to wait for ack_wait.
     if (signal.aborted) return delivery.giveBack();
@@ -140,6 +142,8 @@ async function settle(world: HostWorld, delivery: Delivery, reply: Reply): Promi
       return park(world, delivery, textOf(reply.error));
     case 'failed':
       return; // It comes again after ack_wait.
+    default:
+      return unreachable(reply);
   }
 }
 

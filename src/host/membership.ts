@@ -4,7 +4,7 @@ import { type NodeRow, nodeRowOf } from '../nats/node-rows.ts';
 import type { Clock, Kv } from '../world.ts';
 import { type Lease, startLease } from './lease.ts';
 import { followNodes, type Nodes } from './nodes.ts';
-import { rank } from './placement.ts';
+import { createRanking } from './placement.ts';
 import { followSlots, type SlotTable } from './slot-table.ts';
 
 export type Membership = {
@@ -42,10 +42,9 @@ export async function joinSite(
   const tell = (listeners: ReadonlySet<() => void>): void => {
     for (const listener of [...listeners]) listener();
   };
-  /** The order for each slot, until who may own slots changes: it is asked for again and again. */
-  let ranks = new Map<number, readonly string[]>();
+  const ranking = createRanking();
   const changed = (): void => {
-    ranks = new Map();
+    ranking.forget();
     tell(changes);
   };
   const lease = await startLease({ kv: world.nodes, clock, log }, about, {
@@ -58,10 +57,6 @@ export async function joinSite(
   const { signal } = stopping;
   const nodes = await followNodes({ kv: world.nodes, clock, log }, changed, signal);
   const table = await followSlots(world.slots, changed, signal);
-  const mayOwn = (): string[] =>
-    [...nodes.live().values()]
-      .filter(({ roles, isDraining }) => roles.includes('host') && !isDraining)
-      .map(({ node }) => node);
   return {
     node: about.node,
     lease,
@@ -71,11 +66,7 @@ export async function joinSite(
       return row === null ? null : nodeRowOf(row.value);
     },
     table,
-    ranked: (slot) => {
-      const order = ranks.get(slot) ?? rank(slot, mayOwn());
-      ranks.set(slot, order);
-      return order;
-    },
+    ranked: (slot) => ranking.of(slot, () => mayOwn(nodes)),
     onChange: (listener) => listen(changes, listener),
     onLeaseOver: (listener) => listen(overs, listener),
     ended: Promise.all([nodes.ended, table.ended]).then(() => {}),
@@ -84,6 +75,12 @@ export async function joinSite(
       await lease.stop();
     },
   };
+}
+
+function mayOwn(nodes: Nodes): string[] {
+  return [...nodes.live().values()]
+    .filter(({ roles, isDraining }) => roles.includes('host') && !isDraining)
+    .map(({ node }) => node);
 }
 
 function listen(to: Set<() => void>, listener: () => void): () => void {

@@ -12,6 +12,19 @@ export function rank(slot: number, nodes: readonly string[]): readonly string[] 
     .map(({ node }) => node);
 }
 
+/** Keeps the order of each slot until it is told to forget: it is asked for again and again, and the nodes seldom change. */
+export function createRanking() {
+  const kept = new Map<number, readonly string[]>();
+  return {
+    of(slot: number, nodes: () => readonly string[]): readonly string[] {
+      const order = kept.get(slot) ?? rank(slot, nodes());
+      kept.set(slot, order);
+      return order;
+    },
+    forget: (): void => kept.clear(),
+  };
+}
+
 /** 48 bits of a hash: exact in a number, and no two nodes share one in practice. */
 function weightOf(slot: number, node: string): number {
   return createHash('sha256').update(`${slot}\0${node}`).digest().readUIntBE(0, 6);

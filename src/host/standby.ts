@@ -28,10 +28,10 @@ export function startStandby(
   membership: Membership,
   owner: Pick<Owner, 'state'>,
 ): Standby {
-  const { clock, ledger, log, rows } = world;
+  const { clock, rows } = world;
   const stopping = new AbortController();
   let following = new AbortController();
-  let slots = new Map<number, OwnedSlot>();
+  let slots: Followed = new Map();
   let isSettling = false;
   let running: Promise<void> = Promise.resolve();
 
@@ -54,42 +54,7 @@ export function startStandby(
     if (stopping.signal.aborted) return;
     following = new AbortController();
     slots = new Map(next.map((slot) => [slot, ownSlot(rows, slot, 0)]));
-    if (next.length > 0) running = follow(following.signal);
-  }
-
-  async function follow(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        // What there is, quiet slots apart; then all of them from where that ended.
-        const end = await ledger.end();
-        for await (const [, stored] of unfolded(world, [...slots.values()])) {
-          if (signal.aborted) return;
-          fold(stored);
-        }
-        for await (const stored of ledger.follow([...slots.keys()], end, signal)) {
-          if (signal.aborted) return;
-          fold(stored);
-        }
-      } catch (error) {
-        log.warn({ error: textOf(error) }, 'standby: following again');
-        await clock.sleep(AGAIN_MS, signal);
-      }
-    }
-  }
-
-  function fold(stored: StoredRecord & { slot: number; key: ListKey }): void {
-    const slot = slots.get(stored.slot);
-    if (slot === undefined) return; // It is about to be owned.
-    try {
-      const folded = foldRecord(world, stored.key, stored);
-      slot.folded(stored.seq);
-      const row = slot.reachedRow();
-      rows.commit([...(folded?.writes ?? []), ...(row === null ? [] : [row])]);
-    } catch (error) {
-      if (!(error instanceof BrokenChainError)) throw error;
-      // Mended, or set aside, by whoever owns it; here it is only not kept warm.
-      log.warn({ list: stored.key, error: error.message }, 'standby: a list does not fit');
-    }
+    if (next.length > 0) running = follow(world, slots, following.signal);
   }
 
   const forget = membership.onChange(() => void settle());
@@ -106,4 +71,48 @@ export function startStandby(
       await running;
     },
   };
+}
+
+/** By slot; one that is about to be owned is taken out meanwhile. */
+type Followed = Map<number, OwnedSlot>;
+
+async function follow(world: HostWorld, slots: Followed, signal: AbortSignal): Promise<void> {
+  const { clock, ledger, log } = world;
+  while (!signal.aborted) {
+    try {
+      // What there is, quiet slots apart; then all of them from where that ended.
+      const end = await ledger.end();
+      for await (const [, stored] of unfolded(world, [...slots.values()])) {
+        if (signal.aborted) return;
+        fold(world, slots, stored);
+      }
+      for await (const stored of ledger.follow([...slots.keys()], end, signal)) {
+        if (signal.aborted) return;
+        fold(world, slots, stored);
+      }
+    } catch (error) {
+      log.warn({ error: textOf(error) }, 'standby: following again');
+      await clock.sleep(AGAIN_MS, signal);
+    }
+  }
+}
+
+function fold(
+  world: HostWorld,
+  slots: Followed,
+  stored: StoredRecord & { slot: number; key: ListKey },
+): void {
+  const { log, rows } = world;
+  const slot = slots.get(stored.slot);
+  if (slot === undefined) return; // It is about to be owned.
+  try {
+    const folded = foldRecord(world, stored.key, stored);
+    slot.folded(stored.seq);
+    const row = slot.reachedRow();
+    rows.commit([...(folded?.writes ?? []), ...(row === null ? [] : [row])]);
+  } catch (error) {
+    if (!(error instanceof BrokenChainError)) throw error;
+    // Mended, or set aside, by whoever owns it; here it is only not kept warm.
+    log.warn({ list: stored.key, error: error.message }, 'standby: a list does not fit');
+  }
 }

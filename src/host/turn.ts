@@ -139,15 +139,13 @@ function decideAll(
   seqOf: { readonly value: number },
 ): Decided {
   for (;;) {
-    const draft = openDraft(world.rows, list.key, 0);
-    const head = draft.head();
-    const at = Math.max(head.at, world.clock.now());
-    const now = openDraft(world.rows, list.key, at);
+    const head = openDraft(world.rows, list.key, 0).head();
+    const draft = openDraft(world.rows, list.key, Math.max(head.at, world.clock.now()));
     const entries: string[] = [];
     const replies: (() => void)[] = [];
     const poison = batch.find((waiting) => {
       try {
-        decideOne(now, head.n + 1, waiting, entries, replies, seqOf);
+        decideOne(draft, head.n + 1, waiting, entries, replies, seqOf);
         return false;
       } catch (error) {
         world.log.error(
@@ -158,7 +156,7 @@ function decideAll(
         return true;
       }
     });
-    if (poison === undefined) return { draft: now, entries, replies };
+    if (poison === undefined) return { draft, entries, replies };
     batch.splice(batch.indexOf(poison), 1);
   }
 }

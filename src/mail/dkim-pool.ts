@@ -66,24 +66,8 @@ export function createSigningPool(keys: readonly KeyObject[], threadsMax: number
 
   function start(): Thread | null {
     if (threads.size >= threadsMax) return null;
-    const worker = new Worker(WORKER, {
-      resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB_MAX },
-      workerData: keys,
-      execArgv: [],
-      env: {},
-    });
-    const thread: Thread = { worker, jobs: [], error: null };
+    const thread = startThread(keys, { isFree: serve, isGone: lost });
     threads.add(thread);
-    worker.on('message', (signatures: readonly string[]) => {
-      answer(thread.jobs, signatures);
-      thread.jobs = [];
-      worker.unref();
-      serve();
-    });
-    worker.on('error', (error) => {
-      thread.error = error instanceof Error ? error : new Error(String(error));
-    });
-    worker.on('exit', () => lost(thread));
     return thread;
   }
 
@@ -115,6 +99,31 @@ export function createSigningPool(keys: readonly KeyObject[], threadsMax: number
       await Promise.all([...threads].map(({ worker }) => worker.terminate()));
     },
   };
+}
+
+/** A thread with nothing in hand. */
+function startThread(
+  keys: readonly KeyObject[],
+  tell: { isFree(): void; isGone(thread: Thread): void },
+): Thread {
+  const worker = new Worker(WORKER, {
+    resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB_MAX },
+    workerData: keys,
+    execArgv: [],
+    env: {},
+  });
+  const thread: Thread = { worker, jobs: [], error: null };
+  worker.on('message', (signatures: readonly string[]) => {
+    answer(thread.jobs, signatures);
+    thread.jobs = [];
+    worker.unref();
+    tell.isFree();
+  });
+  worker.on('error', (error) => {
+    thread.error = error instanceof Error ? error : new Error(String(error));
+  });
+  worker.on('exit', () => tell.isGone(thread));
+  return thread;
 }
 
 function answer(jobs: readonly Job[], signatures: readonly string[]): void {

@@ -90,25 +90,15 @@ export function createMimeParser(limits: MimeLimits = MIME_LIMITS): MimeParser {
       return;
     }
     timer = setTimeout(() => fail('too-slow'), limits.timeMsMax);
-    worker ??= start();
+    worker ??= start(limits.memoryMbMax, {
+      // Late words of a worker that was given up on are not this one's.
+      replied: (from, reply) => from === worker && settle(reply),
+      failed: (from) => from === worker && fail('unreadable'),
+    });
     // A copy: the caller keeps the bytes, the worker owns what it got.
     const raw = new Uint8Array(current.raw);
     const job: MimeJob = { raw, textLengthMax: limits.textLengthMax };
     worker.postMessage(job, [raw.buffer]);
-  }
-
-  function start(): Worker {
-    const made = new Worker(WORKER, {
-      resourceLimits: { maxOldGenerationSizeMb: limits.memoryMbMax, maxYoungGenerationSizeMb: 16 },
-      execArgv: [],
-      env: {},
-    });
-    // Late words of a worker that was given up on are not this one's.
-    made.on('message', (reply: MimeReply) => made === worker && settle(reply));
-    made.on('error', () => made === worker && fail('unreadable'));
-    made.on('exit', () => made === worker && fail('unreadable'));
-    made.unref();
-    return made;
   }
 
   function settle(outcome: MimeSummary | MimeProblem): void {
@@ -146,6 +136,22 @@ export function createMimeParser(limits: MimeLimits = MIME_LIMITS): MimeParser {
       await end();
     },
   };
+}
+
+type Hears = { replied(from: Worker, reply: MimeReply): void; failed(from: Worker): void };
+
+/** It ends with the process, whatever it has in hand. */
+function start(memoryMbMax: number, { replied, failed }: Hears): Worker {
+  const worker = new Worker(WORKER, {
+    resourceLimits: { maxOldGenerationSizeMb: memoryMbMax, maxYoungGenerationSizeMb: 16 },
+    execArgv: [],
+    env: {},
+  });
+  worker.on('message', (reply: MimeReply) => replied(worker, reply));
+  worker.on('error', () => failed(worker));
+  worker.on('exit', () => failed(worker));
+  worker.unref();
+  return worker;
 }
 
 /** What can be said without a parser. */

@@ -23,8 +23,8 @@ export function createBounceLog(nats: Nats): BounceLog {
         try {
           for await (const { subject, seq, bytes } of passing(nats, of, reached, signal)) {
             const parts = partsOf(subject);
-            if (parts === null || parts.topic === 'owner') continue;
-            yield { seq, key: parts.topic, event: decodeBounceEvent(bytes) };
+            if (parts === null || parts.whose === 'owner') continue;
+            yield { seq, key: parts.whose, event: decodeBounceEvent(bytes) };
           }
         } catch (error) {
           if (!(error instanceof PullLost || error instanceof MailError)) throw error;

@@ -12,6 +12,8 @@ import {
   type Msg,
   type NatsConnection,
 } from 'nats';
+import { systemClock } from '../clock.ts';
+import { within } from '../ending.ts';
 import { OperatorError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { compareVersions, SERVER_VERSION_MIN } from './find-server.mjs';
@@ -307,10 +309,10 @@ function watch(nc: NatsConnection, log: Log, tell: (connected: boolean) => void)
 
 /** A flush that cannot be answered (server gone) must not hold up the end. */
 async function closeSoon(nc: NatsConnection): Promise<void> {
-  const late = Promise.withResolvers<void>();
-  // Not `unref`ed: with nothing else to wait for, the process would end in mid-stop.
-  const timer = setTimeout(late.resolve, CLOSE_MS_MAX);
-  await Promise.race([nc.flush().catch(() => undefined), late.promise]);
-  clearTimeout(timer);
+  await within(
+    systemClock,
+    CLOSE_MS_MAX,
+    nc.flush().catch(() => undefined),
+  );
   await nc.close();
 }

@@ -27,11 +27,11 @@ const REOPEN_WAIT_MS = 250;
 
 export function createLedger(nats: Nats, publisher: Publisher): Ledger {
   return {
-    append: (slot, topic, bytes, expected) =>
-      append(publisher, subjectOf(slot, topic), bytes, expected),
-    async last(slot, topic) {
+    append: (slot, whose, bytes, expected) =>
+      append(publisher, subjectOf(slot, whose), bytes, expected),
+    async last(slot, whose) {
       checkConnected(nats);
-      const found = await storedMessage(nats, STREAM, { last_by_subj: subjectOf(slot, topic) });
+      const found = await storedMessage(nats, STREAM, { last_by_subj: subjectOf(slot, whose) });
       return found === null ? null : { seq: found.seq, bytes: found.data };
     },
     async *read(slot, key, after) {
@@ -43,8 +43,8 @@ export function createLedger(nats: Nats, publisher: Publisher): Ledger {
       if (slots.length === 0) return;
       for await (const { subject, seq, bytes } of records(nats, subjectsOf(slots), after)) {
         const parts = partsOf(subject);
-        if (parts === null || parts.topic === 'owner') continue;
-        yield { seq, bytes, slot: parts.slot, key: parts.topic };
+        if (parts === null || parts.whose === 'owner') continue;
+        yield { seq, bytes, slot: parts.slot, key: parts.whose };
       }
     },
     async *follow(slots, after, signal) {
@@ -53,8 +53,8 @@ export function createLedger(nats: Nats, publisher: Publisher): Ledger {
         try {
           for await (const found of passing(nats, of(subjectsOf(slots)), reached, signal)) {
             const parts = partsOf(found.subject);
-            if (parts === null || parts.topic === 'owner') continue;
-            yield { seq: found.seq, bytes: found.bytes, slot: parts.slot, key: parts.topic };
+            if (parts === null || parts.whose === 'owner') continue;
+            yield { seq: found.seq, bytes: found.bytes, slot: parts.slot, key: parts.whose };
           }
         } catch (error) {
           if (!(error instanceof PullLost || error instanceof MailError)) throw error;

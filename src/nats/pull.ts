@@ -8,6 +8,8 @@
  */
 import { createInbox, type Msg, nuid, type Subscription } from 'nats';
 import { assert } from '../assert.ts';
+import { systemClock } from '../clock.ts';
+import { within } from '../ending.ts';
 import type { Nats } from './connect.ts';
 
 /** The consumer is gone, or something of it may have been missed. */
@@ -217,12 +219,11 @@ async function end(state: State, subscription: Subscription): Promise<void> {
     subscription.unsubscribe();
     return;
   }
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, GIVE_BACK_MS_MAX);
-  });
-  await Promise.race([subscription.drain().catch(() => undefined), late]);
-  clearTimeout(timer);
+  await within(
+    systemClock,
+    GIVE_BACK_MS_MAX,
+    subscription.drain().catch(() => undefined),
+  );
 }
 
 function giveBack(state: State, msg: Msg): void {

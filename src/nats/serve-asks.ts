@@ -4,6 +4,7 @@
  */
 import type { Msg, Subscription } from 'nats';
 import { systemClock } from '../clock.ts';
+import { within } from '../ending.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { slotOf } from '../mail/list-key.ts';
 import type { AskError, AskReply, AskRequest } from './ask.ts';
@@ -67,10 +68,8 @@ export function serveAsks(
   );
   return {
     async close() {
-      const closing = new AbortController();
       const done = Promise.all(subscriptions.map(endOf)).then(() => Promise.all(inHand));
-      await Promise.race([done, systemClock.sleep(CLOSE_MS_MAX, closing.signal)]);
-      closing.abort();
+      await within(systemClock, CLOSE_MS_MAX, done);
     },
   };
 }
@@ -91,11 +90,11 @@ async function answer(nats: Nats, msg: Msg, handler: AskHandler): Promise<void> 
 
 function decide(msg: Msg, handler: AskHandler): Promise<AskReply | null> | AskReply {
   const parts = partsOf(msg.subject);
-  if (parts === null || parts.topic === 'owner' || slotOf(parts.topic) !== parts.slot) {
+  if (parts === null || parts.whose === 'owner' || slotOf(parts.whose) !== parts.slot) {
     return notUnderstood('no list has this subject');
   }
   const request = parseAskRequest(msg.data);
-  return request.ok ? handler(parts.topic, request.value) : notUnderstood(request.why);
+  return request.ok ? handler(parts.whose, request.value) : notUnderstood(request.why);
 }
 
 function notUnderstood(why: string): AskReply {

@@ -17,8 +17,8 @@ export const INSPECT_QUEUE_GROUP = 'inspect';
 export const mail = (kind: MailKind): string => `troupe.mail.${kind}`;
 export const mailbox = (key: ListKey): string => `troupe.mailbox.${slotOf(key)}.${key}`;
 export const mailboxOfSlot = (slot: number): string => `troupe.mailbox.${slot}.*`;
-export const ledger = (slot: number, topic: ListKey | 'owner'): string =>
-  `troupe.ledger.${slot}.${topic}`;
+export const ledger = (slot: number, whose: ListKey | 'owner'): string =>
+  `troupe.ledger.${slot}.${whose}`;
 export const ledgerOfSlot = (slot: number): string => `troupe.ledger.${slot}.*`;
 export const held = (key: ListKey): string => `troupe.held.${slotOf(key)}.${key}`;
 export const archive = (key: ListKey): string => `troupe.archive.${slotOf(key)}.${key}`;
@@ -71,10 +71,10 @@ const QUEUES =
 /** True for what runners take from: what a parked message may be sent back to. */
 export const isQueueSubject = (subject: string): boolean => QUEUES.test(subject);
 
-/** The slot and topic of a ledger, mailbox or ask subject; null if it is none. */
-export function partsOf(subject: string): { slot: number; topic: ListKey | 'owner' } | null {
-  const [, , slot, topic] = subject.split('.');
-  if (slot === undefined || topic === undefined || !/^\d+$/.test(slot)) return null;
-  const key = topic === 'owner' ? topic : parseListKey(topic);
-  return key === null ? null : { slot: Number(slot), topic: key };
+/** Of a ledger, mailbox or ask subject the slot, and whose it is: a list's, or the slot's own; null if it is none. */
+export function partsOf(subject: string): { slot: number; whose: ListKey | 'owner' } | null {
+  const [, , slot, whose] = subject.split('.');
+  if (slot === undefined || whose === undefined || !/^\d+$/.test(slot)) return null;
+  const key = whose === 'owner' ? whose : parseListKey(whose);
+  return key === null ? null : { slot: Number(slot), whose: key };
 }

@@ -11,6 +11,7 @@ import { systemClock } from '../clock.ts';
 import { MailError, ReplacedError, textOf } from '../errors.ts';
 import type { Nats } from './connect.ts';
 import { lookAgain } from './look-again.ts';
+import { numbersOf } from './pull.ts';
 import { apiRequest, failure, type Stored } from './stored.ts';
 
 /** The server speaks at least this often when nothing is published, ms. */
@@ -267,25 +268,11 @@ function letFlow(nats: Nats, msg: Msg, headers: MsgHdrs): void {
 
 function counted(msg: Msg): Counted {
   const { headers } = msg;
+  const { seq, count, pending } = numbersOf(msg);
   return {
-    ...numbersOf(msg),
+    ...{ seq, count, pending },
     subject: msg.subject,
     data: msg.data,
     header: (name) => headers?.get(name) ?? '',
-  };
-}
-
-/**
- * The numbers in a delivery's reply subject (NATS ADR-15):
- * `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>. <count>.<time>.<pending>`, or with the
- * domain and account before the stream.
- */
-function numbersOf(msg: Msg): { seq: number; count: number; pending: number } {
-  const tokens = (msg.reply ?? '').split('.');
-  const from = tokens.length > 9 ? 7 : 5;
-  return {
-    seq: Number(tokens[from]),
-    count: Number(tokens[from + 1]),
-    pending: Number(tokens[from + 3]),
   };
 }

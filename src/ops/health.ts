@@ -13,8 +13,6 @@ export type HealthFacts = {
   /** Roles whose parts have all started. */
   readonly rolesUp: readonly string[];
   readonly isConnected: boolean;
-  /** The directory of lists has been read once. */
-  readonly isDirectoryRead: boolean;
   readonly isStopping: boolean;
   /** `durability: relaxed`. */
   readonly isRelaxed: boolean;
@@ -59,9 +57,9 @@ export function healthOf(facts: HealthFacts, now: number): HealthReport {
 
 /** True once every role has started and NATS is there; false again while stopping. */
 export function isReady(facts: HealthFacts): boolean {
-  const { roles, rolesUp, isConnected, isDirectoryRead, isStopping } = facts;
+  const { roles, rolesUp, isConnected, isStopping } = facts;
   const allUp = roles.every((role) => rolesUp.includes(role));
-  return !isStopping && isConnected && isDirectoryRead && allUp;
+  return !isStopping && isConnected && allUp;
 }
 
 function problemsOf(facts: HealthFacts): Problem[] {
@@ -73,11 +71,6 @@ function problemsOf(facts: HealthFacts): Problem[] {
     !facts.isConnected,
     'NATS is away: mail is answered 451 and waits at its MTA',
     'See that nats-server runs; the node goes on by itself when it is back.',
-  );
-  say(
-    facts.isConnected && !facts.isDirectoryRead,
-    'the directory of lists has not been read yet',
-    'Wait a moment; if it stays so, see the log.',
   );
   const missing = facts.roles.filter((role) => !facts.rolesUp.includes(role));
   say(

@@ -8,6 +8,8 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { BugError } from '../assert.ts';
+import { systemClock } from '../clock.ts';
+import { within } from '../ending.ts';
 import type { QueueState, StreamState } from '../nats/depths.ts';
 import type { Clock, Meter } from '../world.ts';
 import { COUNTERS, DURATIONS } from './metric-names.ts';
@@ -88,19 +90,10 @@ export function createMetrics(options: {
     meter: createMeter(registry, options.isStrict === true),
     contentType: registry.contentType,
     page: async () => {
-      await withinTime(gather(), GATHER_MS_MAX);
+      await within(systemClock, GATHER_MS_MAX, gather());
       return await registry.metrics();
     },
   };
-}
-
-async function withinTime(work: Promise<void>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work, late]);
-  clearTimeout(timer);
 }
 
 // ── Counting ──────────────────────────────────────────────────────────────

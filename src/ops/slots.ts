@@ -49,33 +49,29 @@ export type Places = {
   stop(): void;
 };
 
-export function watchPlaces(needs: {
+type PlacesNeeds = {
   readonly members: Members;
   readonly clock: { now(): number; monotonic(): number };
   /** The age at which a lease is forgotten. */
   readonly leaseMs: number;
   keys(): Iterable<ListKey>;
-}): Places {
+};
+
+export function watchPlaces(needs: PlacesNeeds): Places {
   const { members, clock, leaseMs } = needs;
   /** When a slot's holder was first seen to be gone. */
   const goneAt = new Map<number, number>();
 
-  function ownerOf(slot: number): string | null {
-    const row = members.table.get(slot);
-    if (row === null || row.node === null) return null;
-    return members.live().get(row.node)?.incarnation === row.incarnation ? row.node : null;
-  }
-
   function look(): void {
     for (let slot = 0; slot < SLOTS; slot++) {
       const holder = members.table.get(slot)?.node ?? null;
-      if (holder === null || ownerOf(slot) !== null) goneAt.delete(slot);
+      if (holder === null || ownerOf(members, slot) !== null) goneAt.delete(slot);
       else if (!goneAt.has(slot)) goneAt.set(slot, clock.now());
     }
   }
 
   function place(slot: number, lists: number): SlotPlace {
-    const owner = ownerOf(slot);
+    const owner = ownerOf(members, slot);
     const ranked = members.ranked(slot);
     const since = goneAt.get(slot) ?? members.table.get(slot)?.at ?? null;
     const next = ranked.find((name) => name !== owner) ?? null;
@@ -90,19 +86,9 @@ export function watchPlaces(needs: {
 
   function nodes(): readonly NodePlace[] {
     const all = slots();
-    const now = clock.monotonic();
+    const leasesFrom = clock.monotonic() - leaseMs;
     return [...members.live().values()]
-      .map(({ node, roles, version, pid, startedAt, isDraining, seenAt }) => ({
-        node,
-        roles,
-        version,
-        pid,
-        startedAt,
-        isDraining,
-        leaseMsLeft: Math.max(0, Math.round(seenAt + leaseMs - now)),
-        slots: all.filter(({ owner }) => owner === node).length,
-        standby: all.filter(({ owner, next }) => next === node && owner !== node).length,
-      }))
+      .map((node) => nodePlace(node, all, leasesFrom))
       .sort((a, b) => (a.node < b.node ? -1 : 1));
   }
 
@@ -116,6 +102,24 @@ export function watchPlaces(needs: {
     slots,
     nodes,
     stop,
+  };
+}
+
+/** Null where it has none, or the one that the bucket names has died since. */
+function ownerOf(members: Members, slot: number): string | null {
+  const row = members.table.get(slot);
+  if (row === null || row.node === null) return null;
+  return members.live().get(row.node)?.incarnation === row.incarnation ? row.node : null;
+}
+
+/** `leasesFrom`: a lease that was last renewed then, monotonic ms, is over now. */
+function nodePlace(live: LiveNode, all: readonly SlotPlace[], leasesFrom: number): NodePlace {
+  const { node, roles, version, pid, startedAt, isDraining, seenAt } = live;
+  return {
+    ...{ node, roles, version, pid, startedAt, isDraining },
+    leaseMsLeft: Math.max(0, Math.round(seenAt - leasesFrom)),
+    slots: all.filter(({ owner }) => owner === node).length,
+    standby: all.filter(({ owner, next }) => next === node && owner !== node).length,
   };
 }
 

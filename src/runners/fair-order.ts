@@ -43,16 +43,7 @@ export function fairOrder(
   for (const recipient of to) laneOf(providerOf(recipient)).left.push(recipient);
   for (const { left } of lanes.values()) left.reverse(); // Taken from the end.
 
-  function choose(): Lane | null {
-    let first: Lane | null = null;
-    const share = Math.ceil(workers() / 2);
-    for (const lane of lanes.values()) {
-      if (lane.left.length === 0) continue;
-      if (lane.underWay < share) return lane;
-      first ??= lane;
-    }
-    return first;
-  }
+  const choose = (): Lane | null => firstOf(lanes.values(), Math.ceil(workers() / 2));
   function endTurn(lane: Lane): void {
     lanes.delete(lane.domain);
     if (lane.left.length > 0 || lane.underWay > 0) lanes.set(lane.domain, lane);
@@ -85,6 +76,17 @@ export function fairOrder(
     isEmpty: () => choose() === null,
     drop: (domain) => lanes.get(domain)?.left.splice(0).reverse() ?? [],
   };
+}
+
+/** The first with somebody left and less than its share under way; where all have that much, the first with somebody left. */
+function firstOf(lanes: Iterable<Lane>, share: number): Lane | null {
+  let first: Lane | null = null;
+  for (const lane of lanes) {
+    if (lane.left.length === 0) continue;
+    if (lane.underWay < share) return lane;
+    first ??= lane;
+  }
+  return first;
 }
 
 /** Whose mailbox it is, as far as an address tells. */

@@ -7,6 +7,7 @@
  *   delayed, an automatic reply   counted, and nothing else: nobody is in trouble, nobody answered
  *   not understood    set aside whole, with why, for an operator and for better rules
  */
+import { unreachable } from '../assert.ts';
 import { parseAddress } from '../mail/address.ts';
 import { type Bounce, DIAGNOSTIC_CHARACTERS_MAX, DSN_BYTES_MAX } from '../mail/bounce-event.ts';
 import type { Meaning } from '../mail/classify.ts';
@@ -43,6 +44,8 @@ export function bounceOf(
         return eventsOf(all.filter(({ recipient }) => parseAddress(recipient) !== null));
       return eventsOf([worst(results) ?? COMPLAINT]);
     }
+    default:
+      return unreachable(kind);
   }
 
   function eventsOf(of: readonly Result[]): BounceOf {

@@ -15,6 +15,7 @@
  *     with it.
  */
 import { assert } from '../assert.ts';
+import { within } from '../ending.ts';
 import { MailError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Clock, Delivery, Meter, Parked, Suspects } from '../world.ts';
@@ -175,9 +176,9 @@ async function stop(state: State, lanes: Lanes, working: Promise<unknown>): Prom
     state.held.delete(delivery);
     delivery.giveBack();
   }
-  await Promise.race([working, options.clock.sleep(options.stopMs, finished.signal)]);
+  await within(options.clock, options.stopMs, working);
   state.isCut = true;
-  await Promise.race([working, options.clock.sleep(CUT_MS_MAX, finished.signal)]);
+  await within(options.clock, CUT_MS_MAX, working);
   finished.abort();
 }
 

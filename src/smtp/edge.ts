@@ -15,6 +15,7 @@
  */
 import { SMTPServer, type SMTPServerOptions, type SMTPServerSession } from 'smtp-server';
 import { assert } from '../assert.ts';
+import { within } from '../ending.ts';
 import { textOf } from '../errors.ts';
 import { createArrivals } from './edge-arrivals.ts';
 import { EdgeConnection } from './edge-connection.ts';
@@ -215,14 +216,12 @@ async function stopBoth(
   for (const connection of traffic.connections) {
     if (!connection.isReceiving) connection.sayGoodbye();
   }
-  const timer = new AbortController();
   const isIdle = (): boolean => traffic.connections.size === 0 && traffic.inFlight === 0;
   const idle = new Promise<void>((resolve) => {
     traffic.onLess = () => isIdle() && resolve();
     traffic.onLess();
   });
-  await Promise.race([idle, clock.sleep(limits.stopMs, timer.signal)]);
-  timer.abort();
+  await within(clock, limits.stopMs, idle);
   if (isIdle()) return;
   log.warn({ connections: traffic.connections.size, messages: traffic.inFlight }, 'edge cut short');
   for (const connection of traffic.connections) connection.cut();

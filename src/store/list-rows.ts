@@ -116,28 +116,7 @@ const NO_ROLES: RolesRow = { owner: [], moderator: [] };
 
 /** Opens a draft at time `at` (ms; the record's), for one turn. Cheap: nothing is read until it is asked for. */
 export function openDraft(rows: Rows, key: ListKey, at: number): Draft {
-  /** Written rows by kind; the inner key is the tail as JSON. */
-  const written = new Map<string, Map<string, readonly [RowKey, unknown]>>();
-  /** The rows that a list has one of, which every command asks for: as they are in the store. */
-  const known = new Map<string, unknown>();
-  let count = 0;
-
-  const get = (tail: Tail): unknown => {
-    const mine = written.get(tail[0])?.get(JSON.stringify(tail));
-    if (mine !== undefined) return mine[1];
-    if (tail.length > 1) return rows.get([key, ...tail]);
-    if (!known.has(tail[0])) known.set(tail[0], rows.get([key, ...tail]));
-    return known.get(tail[0]);
-  };
-  const write = (tail: Tail, value: unknown): void => {
-    let kind = written.get(tail[0]);
-    if (kind === undefined) {
-      kind = new Map();
-      written.set(tail[0], kind);
-    }
-    count += 1;
-    kind.set(JSON.stringify(tail), [[key, ...tail], value]);
-  };
+  const { get, ...written } = overlay(rows, key);
   const list = (): ListRow => upgraded((get(['list']) as ListRow | undefined) ?? NEW_LIST);
   const rolesRow = (): RolesRow => (get(['roles']) as RolesRow | undefined) ?? NO_ROLES;
   const memberRow = (number: number): MemberRow | null =>
@@ -178,12 +157,42 @@ export function openDraft(rows: Rows, key: ListKey, at: number): Draft {
     hasTrouble: (number) => get(['trouble', number]) !== undefined,
     isStorm: (number) => postRow(number)?.storm === true,
     seen: (commandId) => (get(['seen', commandId]) as Seen | undefined) ?? null,
-    put: write,
-    remove: (tail) => write(tail, undefined),
-    range: (kind, from, to, limit) =>
+    ...written,
+  };
+}
+
+/** The rows of a list with what a draft wrote laid over them. */
+function overlay(rows: Rows, key: ListKey) {
+  /** Written rows by kind; the inner key is the tail as JSON. */
+  const written = new Map<string, Map<string, readonly [RowKey, unknown]>>();
+  /** The rows that a list has one of, which every command asks for: as they are in the store. */
+  const known = new Map<string, unknown>();
+  let count = 0;
+
+  const put = (tail: Tail, value: unknown): void => {
+    let kind = written.get(tail[0]);
+    if (kind === undefined) {
+      kind = new Map();
+      written.set(tail[0], kind);
+    }
+    count += 1;
+    kind.set(JSON.stringify(tail), [[key, ...tail], value]);
+  };
+  return {
+    get(tail: Tail): unknown {
+      const mine = written.get(tail[0])?.get(JSON.stringify(tail));
+      if (mine !== undefined) return mine[1];
+      if (tail.length > 1) return rows.get([key, ...tail]);
+      if (!known.has(tail[0])) known.set(tail[0], rows.get([key, ...tail]));
+      return known.get(tail[0]);
+    },
+    put,
+    remove: (tail: Tail): void => put(tail, undefined),
+    range: (kind: string, from: readonly number[], to: readonly number[], limit: number): Row[] =>
       mergedRange(rows, [key, kind, ...from], [key, kind, ...to], written.get(kind), limit),
-    writes: () => [...written.values()].flatMap((kind) => [...kind.values()]),
-    size: () => count,
+    writes: (): (readonly [RowKey, unknown])[] =>
+      [...written.values()].flatMap((kind) => [...kind.values()]),
+    size: (): number => count,
   };
 }
 

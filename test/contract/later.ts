@@ -14,6 +14,9 @@ export type LaterUnderTest = {
   close(): Promise<void>;
 };
 
+/** Time enough, on any machine, to replace or cancel what would fall due then. */
+const ROOM_MS = 3_000;
+
 const key = newKey();
 const timer = (word: string): Due<Timer> => ({
   to: 'mailbox',
@@ -56,7 +59,7 @@ export function laterContract(name: string, make: () => Promise<LaterUnderTest>)
 
     test('what is due earlier comes earlier', async () => {
       const now = Date.now();
-      await it.later.put('b', now + 1_500, timer('b'));
+      await it.later.put('b', now + ROOM_MS, timer('b'));
       await it.later.put('a', now + 400, timer('a'));
       expect([await nextWord(), await nextWord()]).toEqual(['a', 'b']);
     });
@@ -68,11 +71,11 @@ export function laterContract(name: string, make: () => Promise<LaterUnderTest>)
 
     test('the same id again replaces, whichever is the earlier', async () => {
       const now = Date.now();
-      await it.later.put('same', now + 500, timer('first'));
-      await it.later.put('same', now + 900, timer('second'));
-      await it.later.put('brought.forward', now + 60_000, timer('far'));
-      await it.later.put('brought.forward', now + 1_300, timer('near'));
-      await it.later.put('after.all', now + 1_700, timer('last'));
+      await it.later.put('same', now + ROOM_MS, timer('first'));
+      await it.later.put('same', now + ROOM_MS + 400, timer('second'));
+      await it.later.put('brought.forward', now + 600_000, timer('far'));
+      await it.later.put('brought.forward', now + ROOM_MS + 800, timer('near'));
+      await it.later.put('after.all', now + ROOM_MS + 1_200, timer('last'));
       expect([await nextWord(), await nextWord(), await nextWord()]).toEqual([
         'second',
         'near',
@@ -82,8 +85,8 @@ export function laterContract(name: string, make: () => Promise<LaterUnderTest>)
 
     test('what was cancelled does not come; cancelling what is not there is no error', async () => {
       const now = Date.now();
-      await it.later.put('cancelled', now + 400, timer('cancelled'));
-      await it.later.put('kept', now + 800, timer('kept'));
+      await it.later.put('cancelled', now + ROOM_MS, timer('cancelled'));
+      await it.later.put('kept', now + ROOM_MS + 400, timer('kept'));
       await it.later.cancel('cancelled');
       await it.later.cancel('cancelled');
       await it.later.cancel('never.was');

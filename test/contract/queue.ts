@@ -7,14 +7,21 @@ import type { Delivery, Queue } from '../../src/world.ts';
 import { eventually } from '../support/eventually.ts';
 
 export type QueueUnderTest = {
-  /** Empty at the start, and given to nobody else. */
-  readonly queue: Queue;
-  /** How long a delivery may be in hand, ms; short. */
+  /** Whose deliveries may be in hand for longer than any test takes. */
+  readonly patient: Queue;
+  /** Whose deliveries come again soon. */
+  readonly hasty: Queue;
+  /** How long a delivery of the hasty one may be in hand, ms. */
   readonly ackWaitMs: number;
-  /** Stores a message; the same `id` again is one. */
-  put(text: string, options?: { id?: string; headers?: Record<string, string> }): Promise<void>;
+  /** Stores a message in one of them; the same `id` again is one. */
+  put(to: Queue, text: string, options?: PutOptions): Promise<void>;
   close(): Promise<void>;
 };
+
+type PutOptions = { readonly id?: string; readonly headers?: Record<string, string> };
+
+/** A machine that stands still for longer than the short ack_wait tells nothing; that it does again and again tells something. */
+const RETRIES = 5;
 
 const textOf = (delivery: Delivery): string => new TextDecoder().decode(delivery.data);
 
@@ -51,11 +58,12 @@ export function queueContract(name: string, make: () => Promise<QueueUnderTest>)
     afterEach(async () => {
       await Promise.all(takers.map((one) => one.stop()));
       takers = [];
-      await emptied();
+      await emptied(it.patient);
+      await emptied(it.hasty);
     });
 
-    const take = (ahead: number): Taker => {
-      const one = taker(it.queue, ahead);
+    const take = (ahead: number, queue = it.patient): Taker => {
+      const one = taker(queue, ahead);
       takers.push(one);
       return one;
     };
@@ -65,23 +73,25 @@ export function queueContract(name: string, make: () => Promise<QueueUnderTest>)
       return delivery;
     };
     /** Acks all that is left, so that the next test starts with an empty queue. */
-    const emptied = async (): Promise<void> => {
-      const rest = taker(it.queue, 10);
+    const emptied = async (queue: Queue): Promise<void> => {
+      const rest = taker(queue, 10);
       const acking = (async () => {
         for (let next = await rest.next(); next !== null; next = await rest.next()) next.ack();
       })();
       try {
-        await settled(0, 0);
+        await settled(0, 0, queue);
       } finally {
         await rest.stop();
         await acking;
       }
     };
     const putAll = async (texts: readonly string[]): Promise<void> => {
-      for (const text of texts) await it.put(text);
+      for (const text of texts) await put(text);
     };
-    const settled = async (waiting: number, inHand: number): Promise<void> => {
-      await eventually(() => it.queue.depth()).toEqual({ waiting, inHand });
+    const put = (text: string, options?: PutOptions): Promise<void> =>
+      it.put(it.patient, text, options);
+    const settled = async (waiting: number, inHand: number, queue = it.patient): Promise<void> => {
+      await eventually(() => queue.depth()).toEqual({ waiting, inHand });
     };
 
     delivering();
@@ -90,8 +100,8 @@ export function queueContract(name: string, make: () => Promise<QueueUnderTest>)
 
     function delivering(): void {
       test('messages come in order, with what was put beside them', async () => {
-        await it.put('a', { headers: { 'Troupe-Note': 'beside' } });
-        await it.put('b');
+        await put('a', { headers: { 'Troupe-Note': 'beside' } });
+        await put('b');
         const from = take(10);
         const [a, b] = [await nextOf(from), await nextOf(from)];
         expect([textOf(a), textOf(b)]).toEqual(['a', 'b']);
@@ -107,7 +117,7 @@ export function queueContract(name: string, make: () => Promise<QueueUnderTest>)
       test('a message wakes a taker that was there before it', async () => {
         const from = take(10);
         const pending = nextOf(from);
-        await it.put('late');
+        await put('late');
         const late = await pending;
         expect(textOf(late)).toBe('late');
         late.ack();
@@ -122,9 +132,9 @@ export function queueContract(name: string, make: () => Promise<QueueUnderTest>)
       });
 
       test('the same id again is one message', async () => {
-        await it.put('once', { id: 'the-id' });
-        await it.put('once', { id: 'the-id' });
-        await it.put('other');
+        await put('once', { id: 'the-id' });
+        await put('once', { id: 'the-id' });
+        await put('other');
         const from = take(10);
         const [once, other] = [await nextOf(from), await nextOf(from)];
         expect([textOf(once), textOf(other)]).toEqual(['once', 'other']);
@@ -153,21 +163,21 @@ export function queueContract(name: string, make: () => Promise<QueueUnderTest>)
 
     function redelivering(): void {
       test('what was neither acked nor renewed comes again after ack_wait', async () => {
-        await it.put('forgotten');
-        const from = take(10);
-        const first = await nextOf(from);
         const startedAt = performance.now();
+        await it.put(it.hasty, 'forgotten');
+        const from = take(10, it.hasty);
+        const first = await nextOf(from);
         const again = await nextOf(from);
-        expect(performance.now() - startedAt).toBeGreaterThan(it.ackWaitMs * 0.7);
+        expect(performance.now() - startedAt).toBeGreaterThan(it.ackWaitMs * 0.9);
         expect(again.seq).toBe(first.seq);
         expect([first.deliveries, again.deliveries]).toEqual([1, 2]);
         again.ack();
-        await settled(0, 0);
+        await settled(0, 0, it.hasty);
       });
 
-      test('working keeps a message in hand past ack_wait', async () => {
-        await it.put('long');
-        const from = take(10);
+      test('working keeps a message in hand past ack_wait', { retry: RETRIES }, async () => {
+        await it.put(it.hasty, 'long');
+        const from = take(10, it.hasty);
         const first = await nextOf(from);
         const renewing = setInterval(() => first.working(), it.ackWaitMs / 4);
         const startedAt = performance.now();
@@ -179,13 +189,11 @@ export function queueContract(name: string, make: () => Promise<QueueUnderTest>)
       });
 
       test('what is given back comes again at once', async () => {
-        await it.put('back');
+        await put('back');
         const from = take(10);
-        const startedAt = performance.now();
         (await nextOf(from)).giveBack();
-        const again = await nextOf(from);
+        const again = await nextOf(from); // After ack_wait, this test would be over.
         expect(again.deliveries).toBe(2);
-        expect(performance.now() - startedAt).toBeLessThan(it.ackWaitMs * 0.7);
         again.ack();
       });
     }
@@ -196,8 +204,8 @@ export function queueContract(name: string, make: () => Promise<QueueUnderTest>)
         const from = take(5);
         const first = await nextOf(from);
         // One handed out, four or five more: the room is asked for again when half of it is free.
-        await eventually(async () => (await it.queue.depth()).waiting).toBeLessThan(30);
-        const { waiting, inHand } = await it.queue.depth();
+        await eventually(async () => (await it.patient.depth()).waiting).toBeLessThan(30);
+        const { waiting, inHand } = await it.patient.depth();
         expect(inHand).toBeLessThanOrEqual(6);
         expect(waiting).toBeGreaterThanOrEqual(24);
         first.ack();
@@ -207,23 +215,20 @@ export function queueContract(name: string, make: () => Promise<QueueUnderTest>)
         await putAll(['a', 'b', 'c', 'd']);
         const from = take(10);
         (await nextOf(from)).ack();
-        const startedAt = performance.now();
         await from.stop();
         const others = take(10);
-        const texts = [await nextOf(others), await nextOf(others), await nextOf(others)].map(
-          textOf,
-        );
-        expect(texts.toSorted()).toEqual(['b', 'c', 'd']);
-        expect(performance.now() - startedAt).toBeLessThan(it.ackWaitMs * 0.7);
+        const rest = [await nextOf(others), await nextOf(others), await nextOf(others)];
+        for (const delivery of rest) delivery.ack();
+        expect(rest.map(textOf).toSorted()).toEqual(['b', 'c', 'd']);
       });
 
       test('the end comes at once, even when it was over before', async () => {
         const stopper = new AbortController();
-        const iterator = it.queue.take(10, stopper.signal)[Symbol.asyncIterator]();
+        const iterator = it.patient.take(10, stopper.signal)[Symbol.asyncIterator]();
         const pending = iterator.next();
         stopper.abort();
         expect((await pending).done).toBe(true);
-        const over = it.queue.take(10, AbortSignal.abort())[Symbol.asyncIterator]();
+        const over = it.patient.take(10, AbortSignal.abort())[Symbol.asyncIterator]();
         expect((await over.next()).done).toBe(true);
       });
     }

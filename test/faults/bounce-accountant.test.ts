@@ -8,7 +8,7 @@ import { type JournalLine, messageIdOf } from '../support/journal.ts';
 import type { SinkLine } from '../support/sink-process.ts';
 
 const LIST = 'dev@lists.example.org';
-const TOPIC = '7.abcdefghijklmnopqrstuvwxyz';
+const WHOSE = '7.abcdefghijklmnopqrstuvwxyz';
 const A = 'a@sink.example';
 const B = 'b@sink.example';
 const LEFT = 'left@sink.example';
@@ -16,7 +16,7 @@ const LEFT = 'left@sink.example';
 type Fact = Readonly<Record<string, unknown>>;
 
 const message = (where: string, value: unknown) => ({
-  subject: `troupe.${where}.${TOPIC}`,
+  subject: `troupe.${where}.${WHOSE}`,
   data: Buffer.from(JSON.stringify(value)),
 });
 const record = (...facts: readonly Fact[]) => message('ledger', { entries: [{ facts }] });

@@ -37,8 +37,8 @@ const RETRY_MS_MAX = 1_000;
 /** Transactions at once: what a crash may repeat. */
 const CONNECTIONS = 1;
 /** What was in hand comes again after its ack_wait, of which mail's is the longest: 30 s. */
-const AGAIN_MS_MAX = 60_000;
-const TEST_MS_MAX = 120_000;
+const AGAIN_MS_MAX = 180_000;
+const TEST_MS_MAX = 600_000;
 /** A node that starts appends so many records and sets so many rows: one a slot. */
 const SLOTS = 64;
 const HOUR_MS = 3_600_000;

@@ -32,8 +32,8 @@ const STRANGER_EVERY = 5;
 /** A member leaves and another joins every so many kills. */
 const CHANGE_EVERY = 5;
 const MID_FANOUT_MS_MAX = 8_000;
-const QUIET_MS_MAX = 120_000;
-const TEST_MS_MAX = 90_000 + QUIET_MS_MAX + 12_000 * KILLS;
+const QUIET_MS_MAX = 300_000;
+const TEST_MS_MAX = 2 * QUIET_MS_MAX + 30_000 * KILLS;
 
 let directory: string;
 let sink: SinkProcess;
@@ -57,7 +57,7 @@ beforeAll(async () => {
   }
   await site.troupe('list', 'create', SMALL, '--owner', 'owner@sink.example');
   await site.troupe('member', 'add', SMALL, 'm1.l0@sink.example', 'm1.l1@sink.example');
-}, 120_000);
+});
 
 afterAll(async () => {
   await site?.close();
@@ -230,7 +230,7 @@ test(`${KILLS} kills in mid fan-out: 0 lost after 250, 0 wrong, duplicates ≤ t
     connections: 4,
     port: () => site.ports().smtpPort,
     journal: acks.journal,
-    postMsMax: 60_000,
+    postMsMax: QUIET_MS_MAX,
   });
   load.catch(() => undefined); // Told where it is awaited.
   const kills: Kill[] = [];

@@ -65,8 +65,8 @@ test('a leader that lags behind makes neither rows nor a ledger wrong', async ()
   let lagging = 8;
   Object.assign(next.ledger, {
     end: async () => (lagging-- > 0 ? seq - 1 : end()),
-    last: async (slot: number, topic: Parameters<typeof last>[1]) =>
-      topic !== 'owner' && lagging-- > 0 ? null : last(slot, topic),
+    last: async (slot: number, whose: Parameters<typeof last>[1]) =>
+      whose !== 'owner' && lagging-- > 0 ? null : last(slot, whose),
   });
   const failures: unknown[] = [];
   const starting = startHost(next, await joinAs(next), (error) => failures.push(error));

@@ -18,7 +18,7 @@ import { DOMAIN } from '../support/site.ts';
 import { until } from '../support/until.ts';
 
 const LIST = `dev@${DOMAIN}`;
-const SLOW_MS = 180_000;
+const SLOW_MS = 600_000;
 const SLOW = { timeout: SLOW_MS };
 const OPENINGS = 3;
 /** Until both nodes have carried one: which of them pulls a chunk is for NATS to say. */

@@ -14,7 +14,7 @@ const LIST = `dev@${DOMAIN}`;
 const MEMBERS = Array.from({ length: 4 }, (_, i) => `m${i}@sink.example`);
 const CONNECTIONS = 3;
 const POSTS = 60;
-const ALL_MS_MAX = 90_000;
+const ALL_MS_MAX = 240_000;
 const SLOW = { timeout: 2 * ALL_MS_MAX };
 
 type Route = {

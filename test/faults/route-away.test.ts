@@ -13,7 +13,7 @@ const LIST = `dev@${DOMAIN}`;
 const MEMBERS = Array.from({ length: 200 }, (_, i) => `m${i}@sink.example`);
 const CONNECTIONS = 4;
 /** A next try after the route failed comes after 5 s and as long as the mail is old. */
-const BACK_MS_MAX = 60_000;
+const BACK_MS_MAX = 240_000;
 
 let sink: SinkProcess;
 let site: TestSite;

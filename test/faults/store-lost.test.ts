@@ -79,9 +79,7 @@ test.each(DAMAGE)('the rows are %s while it is down: all is as before', async (w
   expect(asideCount() - asideBefore).toBe(what === 'deleted' ? 0 : 1);
 });
 
-test('window 20: a ledger from an older backup is shorter than the rows: it stops and says so', {
-  timeout: 180_000,
-}, async () => {
+test('window 20: a ledger from an older backup is shorter than the rows: it stops and says so', async () => {
   const [store, backup] = ['nats', 'nats.backup'].map((name) => join(site.data, name));
   if (store === undefined || backup === undefined) throw new Error('no store');
   await site.stop();

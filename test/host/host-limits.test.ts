@@ -33,7 +33,7 @@ test('a rival with a later epoch makes this owner let its slot go without a word
   const world = fakeHostWorld();
   const host = await withList(world);
   const { slot, seq, n } = {
-    slot: Number(records(world) && world.ledger.records.find(({ topic }) => topic === KEY)?.slot),
+    slot: Number(records(world) && world.ledger.records.find(({ whose }) => whose === KEY)?.slot),
     ...host.position(KEY),
   };
   const last = records(world).at(-1);
@@ -59,7 +59,7 @@ test('a history that does not fit sets that list aside and no other', async () =
   const world = fakeHostWorld();
   const host = await withList(world);
   const { seq, n } = host.position(KEY);
-  const slot = world.ledger.records.find(({ topic }) => topic === KEY)?.slot ?? 0;
+  const slot = world.ledger.records.find(({ whose }) => whose === KEY)?.slot ?? 0;
   const alien = { n: n + 1, epoch: 1, prev: 'not the hash', at: 1, entries: [] };
   await world.ledger.append(slot, KEY, Buffer.from(JSON.stringify(alien)), seq);
   const reply = await host.command(KEY, { id: 'x', command: { type: 'retire', by: OPERATOR } });

@@ -100,7 +100,7 @@ test.each(['doubt-stored', 'doubt-lost', 'full'] as const)(
     const world = fakeHostWorld();
     const host = await withList(world);
     let faults = 3;
-    world.ledger.fault = (_, topic) => (topic !== 'owner' && faults-- > 0 ? fault : null);
+    world.ledger.fault = (_, whose) => (whose !== 'owner' && faults-- > 0 ? fault : null);
     const reply = host.command(KEY, { id: 'z', command: { type: 'retire', by: OPERATOR } });
     for (let i = 0; i < 20; i++) await tick(world, 500);
     expect(answered(await reply)).toEqual({ type: 'done' });

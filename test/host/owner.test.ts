@@ -200,7 +200,7 @@ test('an owner that slept through its lease is refused by the ledger, and says n
   });
   const late = a.host.command(KEY, { id: 'late', command: { type: 'retire', by: OPERATOR } });
   await tick(base);
-  const records = a.world.ledger.records.filter(({ topic }) => topic === KEY);
+  const records = a.world.ledger.records.filter(({ whose }) => whose === KEY);
   const last = records.at(-1);
   const { n } = decodeRecord(last?.bytes ?? new Uint8Array());
   const rival = { n: n + 1, epoch: 1e6, prev: 'x', at: 1, entries: [] };
@@ -208,7 +208,7 @@ test('an owner that slept through its lease is refused by the ledger, and says n
   release();
   await tick(base, 100);
   expect(await late).toMatchObject({ kind: 'failed' });
-  expect(a.world.ledger.records.filter(({ topic }) => topic === KEY)).toHaveLength(
+  expect(a.world.ledger.records.filter(({ whose }) => whose === KEY)).toHaveLength(
     records.length + 1,
   );
 });

@@ -15,7 +15,6 @@ const PARSING = { skipHtmlToText: true, skipTextToHtml: true, skipImageLinks: tr
 
 test.skipIf(corpusSkip('mime'))(
   'mail of the MIME corpora keeps its words and attachments',
-  { timeout: 120_000 },
   async () => {
     let compared = 0;
     for (const path of corpusFiles('mime', (name) => !NOT_MAIL.test(name))) {
@@ -30,7 +29,6 @@ test.skipIf(corpusSkip('mime'))(
 
 test.skipIf(corpusSkip('archives'))(
   'posts of a real list keep their words and attachments',
-  { timeout: 120_000 },
   async () => {
     const all = mboxMessages('linux-sparse-2019-2021.mbox.gz');
     const some = all.filter((raw, i) => i % 10 === 0 && raw.length <= BYTES_MAX);

@@ -1,6 +1,6 @@
 /** The threads that sign: all are used, each answer goes to who asked, and an end of a thread is nobody's end. */
 import { createPublicKey, hash, verify } from 'node:crypto';
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import {
   createSigningPool,
   SIGNING_WAITING_MAX,
@@ -8,7 +8,6 @@ import {
 } from '../../src/mail/dkim-pool.ts';
 import { newKey } from '../support/dkim.ts';
 
-vi.setConfig({ testTimeout: 120_000 }); // Threads start slowly on a busy machine.
 const { key } = newKey('ed25519', 'example.org');
 const { key: rsa } = newKey('rsa', 'example.org');
 const publicKey = createPublicKey(key);

@@ -112,7 +112,7 @@ test('D2: whatever stands in header and body, each copy passes with each key', a
     ),
     { numRuns: 100 },
   );
-}, 120_000);
+});
 
 test('what tells who may leave and how is covered, From once more than it is there', async () => {
   const names = [...signaturesIn(await copyOf(ready(RAW))).matchAll(/\bh=([^;]*);/g)];

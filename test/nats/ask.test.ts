@@ -12,6 +12,7 @@ import {
 import type { Nats } from '../../src/nats/connect.ts';
 import { ASKS_IN_HAND_MAX, type AskHandler, serveAsks } from '../../src/nats/serve-asks.ts';
 import { ask } from '../../src/nats/subjects.ts';
+import { eventually } from '../support/eventually.ts';
 import { connectTo, type NatsServer, startNats } from '../support/nats.ts';
 import { reconnected } from '../support/streams.ts';
 
@@ -93,7 +94,7 @@ describe('asking', () => {
 
   test('where nobody owns the slot a command is given up after as long as a hand-over takes', async () => {
     await serve(async () => done(), [(SLOT + 1) % 64]);
-    const asker = createAsker(caller, { timeoutMs: 20_000, handoverMs: 150 });
+    const asker = createAsker(caller, { timeoutMs: 600_000, handoverMs: 150 });
     expect(await asker.command(KEY, retire)).toEqual({ ok: false, error: NO_OWNER });
   });
 
@@ -112,21 +113,23 @@ describe('asking', () => {
   });
 
   test('without an answer the same request is sent again, and again only so often', async () => {
-    const seen: AskRequest[] = [];
+    const other = { ...retire, id: 'c2' };
+    const seen = { [retire.id]: [] as AskRequest[], [other.id]: [] as AskRequest[] };
     const never = new Promise<AskReply>(() => {});
     const serving = serveAsks(owner, [SLOT], async (_, request) => {
-      seen.push(request);
-      return seen.length < 3 ? never : done();
+      const same = seen['id' in request ? request.id : ''] ?? [];
+      same.push(request);
+      return same.length < 3 ? never : done();
     });
     await owner.nc.flush();
-    const asker = createAsker(caller, { timeoutMs: 50, tries: 3 });
+    // A slow machine asks once more before the third is answered.
+    const asker = createAsker(caller, { timeoutMs: 50, tries: 1_000 });
     expect(await asker.command(KEY, retire)).toEqual(done());
-    expect(seen).toEqual([retire, retire, retire]);
-    seen.length = 0;
+    expect(seen[retire.id]?.slice(0, 3)).toEqual([retire, retire, retire]);
     const hasty = createAsker(caller, { timeoutMs: 20, tries: 2 });
-    expect(await hasty.command(KEY, retire)).toEqual({ ok: false, error: NO_ANSWER });
-    expect(seen).toHaveLength(2);
-    void serving.close(); // Two are never answered: its own limit ends it.
+    expect(await hasty.command(KEY, other)).toEqual({ ok: false, error: NO_ANSWER });
+    await eventually(() => seen[other.id]).toEqual([other, other]);
+    void serving.close(); // Some are never answered: its own limit ends it.
   });
 
   test('what the handler throws is told, but not where it went wrong', async () => {
@@ -189,7 +192,7 @@ describe('asking', () => {
       await opened;
       return done();
     });
-    const asker = createAsker(caller, { timeoutMs: 20_000 });
+    const asker = createAsker(caller, { timeoutMs: 600_000 });
     const all = Array.from({ length: ASKS_IN_HAND_MAX + 1 }, (_, i) =>
       asker.command(KEY, { ...retire, id: `c${i}` }),
     );
@@ -207,7 +210,7 @@ describe('asking', () => {
       await opened;
       return done();
     });
-    const asker = createAsker(caller, { timeoutMs: 20_000, handoverMs: 0 });
+    const asker = createAsker(caller, { timeoutMs: 600_000, handoverMs: 0 });
     const first = asker.command(KEY, retire);
     await inHand;
     let isClosed = false;
@@ -224,7 +227,7 @@ describe('asking', () => {
 
   test('asking goes on after nats-server was killed', async () => {
     await serve(async () => done());
-    const asker = createAsker(caller, { timeoutMs: 200, tries: 50 });
+    const asker = createAsker(caller, { timeoutMs: 200, tries: 1_000 });
     expect(await asker.command(KEY, retire)).toEqual(done());
     await server.kill9();
     const waiting = asker.command(KEY, retire);

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { consumerStates, streamStates } from '../../src/nats/depths.ts';
 import { seenServers } from '../../src/nats/servers.ts';
+import { streamConfigs } from '../../src/nats/streams.ts';
 import { type Site, startSite } from '../support/nats.ts';
 
 let site: Site;
@@ -16,7 +17,7 @@ test('a site that was just made drifts nowhere and is nowhere full', async () =>
   expect(await consumerStates(site.nats, options)).toEqual({ full: [], drift: [] });
   const { streams, drift } = await streamStates(site.nats);
   expect(drift).toEqual([]);
-  expect(streams).toHaveLength(14);
+  expect(streams).toHaveLength(streamConfigs({ replicas: 1, maxFileStore: 0 }).length);
   expect(streams[0]).toMatchObject({ replicas: 1, sick: [] });
 });
 

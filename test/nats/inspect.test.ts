@@ -5,6 +5,9 @@ import { serveControl, serveInspect, serveOutbox } from '../../src/nats/inspect.
 import type { Captured } from '../../src/world.ts';
 import { connectTo, type NatsServer, startNats } from '../support/nats.ts';
 
+/** Of a loaded machine. */
+const ANSWER_MS_MAX = 60_000;
+
 let server: NatsServer;
 let node: Nats;
 let caller: Nats;
@@ -22,7 +25,7 @@ afterAll(async () => {
 });
 
 const inspect = async (what: string) => {
-  const reply = await caller.nc.request(`troupe.inspect.${what}`, '', { timeout: 5_000 });
+  const reply = await caller.nc.request(`troupe.inspect.${what}`, '', { timeout: ANSWER_MS_MAX });
   return reply.json<unknown>();
 };
 
@@ -62,7 +65,7 @@ describe('inspection', () => {
   test('what became of a post is asked of its list, in JSON', async () => {
     const ask = async (body: string): Promise<unknown> => {
       const subject = 'troupe.inspect.delivery.dev@lists.example.org';
-      return (await caller.nc.request(subject, body, { timeout: 5_000 })).json();
+      return (await caller.nc.request(subject, body, { timeout: ANSWER_MS_MAX })).json();
     };
     const list = 'dev@lists.example.org';
     expect(await ask('{"post":7}')).toEqual({ list, post: 7 });
@@ -173,7 +176,9 @@ describe('inspection', () => {
 describe('orders to a node', () => {
   const undrain = (): Promise<unknown> => Promise.reject(new Error('nobody said so'));
   const order = async (name: string, body: string) =>
-    (await caller.nc.request(`troupe.node.${name}`, body, { timeout: 5_000 })).json<unknown>();
+    (
+      await caller.nc.request(`troupe.node.${name}`, body, { timeout: ANSWER_MS_MAX })
+    ).json<unknown>();
 
   test('a node drains when it is told to, once for all who tell it at the same time', async () => {
     let many = 0;

@@ -10,20 +10,23 @@ import { aChunk } from '../support/chunk.ts';
 import { eventually } from '../support/eventually.ts';
 import { startSite } from '../support/nats.ts';
 
+/** Room for what is done to it before. */
+const DUE_IN_MS = 4_000;
+
 test('what fell due while the server was dead comes when it is back', async () => {
   const site = await startSite();
   const later = createLater(site.nats, site.publisher);
   const put = (id: string, inMs: number, chunk: Chunk): Promise<void> =>
     later.put(id, Date.now() + inMs, { to: 'outgoing', chunk });
   const chunk = aChunk();
-  await put('overdue', 900, chunk);
-  await put('replaced', 900, chunk);
+  await put('overdue', DUE_IN_MS, chunk);
+  await put('replaced', DUE_IN_MS, chunk);
   await put('replaced', 3_600_000, chunk);
-  await put('cancelled', 900, chunk);
+  await put('cancelled', DUE_IN_MS, chunk);
   await later.cancel('cancelled');
   await site.server.kill9();
   // The time passes while nobody is there.
-  await systemClock.sleep(1_000);
+  await systemClock.sleep(DUE_IN_MS);
   await site.server.restart();
   const due = taker(dueQueue(site.nats), 4);
   const delivery = await due.next();

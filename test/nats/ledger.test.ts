@@ -49,16 +49,16 @@ test('a scan goes on where it was when the server is killed in the middle of it'
   expect(found).toEqual(seqs);
 });
 
-test('a scan is quick, of all slots and of some', async () => {
+test('a scan asks for many records at once, of all slots and of some', async () => {
   await fill(50, 100);
   const end = await ledger.end();
   for (const slots of [ALL_SLOTS, ALL_SLOTS.slice(0, 40)]) {
-    const startedAt = performance.now();
+    const before = site.nats.nc.stats().outMsgs;
     const found = await all(ledger.scan(slots, 0));
-    const perSecond = found.length / ((performance.now() - startedAt) / 1_000);
+    const asked = site.nats.nc.stats().outMsgs - before;
     expect(found.length).toBeLessThanOrEqual(end);
-    // Measured 30,000 to 60,000 a second; a round trip a record would be below 3,000.
-    expect(perSecond).toBeGreaterThan(5_000);
+    // Batches: a round trip a record would be a hundred times slower, on any machine.
+    expect(asked).toBeLessThan(found.length / 100);
   }
 });
 

@@ -19,6 +19,9 @@ afterEach(async () => {
   await site.nats.jsm.streams.purge('TROUPE_OUTGOING');
 });
 
+/** Longer than any test may take. */
+const NEVER_MS = 600_000;
+
 function publisherWith(limits: { windowMax?: number; timeoutMs?: number }): Publisher {
   const publisher = createPublisher(site.nats, limits);
   publishers.push(publisher);
@@ -77,9 +80,8 @@ describe('one message', () => {
   });
 
   test('a subject that no stream keeps is 451, at once', async () => {
-    const startedAt = performance.now();
-    expect(await refusal(site.publisher.publish('nobody.listens', bytesOf('a')))).toBe('451 4.3.0');
-    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    const publisher = publisherWith({ timeoutMs: NEVER_MS }); // Were it waited out, so would this test be.
+    expect(await refusal(publisher.publish('nobody.listens', bytesOf('a')))).toBe('451 4.3.0');
   });
 
   test('larger than the stream or the server takes is 552', async () => {
@@ -155,15 +157,13 @@ describe('the window', () => {
   });
 
   test('a server that dies refuses what is open at once, and all until it is back', async () => {
-    const publisher = publisherWith({ windowMax: 8, timeoutMs: 20_000 });
+    const publisher = publisherWith({ windowMax: 8, timeoutMs: NEVER_MS });
     await site.server.pause(); // So that nothing is answered before it dies.
     const doing = Array.from({ length: 20 }, (_, i) =>
       refusal(publisher.publish(OUTGOING, bytesOf(`${i}`))),
     );
-    const startedAt = performance.now();
     await site.server.kill9();
     expect(new Set(await Promise.all(doing))).toEqual(new Set(['451 4.3.0']));
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
     expect(await refusal(publisher.publish(OUTGOING, bytesOf('away')))).toBe('451 4.3.0');
     await site.server.restart();
     await eventually(() => refusal(publisher.publish(OUTGOING, bytesOf('back')))).toBe(

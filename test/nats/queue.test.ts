@@ -89,12 +89,12 @@ test('kinds of mail and slots have consumers of their own', async () => {
   expect(await mailboxQueue(site.nats, SLOTS - 1).depth()).toEqual({ waiting: 0, inHand: 0 });
 });
 
-test('10,000 messages are taken and acked at 20,000 a second or near it', async () => {
+test('10,000 messages are taken and acked with few requests for more', async () => {
   const data = new Uint8Array(200);
   await Promise.all(
     Array.from({ length: 10_000 }, () => site.publisher.publish('troupe.mail.owner', data)),
   );
-  const startedAt = performance.now();
+  const before = site.nats.nc.stats().outMsgs;
   let taken = 0;
   for await (const delivery of mailQueue(site.nats, 'owner').take(
     256,
@@ -104,6 +104,7 @@ test('10,000 messages are taken and acked at 20,000 a second or near it', async 
     taken += 1;
     if (taken === 10_000) break;
   }
-  // A loaded machine halves it twice; a poll or a round trip a message would be far below.
-  expect(taken / ((performance.now() - startedAt) / 1_000)).toBeGreaterThan(5_000);
+  const asked = site.nats.nc.stats().outMsgs - before - taken; // Each ack is one, too.
+  // No poll and no round trip a message; measured, it is 20,000 a second.
+  expect(asked).toBeLessThan(taken / 50);
 });

@@ -9,7 +9,6 @@ const WELL: HealthFacts = {
   roles: ['edge', 'host'],
   rolesUp: ['edge', 'host'],
   isConnected: true,
-  isDirectoryRead: true,
   isStopping: false,
   isRelaxed: false,
   silent: [],
@@ -29,7 +28,6 @@ test('a node with nothing wrong is ok and ready', () => {
 
 test.each<[string, Partial<HealthFacts>, RegExp, boolean]>([
   ['NATS is away', { isConnected: false }, /NATS is away/, false],
-  ['the directory is not read yet', { isDirectoryRead: false }, /directory/, false],
   ['a role has not started', { rolesUp: ['edge'] }, /not started yet: host/, false],
   ['the disk is nearly full', { disk: { freeBytes: 9e6, isLow: true } }, /only 9 MB/, true],
   ['a list is blocked', { blocked: ['dev@example.org'] }, /dev@example.org/, true],

@@ -1,5 +1,5 @@
 /** What an MTA gets of a signed post, over the real client: every copy passes, and none leaves before it is signed. */
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { silentLog } from '../../src/log.ts';
 import { createDkim, type Dkim } from '../../src/mail/dkim.ts';
@@ -10,7 +10,6 @@ import { createFakeJournal } from '../support/fake/journal.ts';
 import { chunkOf, member, outgoingStory } from '../support/outgoing-story.ts';
 import { type Sink, startSink } from '../support/sink.ts';
 
-vi.setConfig({ testTimeout: 120_000 }); // Threads start slowly on a busy machine.
 const MEMBERS = 40;
 const keys = [newKey('rsa', 'lists.example'), newKey('ed25519', 'lists.example')];
 const RAW = Buffer.from(

@@ -27,8 +27,8 @@ import {
 import { type Answer, type Sink, type Step, startSink } from '../support/sink.ts';
 
 const CONNECTIONS = 5;
-/** Waited out once, by the one that hangs; else longer than a busy machine takes for an answer. */
-const REPLY_MS_MAX = 5_000;
+/** Longer than a busy machine takes for an answer; those that hang are in `outgoing-hostile.test.ts`. */
+const REPLY_MS_MAX = 60_000;
 const clock = systemClock;
 
 let path = '';
@@ -105,7 +105,6 @@ test('each recipient ends as the MTA said, whatever became of the others', async
         [member(3), { at: 'data', answer: 'drop' }],
         [member(4), { at: 'dot', answer: 'accept-and-drop' }],
         [member(5), { at: 'dot', answer: 'drop' }],
-        [member(6), { at: 'data', answer: 'hang' }],
         [member(7), { at: 'dot', answer: '554 5.7.1 spam' }],
       ]),
     ),

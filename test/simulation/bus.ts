@@ -25,7 +25,7 @@ import { createFakeMailStore } from '../support/fake/mail-store.ts';
 import { createFakeQueue, type FakeQueue } from '../support/fake/queue.ts';
 import type { Chance } from './chance.ts';
 import type { Life } from './life.ts';
-import type { Timeline } from './timeline.ts';
+import { sleepBy, type Timeline } from './timeline.ts';
 
 /** When the world begins, ms since the epoch. */
 export const STARTED_AT = Date.UTC(2026, 0, 1);
@@ -50,19 +50,6 @@ export type BusEvents = {
 
 export function createBus(timeline: Timeline, chance: Chance, events: BusEvents) {
   const clock = serverClock(timeline);
-  const byKind = (kind: MailKind) =>
-    createFakeQueue({ clock, name: `mail_${kind}`, ackWaitMs: ACK_WAIT_MS.mail });
-  const mails = Object.fromEntries(MAIL_KINDS.map((kind) => [kind, byKind(kind)])) as Readonly<
-    Record<MailKind, FakeQueue>
-  >;
-  const mailboxes = Array.from({ length: SLOTS }, (_, slot) =>
-    createFakeQueue({
-      clock,
-      name: `mailbox_${slot}`,
-      ackWaitMs: ACK_WAIT_MS.mailbox,
-      dedupeMs: DEDUPE_MS.mailbox,
-    }),
-  );
   /** Every chunk that was ever stored, by name; put again, it may lack who left meanwhile. */
   const chunks = new Map<string, Chunk>();
   const onStored = (data: Uint8Array): void => {
@@ -72,15 +59,7 @@ export function createBus(timeline: Timeline, chance: Chance, events: BusEvents)
     chunks.set(chunkName(chunk), { ...chunk, to });
     events.chunk(chunk);
   };
-  const byClass = (cls: Class) =>
-    createFakeQueue({
-      ...{ clock, name: `outgoing_${cls}`, ackWaitMs: ACK_WAIT_MS.outgoing },
-      ...{ dedupeMs: DEDUPE_MS.outgoing, onStored },
-    });
-  const outgoing = Object.fromEntries(CLASSES.map((cls) => [cls, byClass(cls)])) as Readonly<
-    Record<Class, FakeQueue>
-  >;
-  const due = createFakeQueue({ clock, name: 'due', ackWaitMs: ACK_WAIT_MS.due });
+  const { mails, mailboxes, outgoing, due, queues } = createQueues(clock, onStored);
   const mail = createFakeMailStore(
     ({ kind, subject, seq, data, header }) => {
       const headers = Object.fromEntries(MAIL_HEADERS.map((name) => [name, header(name)]));
@@ -88,12 +67,6 @@ export function createBus(timeline: Timeline, chance: Chance, events: BusEvents)
     },
     { clock, onKept: events.kept },
   );
-  const queues: readonly FakeQueue[] = [
-    ...Object.values(mails),
-    ...mailboxes,
-    ...Object.values(outgoing),
-    due,
-  ];
   const ledger = createFakeLedger();
   const grown = createBell(timeline);
   const { append } = ledger;
@@ -129,20 +102,46 @@ export function createBus(timeline: Timeline, chance: Chance, events: BusEvents)
   };
 }
 
+function createQueues(clock: Clock, onChunk: (data: Uint8Array) => void) {
+  const byKind = (kind: MailKind) =>
+    createFakeQueue({ clock, name: `mail_${kind}`, ackWaitMs: ACK_WAIT_MS.mail });
+  const mails = Object.fromEntries(MAIL_KINDS.map((kind) => [kind, byKind(kind)])) as Readonly<
+    Record<MailKind, FakeQueue>
+  >;
+  const mailboxes = Array.from({ length: SLOTS }, (_, slot) =>
+    createFakeQueue({
+      clock,
+      name: `mailbox_${slot}`,
+      ackWaitMs: ACK_WAIT_MS.mailbox,
+      dedupeMs: DEDUPE_MS.mailbox,
+    }),
+  );
+  const byClass = (cls: Class) =>
+    createFakeQueue({
+      ...{ clock, name: `outgoing_${cls}`, ackWaitMs: ACK_WAIT_MS.outgoing },
+      ...{ dedupeMs: DEDUPE_MS.outgoing, onStored: onChunk },
+    });
+  const outgoing = Object.fromEntries(CLASSES.map((cls) => [cls, byClass(cls)])) as Readonly<
+    Record<Class, FakeQueue>
+  >;
+  const due = createFakeQueue({ clock, name: 'due', ackWaitMs: ACK_WAIT_MS.due });
+  /** All of them. */
+  const queues: readonly FakeQueue[] = [
+    ...Object.values(mails),
+    ...mailboxes,
+    ...Object.values(outgoing),
+    due,
+  ];
+  return { mails, mailboxes, outgoing, due, queues };
+}
+
 const MAIL_HEADERS = ['Troupe-Envelope', 'Troupe-Parts'];
 
 function serverClock(timeline: Timeline): Clock {
   return {
     now: () => Math.floor(STARTED_AT + timeline.now()),
     monotonic: timeline.now,
-    sleep: (ms, signal) =>
-      new Promise((resolve) => {
-        const off = timeline.after(ms, '', resolve);
-        signal?.addEventListener('abort', () => {
-          off();
-          resolve();
-        });
-      }),
+    sleep: sleepBy(timeline.after),
   };
 }
 

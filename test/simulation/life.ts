@@ -8,7 +8,7 @@ import { MailError } from '../../src/errors.ts';
 import type { Clock } from '../../src/world.ts';
 import type { Chance } from './chance.ts';
 import { DULL, type Net } from './net.ts';
-import type { Timeline } from './timeline.ts';
+import { sleepBy, type Timeline } from './timeline.ts';
 
 export type Life = {
   /** `n1.2`: the second life of node n1. */
@@ -66,31 +66,66 @@ export function createLife(needs: LifeNeeds): Life {
     if (isPaused) backlog.push(what);
     else what();
   };
-  const later: Life['later'] = (ms, what, then) => {
-    const label = what === '' ? '' : `${name}: ${what}`;
-    return timeline.after(ms, label, () => run(then));
-  };
-  const arrive = (serve: () => void): void => {
-    if (isAlive || !chance.is(LOST_WITH_SOCKET)) serve();
-  };
-  const life: Life = {
-    name,
-    node,
-    clock: clockOf(needs, later),
+  const self: Self = {
+    run,
     isAlive: () => isAlive,
-    isPaused: () => isPaused,
-    isConnected: () => net.isBusUp && !net.cut.has(node),
+    later(ms, what, then) {
+      const label = what === '' ? '' : `${name}: ${what}`;
+      return timeline.after(ms, label, () => run(then));
+    },
     touch(what) {
       if (!isAlive) return false;
       armed -= 1;
       if (armed !== 0) return true;
       const isDone = chance.is(0.5);
-      life.die(`armed, ${isDone ? 'after' : 'before'} ${what}`);
+      die(`armed, ${isDone ? 'after' : 'before'} ${what}`);
       return isDone;
     },
-    later,
+  };
+  function die(why: string): void {
+    if (!isAlive) return;
+    isAlive = false;
+    backlog = [];
+    timeline.note(`${name} DIES: ${why}`);
+    for (const one of funeral) one();
+  }
+  return {
+    ...{ name, node, die, isAlive: self.isAlive, touch: self.touch, later: self.later },
+    ...wireOf(self, needs),
+    clock: clockOf(needs, self.later),
+    isPaused: () => isPaused,
+    isConnected: () => net.isBusUp && !net.cut.has(node),
+    arm: (calls) => {
+      armed = calls;
+    },
+    pause: () => {
+      isPaused = true;
+    },
+    resume() {
+      isPaused = false;
+      // In their order, each as a step of its own.
+      backlog.splice(0).forEach((waiting, i) => {
+        timeline.after(i / 1_000, '', () => run(waiting));
+      });
+    },
+    onDeath: (then) => funeral.push(then),
+  };
+}
+
+/** The process itself: what it does happens while it lives and is not paused. */
+type Self = Pick<Life, 'isAlive' | 'touch' | 'later'> & { run(what: () => void): void };
+
+/** What goes between the process and the bus. */
+function wireOf(
+  { run, isAlive, touch, later }: Self,
+  { node, name, timeline, net, chance }: LifeNeeds,
+): Pick<Life, 'call' | 'tell' | 'hear'> {
+  const arrive = (serve: () => void): void => {
+    if (isAlive() || !chance.is(LOST_WITH_SOCKET)) serve();
+  };
+  return {
     call<T>(what: string, serve: () => T | Promise<T>, doubt?: () => T): Promise<T> {
-      if (!life.touch(what)) return never<T>();
+      if (!touch(what)) return never<T>();
       return new Promise<T>((resolve, reject) => {
         const off = later(TIMEOUT_MS, '', () => {
           if (!DULL.test(what)) timeline.note(`${name}: no answer: ${what}`);
@@ -116,48 +151,16 @@ export function createLife(needs: LifeNeeds): Life {
       });
     },
     tell(what, serve) {
-      if (life.touch(what)) net.carry(node, `${name} → ${what}`, () => arrive(serve));
+      if (touch(what)) net.carry(node, `${name} → ${what}`, () => arrive(serve));
     },
     hear: (what, then) => net.carry(node, `${name} ← ${what}`, () => run(then)),
-    arm: (calls) => {
-      armed = calls;
-    },
-    die(why) {
-      if (!isAlive) return;
-      isAlive = false;
-      backlog = [];
-      timeline.note(`${name} DIES: ${why}`);
-      for (const one of funeral) one();
-    },
-    pause: () => {
-      isPaused = true;
-    },
-    resume() {
-      isPaused = false;
-      // In their order, each as a step of its own.
-      backlog.splice(0).forEach((waiting, i) => {
-        timeline.after(i / 1_000, '', () => run(waiting));
-      });
-    },
-    onDeath: (then) => funeral.push(then),
   };
-  return life;
 }
 
 function clockOf({ timeline, now }: LifeNeeds, later: Life['later']): Clock {
   return {
     now,
     monotonic: () => timeline.now(),
-    sleep: (ms, signal) =>
-      new Promise((resolve) => {
-        if (signal?.aborted) return resolve();
-        const wake = (): void => {
-          off();
-          signal?.removeEventListener('abort', wake);
-          resolve();
-        };
-        const off = later(ms, '', wake);
-        signal?.addEventListener('abort', wake, { once: true });
-      }),
+    sleep: sleepBy(later),
   };
 }

@@ -41,13 +41,13 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 
 export function linkLedger(life: Life, { ledger, grown }: Bus): Ledger {
   return {
-    append: (slot, topic, bytes, expected) =>
+    append: (slot, whose, bytes, expected) =>
       life.call(
-        `append ${topic} after ${expected}`,
-        () => ledger.append(slot, topic, bytes, expected),
+        `append ${whose} after ${expected}`,
+        () => ledger.append(slot, whose, bytes, expected),
         () => ({ kind: 'doubt' }),
       ),
-    last: (slot, topic) => life.call(`last ${topic}`, () => ledger.last(slot, topic)),
+    last: (slot, whose) => life.call(`last ${whose}`, () => ledger.last(slot, whose)),
     async *read(slot, key, after) {
       yield* await life.call(`read ${key}`, () => all(ledger.read(slot, key, after)));
     },

@@ -80,14 +80,14 @@ export function createModel(wasSent: (list: ModelList, commandId: string) => boo
   return {
     lists,
     list,
-    take({ topic, seq, bytes, slot }) {
-      if (topic === 'owner') {
+    take({ whose, seq, bytes, slot }) {
+      if (whose === 'owner') {
         acquired.set(slot, (acquired.get(slot) ?? new Set()).add(seq));
         return;
       }
-      const it = list(topic);
+      const it = list(whose);
       const record = JSON.parse(Buffer.from(bytes).toString()) as Record;
-      const where = `${topic} record ${record.n} at ${seq}`;
+      const where = `${whose} record ${record.n} at ${seq}`;
       demand(record.n === it.n + 1, `one history: ${where} follows ${it.n}`);
       demand(record.prev === it.hash, `one history: ${where} is not chained`);
       demand(record.at >= it.at, `${where}: time goes back`);

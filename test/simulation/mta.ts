@@ -52,62 +52,67 @@ export function createMta(timeline: Timeline, chance: Chance, took: (copy: Copy)
         new Promise((resolve, reject) => {
           if (!life.touch('connect')) return;
           life.later(chance.between(...SEND_MS), '', () => {
-            if (mta.isUp) resolve(connection(life));
+            if (mta.isUp) resolve(connectionOf(life, receive));
             else reject(new MailError(451, '4.4.1', 'the outgoing mail server does not answer'));
           });
         }),
     }),
   };
 
-  function connection(life: Life): SmtpConnection {
-    let isOpen = true;
-    return {
-      send: (transaction) =>
-        new Promise((resolve) => {
-          if (!life.touch(`send ${transaction.envid}`)) return;
-          const settle = (replies: readonly RecipientReply[], isLost: boolean, ms: number): void =>
-            void life.later(ms, '', () => {
-              if (isLost) isOpen = false;
-              resolve(replies);
-            });
-          // It is on its way, whether or not its sender lives on.
-          timeline.after(chance.between(...SEND_MS), '', () => receive(life, transaction, settle));
-        }),
-      get isOpen() {
-        return isOpen;
-      },
-      close() {
-        isOpen = false;
-      },
-    };
-  }
+  const receive: Receive = (life, transaction, settle) => {
+    // It is on its way, whether or not its sender lives on.
+    timeline.after(chance.between(...SEND_MS), '', () => {
+      const isHung = chance.is(mta.hanging);
+      const ms = isHung ? chance.between(...HANG_MS) : chance.between(...SEND_MS);
+      if (!mta.isUp || chance.is(isHung ? 0.5 : mta.lostBefore)) {
+        timeline.note(`MTA lost before the dot: ${transaction.envid}`);
+        const replies = transaction.recipients.map(() => LOST_BEFORE);
+        settle(replies, true, ms);
+      } else {
+        const isUnheard = isHung || chance.is(mta.lostAfter);
+        settle(answer(life, transaction, isUnheard), isUnheard, ms);
+      }
+    });
+  };
 
-  function receive(
-    life: Life,
-    transaction: Transaction,
-    settle: (replies: readonly RecipientReply[], isLost: boolean, ms: number) => void,
-  ): void {
-    const { recipients } = transaction;
-    const isHung = chance.is(mta.hanging);
-    const ms = isHung ? chance.between(...HANG_MS) : chance.between(...SEND_MS);
-    if (!mta.isUp || chance.is(isHung ? 0.5 : mta.lostBefore)) {
-      timeline.note(`MTA lost before the dot: ${transaction.envid}`);
-      settle(
-        recipients.map(() => LOST_BEFORE),
-        true,
-        ms,
-      );
-      return;
-    }
-    const isUnheard = isHung || chance.is(mta.lostAfter);
-    const replies = recipients.map((to) => {
+  function answer(life: Life, transaction: Transaction, isUnheard: boolean): RecipientReply[] {
+    return transaction.recipients.map((to) => {
       if (to.startsWith(GONE)) return NO_SUCH;
       if (chance.is(mta.deferring)) return LATER;
       timeline.note(`MTA took ${transaction.envid} for ${to}${isUnheard ? ', unheard' : ''}`);
       took({ to, transaction, life, isUnheard });
       return isUnheard ? LOST_AFTER : TAKEN;
     });
-    settle(replies, isUnheard, ms);
   }
   return mta;
+}
+
+/** What the MTA does with a transaction; it tells of it after `ms`, and `isLost` ends the connection then. */
+type Receive = (
+  life: Life,
+  transaction: Transaction,
+  settle: (replies: readonly RecipientReply[], isLost: boolean, ms: number) => void,
+) => void;
+
+/** The sender's end of a connection. */
+function connectionOf(life: Life, receive: Receive): SmtpConnection {
+  let isOpen = true;
+  return {
+    send: (transaction) =>
+      new Promise((resolve) => {
+        if (!life.touch(`send ${transaction.envid}`)) return;
+        receive(life, transaction, (replies, isLost, ms) => {
+          life.later(ms, '', () => {
+            if (isLost) isOpen = false;
+            resolve(replies);
+          });
+        });
+      }),
+    get isOpen() {
+      return isOpen;
+    },
+    close() {
+      isOpen = false;
+    },
+  };
 }

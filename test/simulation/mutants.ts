@@ -47,9 +47,9 @@ export function mutate(mutant: Mutant | null): Mutate {
 function hasty(ledger: Ledger, life: Life): Ledger {
   return {
     ...ledger,
-    async append(slot, topic, bytes, expected): Promise<Appended> {
-      if (topic === 'owner') return ledger.append(slot, topic, bytes, expected);
-      const stored = ledger.append(slot, topic, bytes, expected);
+    async append(slot, whose, bytes, expected): Promise<Appended> {
+      if (whose === 'owner') return ledger.append(slot, whose, bytes, expected);
+      const stored = ledger.append(slot, whose, bytes, expected);
       const hurried = life.clock
         .sleep(0)
         .then((): Appended => ({ kind: 'stored', seq: expected + 1 }));
@@ -62,10 +62,10 @@ function hasty(ledger: Ledger, life: Life): Ledger {
 function fenceless(ledger: Ledger): Ledger {
   return {
     ...ledger,
-    async append(slot, topic, bytes, expected) {
-      if (topic === 'owner') return ledger.append(slot, topic, bytes, expected);
-      const last = await ledger.last(slot, topic).catch(() => null);
-      return ledger.append(slot, topic, bytes, last?.seq ?? expected);
+    async append(slot, whose, bytes, expected) {
+      if (whose === 'owner') return ledger.append(slot, whose, bytes, expected);
+      const last = await ledger.last(slot, whose).catch(() => null);
+      return ledger.append(slot, whose, bytes, last?.seq ?? expected);
     },
   };
 }
@@ -75,14 +75,14 @@ function restless(ledger: Ledger): Ledger {
   const doubted = new Map<string, number>();
   return {
     ...ledger,
-    async append(slot, topic, bytes, expected) {
-      if (topic === 'owner') return ledger.append(slot, topic, bytes, expected);
-      const tries = doubted.get(`${topic}.${expected}`) ?? 0;
+    async append(slot, whose, bytes, expected) {
+      if (whose === 'owner') return ledger.append(slot, whose, bytes, expected);
+      const tries = doubted.get(`${whose}.${expected}`) ?? 0;
       const { entries, ...record } = decodeRecord(bytes);
       const texts = entries.map((entry) => JSON.stringify(entry));
       const sent = tries === 0 ? bytes : encodeRecord({ ...record, at: record.at + tries }, texts);
-      const outcome = await ledger.append(slot, topic, sent, expected);
-      if (outcome.kind === 'doubt') doubted.set(`${topic}.${expected}`, tries + 1);
+      const outcome = await ledger.append(slot, whose, sent, expected);
+      if (outcome.kind === 'doubt') doubted.set(`${whose}.${expected}`, tries + 1);
       return outcome;
     },
   };

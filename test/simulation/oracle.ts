@@ -83,7 +83,7 @@ export function createOracle(): Oracle {
     }
     if (queue.startsWith('mailbox')) {
       const { id, command } = decodeAsked<{ readonly type: string }>(delivery.data);
-      const key = partsOf(delivery.subject)?.topic;
+      const key = partsOf(delivery.subject)?.whose;
       if (key === undefined || key === 'owner' || !['post', 'owner-mail'].includes(command.type))
         return;
       const isPutOff = bus?.later.waiting.has(`${key}.s${delivery.seq}`);

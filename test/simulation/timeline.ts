@@ -4,7 +4,7 @@
  * A step is one event and everything that follows from it without waiting for the world. Two events of the same time run in
  * an order that the seed draws.
  */
-import type { Random } from '../../src/world.ts';
+import type { Clock, Random } from '../../src/world.ts';
 
 export type Timeline = {
   /** Milliseconds since the start. */
@@ -73,6 +73,21 @@ export function createTimeline(random: Random): Timeline {
     note,
     recent: (many) => trace.slice(-many),
   };
+}
+
+/** A clock's sleep over a timeline, or over a process that may be paused or die. */
+export function sleepBy(after: Timeline['after']): Clock['sleep'] {
+  return (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const wake = (): void => {
+        off();
+        signal?.removeEventListener('abort', wake);
+        resolve();
+      };
+      const off = after(ms, '', wake);
+      signal?.addEventListener('abort', wake, { once: true });
+    });
 }
 
 const isBefore = (a: Event, b: Event): boolean => a.at < b.at || (a.at === b.at && a.tie < b.tie);

@@ -1,6 +1,6 @@
 /** A simulated world: some nodes over one bus, an MTA, clients and a nemesis, all from one seed. */
 import { textOf } from '../../src/errors.ts';
-import { type Booted, boot } from './boot.ts';
+import { type Booted, boot, type Surroundings } from './boot.ts';
 import { type Bus, createBus, STARTED_AT } from './bus.ts';
 import { type Chance, createChance } from './chance.ts';
 import { createSimDisk, type Disk } from './disk.ts';
@@ -52,41 +52,10 @@ export function createWorld(seed: number, mutant: Mutant | null): World {
   const oracle = guarded(createOracle(), fail);
   const bus = createBus(timeline, chance.branch('bus'), oracle);
   const mta = createMta(timeline, chance.branch('mta'), oracle.took);
-  const nodes: SimNode[] = [];
   const restarts = chance.branch('restarts');
-  const surroundings = { timeline, chance: chance.branch('disk'), bus, mta, witness: oracle };
-
-  function start(node: SimNode): void {
-    node.lives += 1;
-    const life = createLife({
-      ...{ node: node.name, name: `${node.name}.${node.lives}`, timeline, net },
-      chance: restarts.branch(`${node.name}.${node.lives}`),
-      now: () => Math.floor(STARTED_AT + timeline.now() + node.wrongMs),
-    });
-    node.life = life;
-    timeline.note(`${life.name} starts`);
-    life.onDeath(() => {
-      node.life = null;
-      node.booted = null;
-      oracle.died(life, node.disk);
-      timeline.after(restarts.between(...RESTART_MS), '', () => start(node));
-    });
-    const fatal = (error: unknown): void => {
-      if (life.isAlive()) note(life, error);
-      life.die(`fatal: ${textOf(error)}`);
-    };
-    boot(life, node.disk, { ...surroundings, mutate: mutate(mutant) }, fatal).then((booted) => {
-      if (life.isAlive()) node.booted = booted;
-    }, fatal);
-  }
-
-  /** What the world did to it is what the supervisor is for; anything else is a bug. */
-  function note(life: Life, error: unknown): void {
-    const name = error instanceof Error ? error.name : '';
-    if (name !== 'MailError') fail(error);
-    timeline.note(`${life.name} fatal: ${textOf(error)}`);
-  }
-
+  const around = { timeline, chance: chance.branch('disk'), bus, mta, witness: oracle };
+  const start = starter({ ...around, mutate: mutate(mutant) }, { net, oracle, restarts, fail });
+  const nodes: SimNode[] = [];
   const diskOf = (name: string): Disk | undefined => nodes.find((node) => node.name === name)?.disk;
   oracle.attach({ bus, diskOf });
   const world: World = {
@@ -106,18 +75,59 @@ export function createWorld(seed: number, mutant: Mutant | null): World {
   };
   const many = chance.is(0.4) ? 1 : 3;
   for (let i = 1; i <= many; i++) {
-    const node: SimNode = {
-      ...{ name: `n${i}`, life: null, booted: null, wrongMs: 0, lives: 0 },
-      disk: createSimDisk(bus.clock),
-    };
-    node.disk = createSimDisk(clockOf(node, timeline));
+    const node = newNode(`n${i}`, timeline);
     nodes.push(node);
     timeline.after(chance.between(0, 2_000), '', () => start(node));
   }
   return world;
 }
 
-const clockOf = (node: SimNode, timeline: Timeline) => ({
+function newNode(name: string, timeline: Timeline): SimNode {
+  const node: Omit<SimNode, 'disk'> = { name, life: null, booted: null, wrongMs: 0, lives: 0 };
+  return Object.assign(node, { disk: createSimDisk(clockOf(node, timeline)) });
+}
+
+/** What starts a node's next life, and when that has ended the one after it. */
+function starter(
+  around: Surroundings,
+  needs: Pick<World, 'net' | 'oracle' | 'fail'> & { readonly restarts: Chance },
+): (node: SimNode) => void {
+  const { timeline } = around;
+  const { net, oracle, restarts, fail } = needs;
+
+  /** What the world did to it is what the supervisor is for; anything else is a bug. */
+  function note(life: Life, error: unknown): void {
+    const name = error instanceof Error ? error.name : '';
+    if (name !== 'MailError') fail(error);
+    timeline.note(`${life.name} fatal: ${textOf(error)}`);
+  }
+
+  return function start(node: SimNode): void {
+    node.lives += 1;
+    const life = createLife({
+      ...{ node: node.name, name: `${node.name}.${node.lives}`, timeline, net },
+      chance: restarts.branch(`${node.name}.${node.lives}`),
+      now: clockOf(node, timeline).now,
+    });
+    node.life = life;
+    timeline.note(`${life.name} starts`);
+    life.onDeath(() => {
+      node.life = null;
+      node.booted = null;
+      oracle.died(life, node.disk);
+      timeline.after(restarts.between(...RESTART_MS), '', () => start(node));
+    });
+    const fatal = (error: unknown): void => {
+      if (life.isAlive()) note(life, error);
+      life.die(`fatal: ${textOf(error)}`);
+    };
+    boot(life, node.disk, around, fatal).then((booted) => {
+      if (life.isAlive()) node.booted = booted;
+    }, fatal);
+  };
+}
+
+const clockOf = (node: Pick<SimNode, 'wrongMs'>, timeline: Timeline) => ({
   now: () => Math.floor(STARTED_AT + timeline.now() + node.wrongMs),
   monotonic: timeline.now,
   sleep: async () => undefined,

@@ -1,6 +1,7 @@
 /** How connections end: clients that leave, and an edge that stops. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { type EdgeSetup, holdAccept, openEdge, type TestEdge } from '../support/edge.ts';
+import { eventually } from '../support/eventually.ts';
 import { connectSmtp, type SmtpClient, type SmtpReply } from '../support/smtp-client.ts';
 
 let edge: TestEdge;
@@ -30,7 +31,7 @@ describe('a connection that ends', () => {
     await client.write(POST);
     expect(edge.edge.inFlight()).toBe(1);
     client.drop();
-    await expect.poll(() => edge.edge.inFlight()).toBe(0);
+    await eventually(() => edge.edge.inFlight()).toBe(0);
     expect(edge.accepted).toEqual([]);
     expect(edge.counted('edge_cut')).toBe(1);
     expect(edge.lines[0]?.text).toBe('the connection ended before the final dot');
@@ -41,7 +42,7 @@ describe('a connection that ends', () => {
     await client.sayAll('MAIL FROM:<>', DEV, 'DATA');
     await client.write(`${POST}.\r`);
     client.drop();
-    await expect.poll(() => edge.edge.inFlight()).toBe(0);
+    await eventually(() => edge.edge.inFlight()).toBe(0);
     expect(edge.accepted).toEqual([]);
   });
 });

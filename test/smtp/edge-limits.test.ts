@@ -3,6 +3,7 @@
  * gets for going past them.
  */
 import { readdir } from 'node:fs/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { EDGE_LIMITS, trustedPeers } from '../../src/smtp/edge-limits.ts';
 import {
@@ -12,6 +13,8 @@ import {
   resolveSample,
   type TestEdge,
 } from '../support/edge.ts';
+import { eventually } from '../support/eventually.ts';
+import { liveBytes } from '../support/live-bytes.ts';
 import { connectSmtp, type SmtpClient, type SmtpReply } from '../support/smtp-client.ts';
 
 let edge: TestEdge;
@@ -94,9 +97,10 @@ describe('row 5: a message that is too large', () => {
     const other = await greeted();
     await other.sayAll('MAIL FROM:<>', DEV, 'DATA');
     await other.write(`X: y\r\n\r\n${kilobytes(60)}`);
-    await expect
-      .poll(async () => told(await client.say('MAIL FROM:<> SIZE=60000')))
-      .toBe('452 4.3.2');
+    await eventually(async () => {
+      await client.say('RSET'); // It was taken where the other's bytes were not there yet.
+      return told(await client.say('MAIL FROM:<> SIZE=60000'));
+    }).toBe('452 4.3.2');
     await client.sayAll('MAIL FROM:<>', DEV, 'DATA');
     await client.write(`X: y\r\n\r\n${kilobytes(60)}.\r\n`);
     expect(told(await client.read())).toBe('452 4.3.2');
@@ -167,15 +171,19 @@ describe('row 6: recipients', () => {
 });
 
 describe('row 7: time', () => {
+  /** The system carries a byte when it comes to it: a busy one not while we are at work. */
+  const CARRIED_MS = 1;
+
   /** Lets time pass in steps, a byte at each: a trickle resets no deadline. */
   async function trickle(client: SmtpClient, stepMs: number, untilMs: number): Promise<number> {
     let passed = 0;
     while (passed < untilMs && !client.isClosed()) {
       await client.write('x');
+      await pause(CARRIED_MS);
       await edge.clock.advance(stepMs);
       passed += stepMs;
-      await new Promise((resolve) => setImmediate(resolve));
     }
+    await client.closed; // Were it not, the test would run out of its time.
     return passed;
   }
 
@@ -190,7 +198,7 @@ describe('row 7: time', () => {
 
   test('a command that comes a byte each 10 s is closed after 60 s', async () => {
     const client = await open();
-    expect(await trickle(client, 10_000, 600_000)).toBeLessThan(90_000);
+    await trickle(client, 10_000, 90_000);
     expect(told(await client.read())).toBe('421 4.4.2');
   });
 
@@ -209,9 +217,8 @@ describe('row 7: time', () => {
   test('a message that comes a byte each 10 s is closed after 15 minutes', async () => {
     const client = await open();
     await client.sayAll('MAIL FROM:<>', DEV, 'DATA');
-    const passed = await trickle(client, 10_000, 3_600_000);
+    const passed = await trickle(client, 10_000, EDGE_LIMITS.dataTotalMs + 60_000);
     expect(passed).toBeGreaterThanOrEqual(EDGE_LIMITS.dataTotalMs);
-    expect(passed).toBeLessThan(EDGE_LIMITS.dataTotalMs + 60_000);
     expect(edge.accepted).toEqual([]);
   });
 
@@ -268,9 +275,7 @@ describe('row 8: connections', () => {
     const elsewhere = await connected('127.0.0.8');
     expect((await elsewhere.read()).code).toBe(220);
     clients[0]?.drop();
-    await expect
-      .poll(async () => (await (await connected(STRANGER)).read()).code, { timeout: 5_000 })
-      .toBe(220);
+    await eventually(async () => (await (await connected(STRANGER)).read()).code).toBe(220);
   });
 
   test('of strangers are at most 100, and none of them keeps a listed MTA out', async () => {
@@ -288,7 +293,7 @@ describe('row 8: connections', () => {
   test('by the thousand cost no memory', async () => {
     edge = await openEdge({ limits: { connectionsMax: 50 } });
     for (let i = 0; i < 50; i++) await connected(`127.0.1.${i}`);
-    const before = process.memoryUsage().rss;
+    const before = await liveBytes();
     for (let i = 0; i < 50; i++) {
       const flood = Array.from({ length: 100 }, (_, k) => connected(`127.0.3.${k}`));
       for (const client of await Promise.allSettled(flood)) {
@@ -297,7 +302,7 @@ describe('row 8: connections', () => {
       clients.length = 50;
     }
     expect(edge.counted('edge_turned_away')).toBeGreaterThan(2_500);
-    expect(process.memoryUsage().rss - before).toBeLessThan(100 * 1024 * 1024);
+    expect((await liveBytes()) - before).toBeLessThan(10 * 1024 * 1024);
   });
 });
 
@@ -368,7 +373,7 @@ test('a large message leaves no file behind, whether it is taken or cut', async 
   await client.sayAll('MAIL FROM:<>', DEV, 'DATA');
   await client.write(`X: y\r\n\r\n${kilobytes(800)}`);
   client.drop();
-  await expect.poll(() => edge.edge.inFlight()).toBe(0);
+  await eventually(() => edge.edge.inFlight()).toBe(0);
   expect(await readdir(spoolDir)).toEqual([]);
 });
 

@@ -6,6 +6,7 @@ import { parseRouteUrl } from '../../src/smtp/route-url.ts';
 import { createSmtp, type SmtpOptions } from '../../src/smtp/send.ts';
 import type { SmtpConnection } from '../../src/world.ts';
 import { transactionTo } from '../contract/smtp.ts';
+import { eventually } from '../support/eventually.ts';
 import { type Sink, type SinkOptions, startSink } from '../support/sink.ts';
 
 const sinks: Sink[] = [];
@@ -183,7 +184,7 @@ test('an idle connection that the MTA closes is not open any more', async () => 
   const { sink, connection } = await connectTo({});
   await connection.send(transactionTo('a@x.example'));
   await sink.close();
-  await expect.poll(() => connection.isOpen).toBe(false);
+  await eventually(() => connection.isOpen).toBe(false);
 });
 
 test('a connection is not open any more after its last transaction', async () => {
@@ -199,7 +200,7 @@ test('closing a connection in the middle of a transaction answers it', async () 
     rule: (s) => (s.command === 'mail' ? 'hang' : null),
   });
   const sending = connection.send(transactionTo('a@x.example'));
-  await expect.poll(() => sink.openConnections()).toBe(1);
+  await eventually(() => sink.openConnections()).toBe(1);
   connection.close();
   expect((await sending)[0]?.code).toBe(421);
 });

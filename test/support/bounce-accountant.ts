@@ -83,7 +83,7 @@ export function settleBounces(books: BounceBooks): BounceAccount {
 // ── The ledger ────────────────────────────────────────────────────────────
 
 type List = {
-  readonly topic: string;
+  readonly whose: string;
   address: string;
   /** Numbers by address: who leaves and comes again has two. */
   readonly numbers: Map<string, number[]>;
@@ -109,11 +109,11 @@ type Fact = {
 function listsIn(ledger: readonly Message[]): Map<string, List> {
   const lists = new Map<string, List>();
   for (const { subject, data } of ledger) {
-    const topic = topicOf(subject);
-    if (topic === 'owner') continue;
+    const whose = whoseOf(subject);
+    if (whose === 'owner') continue;
     const fresh = { numbers: new Map(), members: new Map(), posts: new Map(), punished: [] };
-    const list: List = lists.get(topic) ?? { topic, address: '', ...fresh };
-    lists.set(topic, list);
+    const list: List = lists.get(whose) ?? { whose, address: '', ...fresh };
+    lists.set(whose, list);
     const record = JSON.parse(Buffer.from(data).toString()) as {
       readonly entries: readonly { readonly facts: readonly Fact[] }[];
     };
@@ -122,7 +122,7 @@ function listsIn(ledger: readonly Message[]): Map<string, List> {
   return lists;
 }
 
-const topicOf = (subject: string): string => subject.slice(subject.lastIndexOf('.') + 1);
+const whoseOf = (subject: string): string => subject.slice(subject.lastIndexOf('.') + 1);
 
 function readFact(fact: Fact, list: List): void {
   const { type, address = '', number = 0, first = 0 } = fact;
@@ -149,7 +149,7 @@ type Bounced = { readonly list: List; readonly name: string };
 type Dsns = {
   /** By return path: those that were answered 250. */
   readonly acked: ReadonlyMap<string, Bounced>;
-  /** Those that were sent at all: topic and name. */
+  /** Those that were sent at all: by list and name. */
   readonly sent: ReadonlySet<string>;
   readonly forged: number;
 };
@@ -173,7 +173,7 @@ function readJournal(books: BounceBooks, lists: Map<string, List>, wrong: string
     if (bounced === null) wrong.push(`${path}: no list sent it`);
     else if (kind === 'refused') wrong.push(`${path}: a true return path was refused: ${code}`);
     else {
-      sent.add(`${bounced.list.topic} ${bounced.name}`);
+      sent.add(`${bounced.list.whose} ${bounced.name}`);
       if (kind === 'acked') acked.set(path, bounced);
     }
   }
@@ -214,7 +214,7 @@ function readEvents(books: BounceBooks, list: List, dsns: Dsns, wrong: string[])
   const counting = new Map<number, Set<number>>();
   const left = new Set<number>();
   for (const { subject, data } of books.bounces) {
-    if (topicOf(subject) !== list.topic) continue;
+    if (whoseOf(subject) !== list.whose) continue;
     const event = JSON.parse(Buffer.from(data).toString()) as Event;
     const { member, post = null, verified } = event;
     if (event.what === 'removed' && member !== null) left.add(member);
@@ -222,7 +222,7 @@ function readEvents(books: BounceBooks, list: List, dsns: Dsns, wrong: string[])
     if (post >= PROBES_FROM) continue;
     const name = nameOf(post, member);
     const causes = event.source === 'smtp' ? refused : dsns.sent;
-    if (!causes.has(`${list.topic} ${name}`)) {
+    if (!causes.has(`${list.whose} ${name}`)) {
       wrong.push(`${list.address} ${name}: an event by ${event.source} that nothing explains`);
     }
     seen.add(name);
@@ -238,7 +238,7 @@ function refusedIn(sink: readonly SinkLine[], list: List): ReadonlySet<string> {
     const post = list.posts.get(messageIdOf(marker));
     if (answer < 500 || post === undefined) return [];
     const numbers = recipients.flatMap((one) => list.numbers.get(one) ?? []);
-    return numbers.map((number) => `${list.topic} ${nameOf(post, number)}`);
+    return numbers.map((number) => `${list.whose} ${nameOf(post, number)}`);
   });
   return new Set(names);
 }

@@ -1,7 +1,7 @@
 /** Waits for what must become true: often and for long, as a loaded machine is slow, not wrong. */
 import { expect } from 'vitest';
 
-export const EVENTUALLY = { timeout: 15_000, interval: 10 } as const;
+const EVENTUALLY = { timeout: 60_000, interval: 10 } as const;
 
 /** `eventually(look).toBe(x)`: looks again until it is so; one that throws came too early. */
 export function eventually<T>(look: () => T) {

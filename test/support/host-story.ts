@@ -100,7 +100,7 @@ export async function mailOf(
 
 export const records = (world: FakeHostWorld) =>
   world.ledger.records
-    .filter(({ topic }) => topic !== 'owner')
+    .filter(({ whose }) => whose !== 'owner')
     .map(({ bytes }) => ({ bytes, record: decodeRecord(bytes) }));
 
 export const dump = (rows: Rows) => [...rows.range(['#'], ['{'])];

@@ -8,7 +8,7 @@ import { NODE, newPlace, runTroupe } from './site.ts';
 import { until } from './until.ts';
 
 const CLI = resolve(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts');
-const READY_MS_MAX = 60_000;
+const READY_MS_MAX = 150_000;
 
 type Ports = { readonly pid: number; readonly smtpPort: number; readonly httpPort: number };
 

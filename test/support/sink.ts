@@ -150,103 +150,37 @@ type Envelope = {
   rcptArguments: string[];
 };
 
+/** One connection: what was said in it so far, and what the rule says to that. */
+type Session = {
+  readonly socket: Socket;
+  readonly state: State;
+  readonly connection: number;
+  envelope: Envelope;
+  isInData: boolean;
+  isDeaf: boolean;
+};
+
 function serve(socket: Socket, state: State): void {
   state.sockets.add(socket);
   state.connections += 1;
-  const connection = state.connections;
-  let envelope = emptyEnvelope();
+  const session: Session = {
+    ...{ socket, state, connection: state.connections },
+    ...{ envelope: emptyEnvelope(), isInData: false, isDeaf: false },
+  };
   let received = Buffer.alloc(0);
-  let isInData = false;
-  let isDeaf = false;
-
-  const ask = (command: Step['command'], argument: string): Answer => {
-    const nth = (state.counts.get(command) ?? 0) + 1;
-    state.counts.set(command, nth);
-    const recipients = envelope.recipients.length;
-    const sender = envelope.sender ?? '';
-    return state.rule({ command, argument, sender, connection, nth, recipients });
-  };
-  /** True if the step went well. */
-  const say = (answer: Answer, usual: string): boolean => {
-    if (answer === 'hang') isDeaf = true;
-    else if (answer === 'drop' || answer === 'accept-and-drop') socket.destroy();
-    else if (state.drips) drip(socket, `${answer ?? usual}\r\n`);
-    else socket.write(`${answer ?? usual}\r\n`);
-    if (answer?.startsWith('421') && !isDeaf) socket.end(); // RFC 5321 §3.8.
-    return !isDeaf && !socket.destroyed && /^[23]/.test(answer ?? usual);
-  };
-  const onCommand = (line: string): void => {
-    const [verb = '', ...rest] = line.split(' ');
-    const argument = rest.join(' ');
-    const command = verb.toLowerCase();
-    if (command === 'ehlo' || command === 'lhlo') {
-      say(ask('ehlo', argument), [...state.extensions, 'OK'].reduceRight(replyLines, ''));
-    } else if (command === 'mail') {
-      if (envelope.sender !== null) return void socket.write('503 5.5.1 nested MAIL\r\n');
-      const sender = /<([^>]*)>/.exec(argument)?.[1] ?? '';
-      if (say(ask('mail', argument), '250 2.1.0 ok')) {
-        envelope = { sender, mailArguments: argument, recipients: [], rcptArguments: [] };
-      }
-    } else if (command === 'rcpt') {
-      if (envelope.sender === null) return void socket.write('503 5.5.1 MAIL first\r\n');
-      if (!say(ask('rcpt', argument), '250 2.1.5 ok')) return;
-      envelope.recipients.push(/<([^>]*)>/.exec(argument)?.[1] ?? '');
-      envelope.rcptArguments.push(argument);
-    } else if (command === 'data') {
-      if (envelope.recipients.length === 0) return void socket.write('503 5.5.1 RCPT first\r\n');
-      isInData = say(ask('data', argument), '354 go on');
-    } else if (command === 'rset') {
-      if (say(ask('rset', ''), '250 2.0.0 ok')) envelope = emptyEnvelope();
-    } else if (command === 'quit') {
-      if (say(ask('quit', ''), '221 2.0.0 bye')) socket.end();
-    } else {
-      socket.write('500 5.5.2 what?\r\n');
-    }
-  };
-  const onMessage = (message: Buffer): void => {
-    const taken = state.isLmtp ? answerEach(message) : answerOnce(message);
-    envelope = emptyEnvelope();
-    if (taken) wake(state);
-  };
-  const keep = (recipients: readonly string[], message: Buffer, isAnswered: boolean): void => {
-    const { sender, mailArguments, rcptArguments } = envelope;
-    state.mails.push({
-      ...{ sender: sender ?? '', recipients, mailArguments, rcptArguments },
-      ...{ message, connection, isAnswered },
-    });
-  };
-  const answerOnce = (message: Buffer): boolean => {
-    const answer = ask('dot', '');
-    const isTaken = answer === null || answer === 'accept-and-drop' || answer.startsWith('2');
-    if (isTaken) keep(envelope.recipients, message, answer !== 'accept-and-drop');
-    say(answer, '250 2.0.0 taken');
-    return isTaken;
-  };
-  const answerEach = (message: Buffer): boolean => {
-    let taken = false;
-    for (const recipient of envelope.recipients) {
-      const answer = ask('dot', recipient);
-      const isTaken = answer === null || answer === 'accept-and-drop' || answer.startsWith('2');
-      if (isTaken) keep([recipient], message, answer !== 'accept-and-drop');
-      taken ||= isTaken;
-      say(answer, '250 2.0.0 taken');
-      if (isDeaf || socket.destroyed) break;
-    }
-    return taken;
-  };
   const onBytes = (): void => {
-    while (!isDeaf && !socket.destroyed) {
-      const end = isInData ? endOfMessage(received) : received.indexOf('\r\n');
+    while (!session.isDeaf && !socket.destroyed) {
+      const end = session.isInData ? endOfMessage(received) : received.indexOf('\r\n');
       if (end < 0) return;
-      if (isInData) {
-        isInData = false;
+      if (session.isInData) {
+        session.isInData = false;
         const message = unstuffed(received.subarray(0, end));
         received = received.subarray(end + 3);
-        onMessage(message);
+        onMessage(session, message);
       } else {
         const line = received.toString('utf8', 0, end);
         received = received.subarray(state.hearsOne ? received.length : end + 2);
-        onCommand(line);
+        onCommand(session, line);
       }
     }
   };
@@ -257,7 +191,95 @@ function serve(socket: Socket, state: State): void {
   });
   socket.on('error', () => socket.destroy());
   socket.on('close', () => state.sockets.delete(socket));
-  say(ask('connect', ''), '220 sink.example ESMTP');
+  say(session, ask(session, 'connect', ''), '220 sink.example ESMTP');
+}
+
+function ask(
+  { state, connection, envelope }: Session,
+  command: Step['command'],
+  argument: string,
+): Answer {
+  const nth = (state.counts.get(command) ?? 0) + 1;
+  state.counts.set(command, nth);
+  const recipients = envelope.recipients.length;
+  const sender = envelope.sender ?? '';
+  return state.rule({ command, argument, sender, connection, nth, recipients });
+}
+
+/** True if the step went well. */
+function say(session: Session, answer: Answer, usual: string): boolean {
+  const { socket, state } = session;
+  if (answer === 'hang') session.isDeaf = true;
+  else if (answer === 'drop' || answer === 'accept-and-drop') socket.destroy();
+  else if (state.drips) drip(socket, `${answer ?? usual}\r\n`);
+  else socket.write(`${answer ?? usual}\r\n`);
+  if (answer?.startsWith('421') && !session.isDeaf) socket.end(); // RFC 5321 §3.8.
+  return !session.isDeaf && !socket.destroyed && /^[23]/.test(answer ?? usual);
+}
+
+function onCommand(session: Session, line: string): void {
+  const { socket, state, envelope } = session;
+  const [verb = '', ...rest] = line.split(' ');
+  const argument = rest.join(' ');
+  const command = verb.toLowerCase();
+  const step = (what: Step['command'], usual: string): boolean =>
+    say(session, ask(session, what, argument), usual);
+  if (command === 'ehlo' || command === 'lhlo') {
+    step('ehlo', [...state.extensions, 'OK'].reduceRight(replyLines, ''));
+  } else if (command === 'mail') {
+    if (envelope.sender !== null) return void socket.write('503 5.5.1 nested MAIL\r\n');
+    const sender = /<([^>]*)>/.exec(argument)?.[1] ?? '';
+    if (step('mail', '250 2.1.0 ok')) {
+      session.envelope = { ...emptyEnvelope(), sender, mailArguments: argument };
+    }
+  } else if (command === 'rcpt') {
+    if (envelope.sender === null) return void socket.write('503 5.5.1 MAIL first\r\n');
+    if (!step('rcpt', '250 2.1.5 ok')) return;
+    envelope.recipients.push(/<([^>]*)>/.exec(argument)?.[1] ?? '');
+    envelope.rcptArguments.push(argument);
+  } else if (command === 'data') {
+    if (envelope.recipients.length === 0) return void socket.write('503 5.5.1 RCPT first\r\n');
+    session.isInData = step('data', '354 go on');
+  } else if (command === 'rset') {
+    if (step('rset', '250 2.0.0 ok')) session.envelope = emptyEnvelope();
+  } else if (command === 'quit') {
+    if (step('quit', '221 2.0.0 bye')) socket.end();
+  } else {
+    socket.write('500 5.5.2 what?\r\n');
+  }
+}
+
+/** LMTP answers for each recipient, SMTP once for all (RFC 2033 §4.2). */
+function onMessage(session: Session, message: Buffer): void {
+  const { socket, state, envelope } = session;
+  let isAnyTaken = false;
+  const answer = (argument: string, recipients: readonly string[]): void => {
+    const said = ask(session, 'dot', argument);
+    const isTaken = said === null || said === 'accept-and-drop' || said.startsWith('2');
+    if (isTaken) keep(session, recipients, message, said !== 'accept-and-drop');
+    isAnyTaken ||= isTaken;
+    say(session, said, '250 2.0.0 taken');
+  };
+  if (!state.isLmtp) answer('', envelope.recipients);
+  for (const recipient of state.isLmtp ? envelope.recipients : []) {
+    answer(recipient, [recipient]);
+    if (session.isDeaf || socket.destroyed) break;
+  }
+  session.envelope = emptyEnvelope();
+  if (isAnyTaken) wake(state);
+}
+
+function keep(
+  { state, envelope, connection }: Session,
+  recipients: readonly string[],
+  message: Buffer,
+  isAnswered: boolean,
+): void {
+  const { sender, mailArguments, rcptArguments } = envelope;
+  state.mails.push({
+    ...{ sender: sender ?? '', recipients, mailArguments, rcptArguments },
+    ...{ message, connection, isAnswered },
+  });
 }
 
 /** A turn of the loop between two bytes; replies to commands that came together follow one another. */

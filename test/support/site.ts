@@ -15,8 +15,8 @@ const ROOT = resolve(import.meta.dirname, '..', '..');
 const CLI = join(ROOT, 'src', 'cli', 'main.ts');
 /** The domain that a test site serves. */
 export const DOMAIN = 'lists.example.org';
-const READY_MS_MAX = 60_000;
-const STOP_MS_MAX = 30_000;
+const READY_MS_MAX = 150_000;
+const STOP_MS_MAX = 120_000;
 const VERB_MS_MAX = 120_000;
 /**
  * Enough for every test here, whatever the disk: JetStream reserves it, only what is written is

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 const POLL_MS = 50;
 /** A machine that is busy with other things as well needs many times what a quiet one does. */
-const MS_MAX = 90_000;
+const MS_MAX = 180_000;
 
 /**
  * The first result of `ask` that is not null. Throws after `ms` with what it waited for, and with

@@ -19,7 +19,7 @@ const LIST = `replay@${DOMAIN}`;
 const SENDER = 'replay@client.example';
 const MEMBERS = ['one', 'two', 'three', 'four', 'five'].map((name) => `${name}@sink.example`);
 const CONNECTIONS = 8;
-const TEST_MS_MAX = 300_000;
+const TEST_MS_MAX = 600_000;
 
 /** Why a mail may not come out, as the README lists them: at SMTP, or by a fact. */
 const REFUSALS = ['552 5.3.4'];

@@ -282,7 +282,7 @@ test('`troupe inspect` and a plain NATS request give the same answer', async () 
   const list = await newList();
   const byVerb = await site.troupe<Record<string, unknown>>('inspect', 'list', list);
   const nc = await plainNats(site.nats());
-  const reply = await nc.request(`troupe.inspect.list.${list}`, '', { timeout: 5_000 });
+  const reply = await nc.request(`troupe.inspect.list.${list}`, '', { timeout: 60_000 });
   await nc.close();
   const byRequest = reply.json<Record<string, unknown>>();
   for (const field of ['node', 'epoch', 'seq', 'n', 'members', 'outbox', 'blocked', 'state']) {

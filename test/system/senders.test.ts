@@ -19,7 +19,7 @@ const MEMBERS = 4_000;
 const POSTS = 4;
 /** Transactions of one process at once: what its kill may repeat. */
 const CONNECTIONS = 4;
-const SLOW_MS = 300_000;
+const SLOW_MS = 600_000;
 /** Longer than what was killed takes to be there again on a busy machine: else its chunks are another's, whole. */
 const ACK_WAIT_MS = 60_000;
 

@@ -8,14 +8,14 @@ export type LedgerFault = 'doubt-stored' | 'doubt-lost' | 'full';
 
 export type FakeLedger = Ledger & {
   /** Asked at each append; null lets it pass. */
-  fault: (slot: number, topic: ListKey | 'owner') => LedgerFault | null;
+  fault: (slot: number, whose: ListKey | 'owner') => LedgerFault | null;
   /** All records there are, oldest first. */
   readonly records: readonly FakeRecord[];
 };
 
 export type FakeRecord = StoredRecord & {
   readonly slot: number;
-  readonly topic: ListKey | 'owner';
+  readonly whose: ListKey | 'owner';
 };
 
 export function createFakeLedger(): FakeLedger {
@@ -24,16 +24,16 @@ export function createFakeLedger(): FakeLedger {
   const followers = new Set<() => void>();
   const append = (
     slot: number,
-    topic: ListKey | 'owner',
+    whose: ListKey | 'owner',
     bytes: Uint8Array,
     expected: number,
   ): Appended => {
-    const fault = fake.fault(slot, topic);
+    const fault = fake.fault(slot, whose);
     if (fault === 'full') return { kind: 'full' };
     if (fault === 'doubt-lost') return { kind: 'doubt' };
-    const subject = subjectOf(slot, topic);
+    const subject = subjectOf(slot, whose);
     if ((lastOf.get(subject)?.seq ?? 0) !== expected) return { kind: 'refused' };
-    const record = { seq: records.length + 1, bytes: bytes.slice(), slot, topic };
+    const record = { seq: records.length + 1, bytes: bytes.slice(), slot, whose };
     records.push(record);
     for (const wake of followers) wake();
     followers.clear();
@@ -43,19 +43,19 @@ export function createFakeLedger(): FakeLedger {
   const fake: FakeLedger = {
     fault: () => null,
     records,
-    append: async (slot, topic, bytes, expected) => append(slot, topic, bytes, expected),
-    async last(slot, topic) {
-      const record = lastOf.get(subjectOf(slot, topic));
+    append: async (slot, whose, bytes, expected) => append(slot, whose, bytes, expected),
+    async last(slot, whose) {
+      const record = lastOf.get(subjectOf(slot, whose));
       return record === undefined ? null : { seq: record.seq, bytes: record.bytes };
     },
     async *read(slot, key, after) {
       const isWanted = (record: FakeRecord): boolean =>
-        record.slot === slot && record.topic === key;
+        record.slot === slot && record.whose === key;
       for (const { seq, bytes } of records.slice(after).filter(isWanted)) yield { seq, bytes };
     },
     async *scan(slots, after) {
-      for (const { seq, bytes, slot, topic } of records.slice(after)) {
-        if (topic !== 'owner' && slots.includes(slot)) yield { seq, bytes, slot, key: topic };
+      for (const { seq, bytes, slot, whose } of records.slice(after)) {
+        if (whose !== 'owner' && slots.includes(slot)) yield { seq, bytes, slot, key: whose };
       }
     },
     async *follow(slots, after, signal) {
@@ -69,8 +69,8 @@ export function createFakeLedger(): FakeLedger {
           continue;
         }
         next += 1;
-        const { seq, bytes, slot, topic } = record;
-        if (topic !== 'owner' && slots.includes(slot)) yield { seq, bytes, slot, key: topic };
+        const { seq, bytes, slot, whose } = record;
+        if (whose !== 'owner' && slots.includes(slot)) yield { seq, bytes, slot, key: whose };
       }
     },
     end: async () => records.length,
