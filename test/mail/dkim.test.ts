@@ -131,9 +131,10 @@ test('what tells who may leave and how is covered, From once more than it is the
 });
 
 test.each([
-  ['a token of List-Unsubscribe', (copy: string) => copy.replace(/(\/u\/)./, '$10')],
+  // With the scheme before it: a signature in base64 may have a `/u/` of its own.
+  ['a token of List-Unsubscribe', (copy: string) => copy.replace(/(:\/\/\S*\/u\/)./, '$10')],
   ['the List-Unsubscribe-Post', (copy: string) => copy.replace('One-Click', 'Two-Click')],
-  ['the token in the footer', (copy: string) => copy.replace(/\/u\/.(?!.*>)/, '/u/0')],
+  ['the token in the footer', (copy: string) => copy.replace(/(:\/\/\S*\/u\/).(?!.*>)/, '$10')],
   ['a second From', (copy: string) => `From: eve@evil.example\r\n${copy}`],
   ['a word of the body', (copy: string) => copy.replace('Hello, all', 'Hello, none')],
 ])('D1: a copy in which somebody changes %s does not pass', async (_, change) => {
