@@ -17,8 +17,11 @@ const PER_LINE_MAX = 20;
  */
 const ODD = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@[^\s@<>"',;]{1,253}$/;
 
+/** What some hosts make of a mailbox: longer than a local part may be. */
+const LONG = /^[!-;=?A-~]{65,200}@[\w.-]{3,100}$/;
+
 /** Of those, what may stand in prose: dots where no grammar has them, at a domain that may be one. */
-const DOTTED = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@(?:[a-z\d-]{1,63}\.)+[a-z]{2,}$/i;
+const DOTTED = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@\.?(?:[a-z\d-]{1,63}\.)+[a-z]{2,}$/i;
 
 /** An address in a line, and where it stands. */
 export type Seen = { readonly address: string; readonly from: number; readonly to: number };
@@ -92,8 +95,9 @@ export function addressOfField(value: string): string | null {
   const text = decodeWords(value.slice(semicolon + 1)).trim();
   const plain = text.replace(/^<(.*)>$/, '$1').replace(/^mailto:/i, '');
   const decoded = type.startsWith('utf-8') ? unescaped(plain) : plain.replace(XTEXT, unxtext);
-  const address = parseAddress(decoded) ?? addressesIn(text)[0]?.address ?? null;
-  return address ?? (ODD.test(decoded) ? decoded : null);
+  const address = parseAddress(decoded);
+  if (address !== null || LONG.test(decoded)) return address ?? decoded;
+  return addressesIn(text)[0]?.address ?? (ODD.test(decoded) ? decoded : null);
 }
 
 /** What some MTAs copy from ORCPT as it stands (RFC 3461 §4): xtext of `=`, `+` and `@`. */

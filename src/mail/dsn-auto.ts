@@ -15,7 +15,7 @@ const DAEMON = phrases`
     |office)|mail(?:er)?[-_. ]?(?:admin(?:istrator)?|system|delivery|router|server|agent)
     |e?mail delivery|delivery (?:sub)?system|sys(?:tem )?admin(?:istrator)?\b|internet mail
     |smtp[\w-]*@|lsmtp|imss@|inetgw|listserv[-_. ]?daemon|ndr@|dsn@|nonde?liver
-    |antivirus|smtp|mta|uucp@|daemon@|mmdf|root@)|mailer-daemon|(?:^|[\s<"])bounces?@`;
+    |antivirus|smtp|mta|error-?mail@|uucp@|daemon@|mmdf|root@)|mailer-daemon|(?:^|[\s<"])bounces?@`;
 
 /** Subjects that hosts put over what they could not deliver. */
 const SUBJECT = phrases`
@@ -26,7 +26,7 @@ const SUBJECT = phrases`
     |ure)[\w: ]{0,20}(?:mail|notice|deliver|message|notif|to)|non[- ]?deliver|nondeliv
     |un\w+ bounce|error (?:sending|in|while|delivering)|user unknown|unknown (?:user|address
     |recipient)|address(?:ee)? (?:unknown|not)|warning:|your (?:mail|message
-    |e-?mail)\b.{0,80}(?:could|not|fail|undeliver|reject|block|return)|rejected|bounced?\b
+    |e-?mail)\b.{0,80}(?:could|not|fail|undeliver|reject|block|return)|reject(?:ed|ing)|bounced?\b
     |automatically rejected|could not (?:send|deliver)|mailbox (?:full|unavail)
     |message you sent|processing error|no such user
     |(?:transient|permanent) (?:fail|error|deliver)

@@ -101,7 +101,9 @@ export const BEFORE: readonly Rule[] = [
   rule(
     'addressed',
     phrases`
-      (?:delivery|deliver(?:ing|ed)?|sent|send(?:ing)?|message|mail|e-?mail|addressed
+      following (?:recipient|address|user)(?:s|\(s\)|es|\(es\))?\b[^@:]{0,60}: ?["'<[(]*$
+      |(?:expanded|generated) (?:from|by):? ["'<[(]*$
+      |(?:delivery|deliver(?:ing|ed)?|sent|send(?:ing)?|message|mail|e-?mail|addressed
       |attempts?|destined|intended)(?: [\w']+){0,4} (?:to|for)[: ]+["'<[(]*$`,
   ),
   rule(
@@ -145,13 +147,14 @@ export const AFTER: readonly Rule[] = [
 
 /** What stands before those who wrote, and those who may be written to: no recipients. */
 export const NOT_BEFORE = phrases`
-  (?:mail from|\bfrom:|sender|reply-to)[^@]{0,40}$
+  (?:mail from|(?<!expanded |generated )\bfrom:|sender|reply-to)[^@]{0,40}$
   |\bids?\b(?: (?:is|was))?[ :=]*<?$
   |(?:contact|e-?mail us|write to|forward (?:this|it)|report to|questions?\b)[^@]{0,60}$
   |(?:please|for (?:\w+ )?(?:assistance|help|information|details)|if you (?:have|need))[^@]{0,80}$`;
 
 /** Local parts that are named as contacts, not as those who were not reached. */
-export const CONTACT = /^(?:post-?master|mailer-daemon|abuse|help(?:desk)?|support|no-?reply)\b/i;
+export const CONTACT =
+  /^(?:post-?master|mailer-daemon|abuse|help(?:desk)?|service-?desk|support|no-?reply)\b/i;
 
 /** The same, where nothing but the address speaks for it. */
 export const OFFICE = phrases`

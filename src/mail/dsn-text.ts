@@ -207,16 +207,21 @@ function expandedFrom(line: string): readonly Seen[] {
   return /^\s*\(expanded from:/.test(line) ? addressesIn(line) : [];
 }
 
-/** A name alone in its line, or after a reply code with words about it behind. */
-const NAME = /^\s+([\w.+-]{2,64})$|^\s*5\d\d ([\w.+-]{2,64}?)(?:\.\.\.| is not )/;
+/** A name alone in its line or with words in brackets, or after a reply code; a telephone number. */
+const NAME =
+  /^\s+([\w.+-]{2,64})(?: \([^()@]{3,80}\))?$|^\s*5\d\d ([\w.+-]{2,64}?)(?:\.\.\.| is not )|^(\d{9,15})$/;
+
+/** The domain of a provider that wrote in its own name, and not in that of a host. */
+const OWN_DOMAIN =
+  /@(?!(?:mail|mx|smtp|relay|gate|gw|ns|pop|imap)[\w-]*\.[\w-]+\.)((?:[\w-]+\.){1,4}[a-z]{2,})>?\s*$/i;
 
 /** Names that a provider lists without its own domain, as AOL does. */
 function namesIn({ header, lines }: Notice): readonly Weighed[] {
-  const domain = /@((?:[\w-]+)\.[a-z]{2,})>?\s*$/i.exec(header.get('from'))?.[1];
+  const domain = OWN_DOMAIN.exec(header.get('from'))?.[1];
   if (domain === undefined) return [];
   return lines.flatMap((line, i) => {
-    const [, alone, named] = NAME.exec(line) ?? [];
-    const name = alone ?? named;
+    const [, alone, named, number] = NAME.exec(line) ?? [];
+    const name = alone ?? named ?? number;
     const announced = name === undefined ? null : announcedAbove(lines, i);
     const address = announced === null ? null : parseAddress(`${name}@${domain}`);
     if (announced === null || address === null) return [];
