@@ -21,7 +21,7 @@ const ODD = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@[^\s@<>"',;]{1,253}$/
 const LONG = /^[!-;=?A-~]{65,200}@[\w.-]{3,100}$/;
 
 /** Of those, what may stand in prose: dots where no grammar has them, at a domain that may be one. */
-const DOTTED = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@\.?(?:[a-z\d-]{1,63}\.)+[a-z]{2,}$/i;
+const DOTTED = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@\.?(?:[a-z\d_-]{1,63}\.)+[a-z]{2,}$/i;
 
 /** An address in a line, and where it stands. */
 export type Seen = { readonly address: string; readonly from: number; readonly to: number };
@@ -52,6 +52,9 @@ function around(line: string, at: number, after: number): Seen | null {
   while (!isQuoted && from > first && isLocal(line.charCodeAt(from - 1))) from--;
   // What wraps an address is no part of it, nor are the words that some put straight before it.
   if (!isQuoted) while (from < at && /['`.=/]/.test(line[from] ?? '')) from++;
+  // A reply may be quoted with nothing between: `550-'kim@example.net... unknown'`.
+  const reply = isQuoted ? null : /^[45]\d\d[- ]'/.exec(line.slice(from, at));
+  from += reply?.[0].length ?? 0;
   const colon = isQuoted ? -1 : line.lastIndexOf('=', at);
   if (colon >= from && /^(?:to|rcpt|smtp|address|rfc-?822)$/i.test(line.slice(from, colon)))
     from = colon + 1;
@@ -82,7 +85,14 @@ function isLocal(c: number): boolean {
 }
 
 function isDomain(c: number): boolean {
-  return (c > 47 && c < 58) || (c > 64 && c < 91) || (c > 96 && c < 123) || c === 45 || c === 46;
+  return (
+    (c > 47 && c < 58) ||
+    (c > 64 && c < 91) ||
+    (c > 96 && c < 123) ||
+    c === 45 ||
+    c === 46 ||
+    c === 95
+  );
 }
 
 /**

@@ -19,7 +19,9 @@ function rule(name: string, says: RegExp): Rule {
 export const ABOVE: readonly Rule[] = [
   rule(
     'exim',
-    /following address(?:es|\(es\)) failed|not (?:yet )?been delivered to the following/i,
+    phrases`
+      following address(?:es|\(es\)) failed|not (?:yet )?been delivered to the following
+      |not yet been delivered (?:is|are):$`,
   ),
   rule(
     'qmail',

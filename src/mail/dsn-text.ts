@@ -276,6 +276,7 @@ function weigh(lines: readonly string[], at: number, seen: Seen): { weight: numb
     return { weight: LISTED, rule: 'postfix' };
   const isReply = /(?:^|[\s<>])[45]\d\d[ -](?:[45]\.\d+\.\d+ )?<?$/.test(before);
   if (isReply && /^>?(?:\.\.\.|[:,]? ?\S)/.test(after)) return { weight: DIALOGUE, rule: 'reply' };
+  if (OUTDONE.test(lines[at + 1] ?? '')) return { weight: 0, rule: 'expanded' };
   if (NOT_BEFORE.test(before)) return { weight: 0, rule: 'sender' };
   const named = matching(BEFORE, before) ?? matching(AFTER, after);
   const isAccepted = named === 'dialogue' && ACCEPTED.test(lines[at + 1] ?? '');
@@ -285,6 +286,9 @@ function weigh(lines: readonly string[], at: number, seen: Seen): { weight: numb
     return { weight: SUMMARY, rule: 'summary' };
   return { weight: THERE, rule: 'there' };
 }
+
+/** A line that says whom we wrote to, under what came of it on the way (PMDF, Exim). */
+const OUTDONE = /^\s*(?:original address: *\S+@|\(ultimately generated from )/i;
 
 /** The words before an address: those of the line above too where prose was wrapped there. */
 function wordsBefore(lines: readonly string[], at: number, own: string): string {
