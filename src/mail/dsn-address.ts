@@ -20,8 +20,12 @@ const ODD = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@[^\s@<>"',;]{1,253}$/
 /** What some hosts make of a mailbox: longer than a local part may be. */
 const LONG = /^[!-;=?A-~]{65,200}@[\w.-]{3,100}$/;
 
-/** Of those, what may stand in prose: dots where no grammar has them, at a domain that may be one. */
-const DOTTED = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@\.?(?:[a-z\d_-]{1,63}\.)+[a-z]{2,}$/i;
+/** Of those, what may stand in prose: dots or blanks where our grammar has none, at a domain. */
+const LOOSE = new RegExp(
+  /^(?:"[^"@<>]{1,62}"|(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63})/.source +
+    /@\.?(?:[a-z\d_-]{1,63}\.)+[a-z]{2,}$/.source,
+  'i',
+);
 
 /** An address in a line, and where it stands. */
 export type Seen = { readonly address: string; readonly from: number; readonly to: number };
@@ -63,7 +67,7 @@ function around(line: string, at: number, after: number): Seen | null {
   while (to < last && isDomain(line.charCodeAt(to))) to++;
   while (to > at && /[.-]/.test(line[to - 1] ?? '')) to--;
   const text = line.slice(from, to);
-  const address = parseAddress(text) ?? (DOTTED.test(text) ? text : null);
+  const address = parseAddress(text) ?? (LOOSE.test(text) ? text : null);
   // A host of one word is one where brackets say that an address is meant.
   const isMeant = /@.*\./.test(text) || (line[from - 1] === '<' && line[to] === '>');
   return address === null || !isMeant ? null : { address, from, to };

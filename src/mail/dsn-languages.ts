@@ -26,7 +26,7 @@ export const LANGUAGES: readonly Language[] = [
     name: 'de',
     failed: phrases`
       nicht (?:\S+ ){0,3}(?:zugestellt|zugestelt|ausgeliefert|zustell|erreich|gesendet)
-      |unzustellbar|fehler bei der (?:nachricht|zustell)|zustell\w* fehlgeschlagen|existiert nicht`,
+      |unzustellbar|fehler bei der (?:nachricht|zustell)|fehlgeschlagen|existiert nicht`,
     still: phrases`
       (?:wird|werden) (?:\w+ ){0,3}(?:weiter(?:hin)?|erneut|noch \w+mal) (?:\w+ ){0,3}versuch
       |noch nicht (?:\w+ )?(?:zugestellt|ausgeliefert)|weitere(?:n)? (?:zustell)?versuch|verzögert`,
@@ -54,7 +54,7 @@ export const LANGUAGES: readonly Language[] = [
     name: 'es-ca',
     failed: phrases`
       no (?:se )?(?:ha |pudo |puede |fue )?(?:podido|entregad|entregar|ser)|no existe\b
-      |error (?:de|al) (?:entreg|envi)|imposible entregar|no s'ha pogut`,
+      |error (?:de|al|en) (?:la )?(?:entreg|envi)|imposible entregar|no s'ha pogut`,
     still:
       /todavía|aún no|seguir\w* intent|(?:volver|continuar)\w* .{0,12}intent|retrasad|retardad/i,
     listed: /siguiente|destinatari|entreg|direcci/i,

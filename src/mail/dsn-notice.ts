@@ -113,7 +113,7 @@ const FAILURE = anyOf(
     |recipient|mailbox|address|destination)|over ?quota|quota exceed|mailbox (?:is )?full
     |reject|refused|bounce|encountered an error|error(?: has)? occurred|frozen
     |yet to be delivered|processing error|been returned|permanent (?:error|fail|fatal)
-    |fatal error|no such|undelivered|(?:not|n't) a (?:valid|known)
+    |fatal error|\bvirus\b.{0,40} in (?:an? |your |the )?(?:(?:e-?)?mail|message)|no such|undelivered|(?:not|n't) a (?:valid|known)
     |(?:was|been|were) (?:blocked|considered unsolicited|quarantined and not)|; failed;`,
 );
 

@@ -84,7 +84,7 @@ const LABEL = `(?:${anyOf('label').source})(?:の?(?:メール)?アドレス|邮
 /** What stands straight before a recipient in its line. */
 export const BEFORE: readonly Rule[] = [
   rule('log', /\bto ?= ?<?$/i),
-  rule('amazon-ses', /"emailaddress" ?: ?"$/i),
+  rule('amazon-ses', /"emailaddress\\?" ?: ?\\?"$/i),
   rule('dialogue', /rcpt to: ?<?$/i),
   rule('dialogue', /(?:^|[\s<])(?:error (?:from|in|on|while).{0,40})?rcpt(?: command)?[: ]+<?$/i),
   rule(
