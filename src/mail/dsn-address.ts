@@ -20,12 +20,8 @@ const ODD = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@[^\s@<>"',;]{1,253}$/
 /** What some hosts make of a mailbox: longer than a local part may be. */
 const LONG = /^[!-;=?A-~]{65,200}@[\w.-]{3,100}$/;
 
-/** Of those, what may stand in prose: dots or blanks where our grammar has none, at a domain. */
-const LOOSE = new RegExp(
-  /^(?:"[^"@<>]{1,62}"|(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63})/.source +
-    /@\.?(?:[a-z\d_-]{1,63}\.)+[a-z]{2,}$/.source,
-  'i',
-);
+/** Of those, what may stand in prose: dots where no grammar has them, at a domain that may be one. */
+const LOOSE = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@\.?(?:[a-z\d_-]{1,63}\.)+[a-z]{2,}$/i;
 
 /** An address in a line, and where it stands. */
 export type Seen = { readonly address: string; readonly from: number; readonly to: number };

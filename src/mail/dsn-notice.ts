@@ -108,7 +108,7 @@ const FAILURE = anyOf(
     |recipient|address|notice|send|mail|message|reason|permanent|on)|unable to (?:deliver|send
     |reach|relay|transfer|process|complete)|could ?n[o']t (?:be )?(?:deliver|send|reach|process)
     |cannot (?:be )?(?:deliver|send|reach|accept)|return(?:ed|ing) (?:mail|message|to sender)
-    |(?:user|host|recipient|mailbox|address|domain|account)(?: \S+){0,4} (?:unknown|not found
+    |(?:user|host|recipient|mailbox|address|domain|account)(?: \S+){0,4} (?:unknown|not (?:found|known)
     |unavailable|disabled|full|invalid|exceed)|(?:unknown|invalid|no such|bad) (?:user|host
     |recipient|mailbox|address|destination)|over ?quota|quota exceed|mailbox (?:is )?full
     |reject|refused|bounce|encountered an error|error(?: has)? occurred|frozen
@@ -125,9 +125,9 @@ const STILL = anyOf(
     |attempted)|will (?:keep
     |continue) (?:to )?(?:re-?)?try|will (?:re-?)?try|not (?:\w+ ){0,2}delivered yet
     |another attempt will|(?<!no )further attempts will
-    |not yet (?:been )?(?:delivered|sent)|warning message only|this is (?:only )?a warning
+    |not yet (?:been )?(?:\w+ )?(?:delivered|sent)|attempts are still pending|warning message only|this is (?:only )?a warning
     |could not (?:be sent|send message) for (?:the )?past|need not resend|(?:do not|don't
-    |not) need to resend|no action is required|transient non-fatal errors
+    |not) need to resend|no (?:further )?action is required|transient non-fatal errors
     |delivery attempts will continue|(?:still|remains?) in (?:the |our )?(?:\w+ )?queue`,
 );
 

@@ -36,17 +36,33 @@ export type Reason =
 /** Characters of a diagnostic that are read. */
 const TEXT_LENGTH_MAX = 1_000;
 
+/** What is said of us, though it names mailboxes and numbers of mailboxes on its way. */
+const OURS: readonly (readonly [Reason, RegExp])[] = [
+  [
+    'rate',
+    phrases`
+      unusual rate of|receiving mail (?:at a rate|too (?:fast|quickly))|per (?:hour|day|minute)\b
+      |too many (?:invalid |bad )?recipients`,
+  ],
+  [
+    'policy',
+    phrases`
+      permission to send|mismatch|\bsender(?: address| domain)? (?:was |is )?(?:reject|refuse)
+      |5\.1\.[78]\b`,
+  ],
+];
+
+/** Mailboxes, and hosts that said it: what they are called is no reason. */
+const NAMES = /[^\s<>@]{1,80}@[\w.-]{1,253}|\bhost [\w.-]{1,253} ?\[[^\]]{0,50}\]:? said:/g;
+
 /** In order: the first that finds its words decides. */
 const WORDS: readonly (readonly [Reason, RegExp])[] = [
-  // What names other reasons on its way.
-  ['rate', phrases`unusual rate of|receiving mail (?:at a rate|too (?:fast|quickly))`],
-  ['policy', phrases`permission to send|mismatch`],
   [
     'authentication',
     phrases`
       \bdmarc|\bspf\b|\bdkim|sender policy framework|unauthenticated (?:e-?)?mail
       |5\.7\.2[0-9]\b|550[ -]5\.7\.26|sender id \(pra\)|message (?:lacks|fails
-      |failed) .{0,30}authenticat`,
+      |failed) .{0,30}authenticat|authentication (?:information|checks)`,
   ],
   [
     'mailbox-full',
@@ -81,7 +97,7 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
       blacklist|black list|block ?list|\bblocked (?:by|using|at) [\w-]+\.[\w.-]+|\brbl\b|dnsbl
       |spamhaus|spamcop|barracuda(?:central|networks)|\bsorbs\b|spamrl|reputation|(?:ip|host
       |client|server|network) .{0,60}(?:is |was |been |has )(?:temporarily )?(?:blocked|banned
-      |listed)|\bip address \S+ blocked|(?<!not )\blisted (?:by|in|on|at)\b|reverse (?:dns|host|lookup|name)|\bptr\b|cannot find your (?:hostname|reverse)
+      |listed)|\bip address \S+ blocked|accepted from this ip|(?<!not )\blisted (?:by|in|on|at)\b|reverse (?:dns|host|lookup|name)|\bptr\b|cannot find your (?:hostname|reverse)
       |no reverse|rejected .{0,30}your ip|banned (?:ip|host|sending)|helo .{0,30}(?:rejected
       |invalid)|bad helo`,
   ],
@@ -151,7 +167,7 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
     phrases`
       \buser[\w ]{0,12}(?:unknown|not (?:found|known|exist|valid|listed))
       |unknown (?:or illegal |local[ -]?)?(?:user|recipient|mailbox|address|account|alias
-      |customer|virtual)|no ?such ?(?:user|mailbox|recipient|person|address|account|local
+      |customer|virtual)|mailbox name not allowed|no ?such ?(?:user|mailbox|recipient|person|address|account|local
       |e-?mail|customer|domain user|name|id)|(?:mailbox|recipient|account|address|alias|user
       |person|name|adresse|e-mail).{0,90}(?:unknown|not (?:found|exist|valid
       |recogni[sz]ed|known|available|match|unique|on post|ok\b|a member|in (?:our|my) )|cannot be verified
@@ -166,7 +182,7 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
       |can't|cannot) (?:have|know|verify|exist|recognize)|[45]\.1\.1\b|there is no (?:one|user
       |such)|malformed (?:recipient )?address|isn't in my|not recognized
       |not in (?:the )?(?:directory|address|database)|may not exist|address not found
-      |wasn't found at|address rejected: access denied
+      |wasn't found at|5\.4\.1\b.{0,80}address rejected: access denied
       |no longer (?:here|with)`,
   ],
   // What few say, after what many do.
@@ -179,7 +195,7 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
       |connect(?:ion)? (?:to|attempt).{0,80}(?:refused|timed|failed|unable)|no route to host
       |unreachable|not reachable|(?:could not|couldn't|unable to|cannot|can't
       |failed to) (?:connect|contact|establish|reach|open)|(?:is )?not responding|no response
-      |accept our requests to connect|connection .{0,60}broken
+      |accept our requests to connect|not respond\b|connection .{0,60}broken
       |network error|host (?:is )?down|(?<!retry )timed? ?out|retry time not reached|bad connection
       |greeting`,
   ],
@@ -249,9 +265,10 @@ export function isTelling(status: string | null): boolean {
 
 /** The reason behind a diagnostic and an enhanced status such as `5.1.1`. Linear; never throws. */
 export function reasonOf(text: string, status: string | null): Reason {
-  const said = text.slice(0, TEXT_LENGTH_MAX).toLowerCase();
+  const said = text.slice(0, TEXT_LENGTH_MAX).toLowerCase().replace(NAMES, '@');
   const [, subject = '', detail = ''] = status?.split('.') ?? [];
   const numbers = STATUSES[`${subject}.${detail}`] ?? null;
+  for (const [reason, words] of OURS) if (words.test(said)) return reason;
   for (const [reason, words] of WORDS) {
     if (words.test(said)) return VAGUE.has(reason) ? (numbers ?? reason) : reason;
   }

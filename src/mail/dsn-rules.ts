@@ -149,8 +149,9 @@ export const AFTER: readonly Rule[] = [
 
 /** What stands before those who wrote, and those who may be written to: no recipients. */
 export const NOT_BEFORE = phrases`
-  (?:mail from|(?<!expanded |generated )\bfrom:|sender|reply-to)[^@]{0,40}$
-  |\bids?\b(?: (?:is|was))?[ :=]*<?$
+  (?:mail from|(?<!expanded |generated )\bfrom:|reply-to)[^@]{0,40}$
+  |sender[^@,]{0,40}$
+  |(?<!user )\bids?\b(?: (?:is|was))?[ :=]*<?$
   |(?:contact|e-?mail us|write to|forward (?:this|it)|report to|questions?\b)[^@]{0,60}$
   |(?:please|for (?:\w+ )?(?:assistance|help|information|details)|if you (?:have|need))[^@]{0,80}$`;
 

@@ -34,7 +34,7 @@ const ENTRY = phrases`
   (?:(?:smtp|rfc-?822|mailto|recipient|c=[^@]{0,80}smtp)\s*[:;=]\s*)?[<"'\s[(]*$`;
 
 /** A person's name before it, in brackets or not. */
-const NAMED_ENTRY = /^[\s*•-]*(?:"[^"@]{1,60}"\s?|(?:\p{Lu}[\p{L}.'-]{0,30}\s){2,4})[<(]$/u;
+const NAMED_ENTRY = /^[\s*•-]*(?:"[^"@]{1,60}"\s?|(?:\p{Lu}[\p{L}.'-]{0,30}\s){2,4})(?:[<(]|\/ )$/u;
 
 /** Rules of what no person would write. */
 const STRONG: ReadonlySet<string> = new Set(['dialogue', 'sendmail', 'amazon-ses']);

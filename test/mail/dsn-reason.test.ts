@@ -17,6 +17,16 @@ const SAID: readonly (readonly [string, string | null, Reason])[] = [
   ['550 MAIL FROM mismatches the client', null, 'policy'],
   ['550 relaying to <kim@example.net> prohibited by administrator', null, 'relaying'],
   ['lowest numbered MX record points to local host', '5.0.0', 'loop'],
+  ['452 4.5.3 Too many recipients', '4.5.3', 'rate'],
+  ['554 5.2.122 too many messages for them per hour', '5.2.122', 'rate'],
+  ['550 5.1.0 <ann@example.org>: Sender address rejected: User unknown', '5.1.0', 'policy'],
+  ['550 5.7.1 <ann@example.org>: Sender address rejected: disabled', '5.7.1', 'policy'],
+  ['550 5.7.1 <kim@example.net>: Recipient address rejected: Access denied', '5.7.1', 'policy'],
+  ['550 5.7.708 Access denied, traffic not accepted from this IP.', '5.7.708', 'blocked'],
+  ['550 5.7.1 fails to pass authentication checks', '5.7.1', 'authentication'],
+  // What mailboxes and hosts are called says nothing.
+  ['550 <kim@spamhaus-quota.example>: Recipient unknown', null, 'user-unknown'],
+  ['host spam.example[192.0.2.1] said: 550 no such user', null, 'user-unknown'],
   // About the mailbox.
   ['Status says nothing, but the mailbox is full', '5.0.0', 'mailbox-full'],
   ['550 the destination mailbox <kim@example.net> is full', '5.1.1', 'mailbox-full'],
