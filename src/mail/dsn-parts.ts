@@ -114,7 +114,7 @@ function nextDelimiter(text: string, delimiter: string, from: number, to: number
 
 /** What a leaf is for; null for what is passed over. */
 function kindOf(type: string, found: Found): Kind | null {
-  if (/^(?:message|text)\/(?:x-)?(?:global-)?delivery-status$/.test(type)) return 'status';
+  if (/^(?:message|text)\/(?:x-?)?(?:global-)?delivery-status$/.test(type)) return 'status';
   if (type === 'message/feedback-report') return 'feedback';
   if (/^message\/(?:global-)?disposition-notification$/.test(type)) return 'disposition';
   if (/^message\/|^text\/rfc822/.test(type)) return 'original';
