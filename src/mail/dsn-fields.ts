@@ -73,7 +73,13 @@ function unfolded(folded: string): string {
   const line = cut.includes('\n') || cut.includes('\r') ? cut.replace(FOLD, ' ') : cut;
   if (isIso2022(line)) return decodeCharset(ISO_2022_JP, Buffer.from(line, 'latin1'));
   if (!EIGHT_BIT.test(line) || NOT_BYTES.test(line)) return line;
-  return Buffer.from(line, 'latin1').toString('utf8');
+  return utf8OrLatin(line);
+}
+
+/** Text of one character a byte that no label tells of: UTF-8 if it is, else as old hosts write. */
+export function utf8OrLatin(text: string): string {
+  const utf8 = Buffer.from(text, 'latin1').toString('utf8');
+  return utf8.includes('\ufffd') ? text : utf8;
 }
 
 /** True of text with the 7-bit escapes of ISO 2022 (RFC 1468, RFC 1557). */

@@ -95,7 +95,7 @@ export const LANGUAGES: readonly Language[] = [
   {
     name: 'nordic',
     failed: phrases`
-      ka?n(?:de)? ?(?:ikke|inte)|kunne ikke|mislyk|misslyck|gick inte|ej lever|ei voitu
+      k[au]?n(?:de)? ?(?:ikke|inte)|kunne ikke|mislyk|misslyck|gick inte|ej lever|ei voitu
       |epäonnistu|ei ole olemassa`,
     still: /försena|forsinke|ännu inte|ennå ikke|endnu ikke|viivästy|yritetään uudelleen/i,
     listed: /följande|mottagare|følgende|mottaker|modtager|vastaanottaj/i,

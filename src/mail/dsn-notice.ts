@@ -102,7 +102,7 @@ function headFrom(lines: readonly string[], from: number): string {
 const FAILURE = anyOf(
   'failed',
   phrases`
-    undeliver|non[- ]?deliver|(?:not|n't|never)(?: \w+){0,3} (?:deliver|sent|reach|send|accept
+    undeliver|non[- ]?deliver|(?:mail|message) fail(?:ure|ed)|(?:not|n't|never)(?: \w+){0,3} (?:deliver|sent|reach|send|accept
     |receiv|relay|process|find|found|exist)|deliver\w*(?: \w+){0,8} (?:fail|error|problem|impossible|not possible
     |unsuccessful|abort|stopped|declined|prevented)|fail(?:ed|ure|s)?\b(?: \w+){0,6} (?:deliver
     |recipient|address|notice|send|mail|message|reason|permanent|on)|unable to (?:deliver|send

@@ -4,7 +4,7 @@
  * is often broken, and what it costs is bounded by the limits below whatever the bytes say.
  */
 import { type ContentType, PLAIN_TEXT, parseContentType } from './content-type.ts';
-import { type Fields, ISO_2022_JP, isIso2022, readFields } from './dsn-fields.ts';
+import { type Fields, ISO_2022_JP, isIso2022, readFields, utf8OrLatin } from './dsn-fields.ts';
 import { plainOfHtml } from './dsn-html.ts';
 import { decodeCharset } from './encoded-words.ts';
 
@@ -138,8 +138,8 @@ function decoded(body: string, header: Fields, { type, parameters }: ContentType
   if (!isEightBit && !isEscaped && charset !== 'utf-16') return plain;
   // Its letters stand behind escapes, whether a label says so or not.
   const isUnlabelled = isEscaped && !isEightBit && !charset.startsWith('iso-2022');
-  const name = isUnlabelled ? ISO_2022_JP : charset || 'utf-8';
-  return decodeCharset(name, Buffer.from(plain, 'latin1'));
+  if (charset === '' && !isUnlabelled) return utf8OrLatin(plain);
+  return decodeCharset(isUnlabelled ? ISO_2022_JP : charset, Buffer.from(plain, 'latin1'));
 }
 
 /** Quoted-printable undone (RFC 2045 §6.7). */
