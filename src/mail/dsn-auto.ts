@@ -63,7 +63,7 @@ const OPENING = phrases`
     |this report relates to)`;
 
 /** What Amazon SES sends of a bounce, by itself or within another such text. */
-const SES_BOUNCE = /^\s*\{[^]{0,1500}?"notificationType\\?" ?: ?\\?"Bounce/;
+const SES_BOUNCE = /^\s*\{[\s\S]{0,1500}?"notificationType\\?" ?: ?\\?"Bounce/;
 
 /** How people begin. */
 const GREETING =
