@@ -17,8 +17,11 @@ const PER_LINE_MAX = 20;
  */
 const ODD = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@[^\s@<>"',;]{1,253}$/;
 
+/** What some hosts make of a mailbox: longer than a local part may be. */
+const LONG = /^[!-;=?A-~]{65,200}@[\w.-]{3,100}$/;
+
 /** Of those, what may stand in prose: dots where no grammar has them, at a domain that may be one. */
-const DOTTED = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@(?:[a-z\d-]{1,63}\.)+[a-z]{2,}$/i;
+const LOOSE = /^(?![^@]*\.\.\.)[\w+=*/?!-][\w.+=*/?!-]{0,63}@\.?(?:[a-z\d_-]{1,63}\.)+[a-z]{2,}$/i;
 
 /** An address in a line, and where it stands. */
 export type Seen = { readonly address: string; readonly from: number; readonly to: number };
@@ -49,6 +52,9 @@ function around(line: string, at: number, after: number): Seen | null {
   while (!isQuoted && from > first && isLocal(line.charCodeAt(from - 1))) from--;
   // What wraps an address is no part of it, nor are the words that some put straight before it.
   if (!isQuoted) while (from < at && /['`.=/]/.test(line[from] ?? '')) from++;
+  // A reply may be quoted with nothing between: `550-'kim@example.net... unknown'`.
+  const reply = isQuoted ? null : /^[45]\d\d[- ]'/.exec(line.slice(from, at));
+  from += reply?.[0].length ?? 0;
   const colon = isQuoted ? -1 : line.lastIndexOf('=', at);
   if (colon >= from && /^(?:to|rcpt|smtp|address|rfc-?822)$/i.test(line.slice(from, colon)))
     from = colon + 1;
@@ -57,7 +63,7 @@ function around(line: string, at: number, after: number): Seen | null {
   while (to < last && isDomain(line.charCodeAt(to))) to++;
   while (to > at && /[.-]/.test(line[to - 1] ?? '')) to--;
   const text = line.slice(from, to);
-  const address = parseAddress(text) ?? (DOTTED.test(text) ? text : null);
+  const address = parseAddress(text) ?? (LOOSE.test(text) ? text : null);
   // A host of one word is one where brackets say that an address is meant.
   const isMeant = /@.*\./.test(text) || (line[from - 1] === '<' && line[to] === '>');
   return address === null || !isMeant ? null : { address, from, to };
@@ -79,7 +85,14 @@ function isLocal(c: number): boolean {
 }
 
 function isDomain(c: number): boolean {
-  return (c > 47 && c < 58) || (c > 64 && c < 91) || (c > 96 && c < 123) || c === 45 || c === 46;
+  return (
+    (c > 47 && c < 58) ||
+    (c > 64 && c < 91) ||
+    (c > 96 && c < 123) ||
+    c === 45 ||
+    c === 46 ||
+    c === 95
+  );
 }
 
 /**
@@ -92,8 +105,9 @@ export function addressOfField(value: string): string | null {
   const text = decodeWords(value.slice(semicolon + 1)).trim();
   const plain = text.replace(/^<(.*)>$/, '$1').replace(/^mailto:/i, '');
   const decoded = type.startsWith('utf-8') ? unescaped(plain) : plain.replace(XTEXT, unxtext);
-  const address = parseAddress(decoded) ?? addressesIn(text)[0]?.address ?? null;
-  return address ?? (ODD.test(decoded) ? decoded : null);
+  const address = parseAddress(decoded);
+  if (address !== null || LONG.test(decoded)) return address ?? decoded;
+  return addressesIn(text)[0]?.address ?? (ODD.test(decoded) ? decoded : null);
 }
 
 /** What some MTAs copy from ORCPT as it stands (RFC 3461 §4): xtext of `=`, `+` and `@`. */

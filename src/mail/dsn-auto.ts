@@ -15,7 +15,7 @@ const DAEMON = phrases`
     |office)|mail(?:er)?[-_. ]?(?:admin(?:istrator)?|system|delivery|router|server|agent)
     |e?mail delivery|delivery (?:sub)?system|sys(?:tem )?admin(?:istrator)?\b|internet mail
     |smtp[\w-]*@|lsmtp|imss@|inetgw|listserv[-_. ]?daemon|ndr@|dsn@|nonde?liver
-    |antivirus|smtp|mta|uucp@|daemon@|mmdf|root@)|mailer-daemon|(?:^|[\s<"])bounces?@`;
+    |antivirus|smtp|mta|error-?mail@|uucp@|daemon@|mmdf|root@)|mailer-daemon|(?:^|[\s<"])bounces?@`;
 
 /** Subjects that hosts put over what they could not deliver. */
 const SUBJECT = phrases`
@@ -26,7 +26,7 @@ const SUBJECT = phrases`
     |ure)[\w: ]{0,20}(?:mail|notice|deliver|message|notif|to)|non[- ]?deliver|nondeliv
     |un\w+ bounce|error (?:sending|in|while|delivering)|user unknown|unknown (?:user|address
     |recipient)|address(?:ee)? (?:unknown|not)|warning:|your (?:mail|message
-    |e-?mail)\b.{0,80}(?:could|not|fail|undeliver|reject|block|return)|rejected|bounced?\b
+    |e-?mail)\b.{0,80}(?:could|not|fail|undeliver|reject|block|return)|reject(?:ed|ing)|bounced?\b
     |automatically rejected|could not (?:send|deliver)|mailbox (?:full|unavail)
     |message you sent|processing error|no such user
     |(?:transient|permanent) (?:fail|error|deliver)
@@ -52,7 +52,7 @@ const REPLY_SUBJECT = phrases`
 
 /** How the notices of hosts begin: no person does so, unless to quote one. */
 const OPENING = phrases`
-    ^[\s*=-]*(?:\{ ?"notificationtype" ?: ?"bounce|your (?:message|mail|e-?mail) (?:could not
+    ^[\s*=-]*(?:your (?:message|mail|e-?mail) (?:could not
     |couldn't|was not|wasn't|cannot|can't|has not|did not|to the following
     |to <?\S+@\S+ (?:could|was|has|can))|votre message n'a pas
     |this is an automatically generated|this message was (?:created|generated) automatically
@@ -61,6 +61,9 @@ const OPENING = phrases`
     |the following (?:message|mail|address|recipient)|a message (?:that )?you sent
     |hi\. (?:this is|the|mail|message|i)|-+ ?(?:the following|transcript|failed)
     |this report relates to)`;
+
+/** What Amazon SES sends of a bounce, by itself or within another such text. */
+const SES_BOUNCE = /^\s*\{[\s\S]{0,1500}?"notificationType\\?" ?: ?\\?"Bounce/;
 
 /** How people begin. */
 const GREETING =
@@ -80,7 +83,8 @@ export function writerOf({ header, type, notice }: Parts): Writer {
   if (isDaemon) return 'host';
   if (GREETING.test(notice.trimStart())) return 'person';
   if (header.has('x-ms-embedded-report') || SUBJECT.test(subject)) return 'host';
-  if (OPENING.test(firstWordsOf(notice)) && !header.has('list-id')) return 'host';
+  const isNotice = OPENING.test(firstWordsOf(notice)) || SES_BOUNCE.test(notice);
+  if (isNotice && !header.has('list-id')) return 'host';
   if (/^<>$/.test(header.get('return-path')) || header.get('from') === '') return 'host';
   return 'person';
 }

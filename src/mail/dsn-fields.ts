@@ -4,6 +4,11 @@
  * failures is often old; and lazy, because nearly all fields are never asked for.
  */
 
+import { decodeCharset } from './encoded-words.ts';
+
+/** What Japanese hosts write, in headers and bodies, often with no label (RFC 1468). */
+export const ISO_2022_JP = 'iso-2022-jp';
+
 /** Fields kept of one block; those after them are passed over. */
 const FIELDS_MAX = 4_000;
 /** Characters of a value; no honest one that matters here comes near. */
@@ -66,8 +71,20 @@ export function readFields(text: string, from: number, to: number = text.length)
 function unfolded(folded: string): string {
   const cut = folded.slice(0, VALUE_LENGTH_MAX).trim();
   const line = cut.includes('\n') || cut.includes('\r') ? cut.replace(FOLD, ' ') : cut;
+  if (isIso2022(line)) return decodeCharset(ISO_2022_JP, Buffer.from(line, 'latin1'));
   if (!EIGHT_BIT.test(line) || NOT_BYTES.test(line)) return line;
-  return Buffer.from(line, 'latin1').toString('utf8');
+  return utf8OrLatin(line);
+}
+
+/** Text of one character a byte that no label tells of: UTF-8 if it is, else as old hosts write. */
+export function utf8OrLatin(text: string): string {
+  const utf8 = Buffer.from(text, 'latin1').toString('utf8');
+  return utf8.includes('\ufffd') ? text : utf8;
+}
+
+/** True of text with the 7-bit escapes of ISO 2022 (RFC 1468, RFC 1557). */
+export function isIso2022(text: string): boolean {
+  return text.includes('\u001b$');
 }
 
 function isEmptyLine(text: string, at: number): boolean {

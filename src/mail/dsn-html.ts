@@ -19,7 +19,7 @@ export function plainOfHtml(html: string): string {
   return html
     .replace(/[\r\n]+/g, ' ')
     .replace(/<(?:br|\/?p|\/?div|\/?tr|\/?li|\/?h[1-6]|\/?table|hr|\/?pre)\b[^<>]{0,500}>/gi, '\n')
-    .replace(MAILTO, '$2 <$1>')
+    .replace(MAILTO, (_, to: string, words: string) => `${words} <${to.replace('%40', '@')}>`)
     .replace(/<(?:\/|!)?[a-z][^<>@]{0,1000}>/gi, ' ')
     .replace(/<a\s[^<>]{0,1000}>/gi, ' ')
     .replace(/&(?:#(\d{1,7})|([a-z]{1,6}));/gi, (whole, code?: string, name?: string) =>

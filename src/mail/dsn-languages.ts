@@ -26,13 +26,13 @@ export const LANGUAGES: readonly Language[] = [
     name: 'de',
     failed: phrases`
       nicht (?:\S+ ){0,3}(?:zugestellt|zugestelt|ausgeliefert|zustell|erreich|gesendet)
-      |unzustellbar|fehler bei der (?:nachricht|zustell)|zustell\w* fehlgeschlagen|existiert nicht`,
+      |unzustellbar|fehler bei der (?:nachricht|zustell)|fehlgeschlagen|existiert nicht`,
     still: phrases`
       (?:wird|werden) (?:\w+ ){0,3}(?:weiter(?:hin)?|erneut|noch \w+mal) (?:\w+ ){0,3}versuch
       |noch nicht (?:\w+ )?(?:zugestellt|ausgeliefert)|weitere(?:n)? (?:zustell)?versuch|verzögert`,
     listed: /folgende|nachstehend|empfänger|adressat|zugestellt|ausgeliefert|zustell/i,
     label: /empfänger|adresse|an/,
-    full: /(?:postfach|mailbox|speicher).{0,60}(?:voll|überschritten|erschöpft)/,
+    full: /(?:postfach|mailbox|speicher).{0,60}(?:voll|überschritten|erschöpft)|zu ?viele (?:e-?)?mails/,
     unknown:
       /unbekannt|existiert nicht|nicht gefunden|kein(?:e|en)? (?:solche|g[uü]ltige|benutzer)/,
   },
@@ -54,7 +54,7 @@ export const LANGUAGES: readonly Language[] = [
     name: 'es-ca',
     failed: phrases`
       no (?:se )?(?:ha |pudo |puede |fue )?(?:podido|entregad|entregar|ser)|no existe\b
-      |error (?:de|al) (?:entreg|envi)|imposible entregar|no s'ha pogut`,
+      |error (?:de|al|en) (?:la )?(?:entreg|envi)|imposible entregar|no s'ha pogut`,
     still:
       /todavía|aún no|seguir\w* intent|(?:volver|continuar)\w* .{0,12}intent|retrasad|retardad/i,
     listed: /siguiente|destinatari|entreg|direcci/i,
@@ -95,7 +95,7 @@ export const LANGUAGES: readonly Language[] = [
   {
     name: 'nordic',
     failed: phrases`
-      ka?n(?:de)? ?(?:ikke|inte)|kunne ikke|mislyk|misslyck|gick inte|ej lever|ei voitu
+      k[au]?n(?:de)? ?(?:ikke|inte)|kunne ikke|mislyk|misslyck|gick inte|ej lever|ei voitu
       |epäonnistu|ei ole olemassa`,
     still: /försena|forsinke|ännu inte|ennå ikke|endnu ikke|viivästy|yritetään uudelleen/i,
     listed: /följande|mottagare|følgende|mottaker|modtager|vastaanottaj/i,
@@ -160,7 +160,8 @@ export const LANGUAGES: readonly Language[] = [
   {
     name: 'cjk',
     failed: phrases`
-      配信(?:でき|不能|に失敗|されません|エラー)|送信(?:でき|に失敗|エラー)|届け(?:られ|でき)|届きません|存在しません|エラー|見つかりません
+      配信(?:でき|不能|に失敗|されません|エラー)|送信(?:でき|に失敗|エラー)|届け(?:られ|でき|する?ことが)|届きません|受け取(?:れ|ることが)
+      |登録されていません|不一致です|存在しません|エラー|見つかりません
       |退信|退件|退回|无法|無法|失败|失敗|未能|错误|錯誤|不存在|실패|수 없|반송|못했습니다|못하였습니다|되지 않`,
     still:
       /まだ配信|遅延|再送を|再配信を|(?:继续|繼續|自动|自動)(?:尝试|嘗試|重试|重試)|延迟|延遲|稍后重试|지연|다시 시도/,
@@ -168,10 +169,10 @@ export const LANGUAGES: readonly Language[] = [
       /以下|次の|宛先|宛て|受信者|下記|收件人|收件者|收信人|地址|無法|无法|送信|配信|받는 ?사람|수신자|수신인/,
     label: /宛先|宛て先|受信者|送信先|收件人|收件者|收信人|收件地址|邮箱|받는 ?사람|수신자|수신인/,
     full: phrases`
-      容量.{0,12}(?:超|不足|いっぱい)|いっぱいで|邮箱.{0,6}(?:已满|空间不足)
+      容量.{0,12}(?:超|越|不足|いっぱい)|割り?当て.{0,12}超過|制限値?に?.{0,6}(?:達し|超過)|いっぱいで|邮箱.{0,6}(?:已满|空间不足)
       |信箱.{0,6}已滿|超出.{0,6}(?:容量|配额)|용량.{0,8}(?:초과|부족)`,
     unknown:
-      /不存在|存在しない|存在しません|見つかりません|不明|查無此人|查无此人|找不到|존재하지 않|찾을 수 없/,
+      /不存在|存在しない|存在しません|見つかりません|登録されていま|不明|查無此人|查无此人|找不到|존재하지 않|찾을 수 없/,
   },
 ];
 

@@ -52,17 +52,22 @@ const RETURNED = [
 
 const HEAD = phrases`
     ^[\s>]*(?:received|return-path|from|to|cc|reply-to|subject|date|message-id|x-[a-z-]+
-    |mime-version|content-type|dkim-signature|sender|delivered-to):`;
+    |mime-version|content-type|dkim-signature|sender|delivered-to|件名|宛先|送信者|差出人|日付):`;
 
 /** The notice of a message taken apart. */
 export function noticeOf(parts: Parts): Notice {
   const all = plainly(parts.notice.slice(0, NOTICE_LENGTH_MAX))
     .split('\n', LINES_MAX)
     .map((line) => line.slice(0, LINE_LENGTH_MAX).replaceAll('\t', '    ').trimEnd());
-  const end = all.findIndex((line, i) => i > 0 && RETURNED.some((one) => one.test(line)));
+  const end = all.findIndex((line, i) => i > 0 && announcesReturned(line));
   const cut = end < 0 ? all.length : end;
   const returned = parts.original === '' && end >= 0 ? headFrom(all, end) : parts.original;
   return { header: parts.header, lines: all.slice(0, cut), original: returned };
+}
+
+/** True of what stands before a returned message, and not before a reason as well. */
+function announcesReturned(line: string): boolean {
+  return RETURNED.some((one) => one.test(line)) && !/\b(?:and|with) the .{0,20}reason/i.test(line);
 }
 
 /**
@@ -97,18 +102,18 @@ function headFrom(lines: readonly string[], from: number): string {
 const FAILURE = anyOf(
   'failed',
   phrases`
-    undeliver|(?:not|n't|never)(?: \w+){0,3} (?:deliver|sent|reach|send|accept|receiv|relay
-    |process|find|exist)|deliver\w*(?: \w+){0,8} (?:fail|error|problem|impossible|not possible
+    undeliver|non[- ]?deliver|(?:mail|message) fail(?:ure|ed)|(?:not|n't|never)(?: \w+){0,3} (?:deliver|sent|reach|send|accept
+    |receiv|relay|process|find|found|exist)|deliver\w*(?: \w+){0,8} (?:fail|error|problem|impossible|not possible
     |unsuccessful|abort|stopped|declined|prevented)|fail(?:ed|ure|s)?\b(?: \w+){0,6} (?:deliver
     |recipient|address|notice|send|mail|message|reason|permanent|on)|unable to (?:deliver|send
     |reach|relay|transfer|process|complete)|could ?n[o']t (?:be )?(?:deliver|send|reach|process)
     |cannot (?:be )?(?:deliver|send|reach|accept)|return(?:ed|ing) (?:mail|message|to sender)
-    |(?:user|host|recipient|mailbox|address|domain|account)(?: \S+){0,4} (?:unknown|not found
+    |(?:user|host|recipient|mailbox|address|domain|account)(?: \S+){0,4} (?:unknown|not (?:found|known)
     |unavailable|disabled|full|invalid|exceed)|(?:unknown|invalid|no such|bad) (?:user|host
     |recipient|mailbox|address|destination)|over ?quota|quota exceed|mailbox (?:is )?full
     |reject|refused|bounce|encountered an error|error(?: has)? occurred|frozen
     |yet to be delivered|processing error|been returned|permanent (?:error|fail|fatal)
-    |fatal error|no such|undelivered|(?:not|n't) a (?:valid|known)
+    |fatal error|\bvirus\b.{0,40} in (?:an? |your |the )?(?:(?:e-?)?mail|message)|no such|undelivered|(?:not|n't) a (?:valid|known)
     |(?:was|been|were) (?:blocked|considered unsolicited|quarantined and not)|; failed;`,
 );
 
@@ -120,9 +125,9 @@ const STILL = anyOf(
     |attempted)|will (?:keep
     |continue) (?:to )?(?:re-?)?try|will (?:re-?)?try|not (?:\w+ ){0,2}delivered yet
     |another attempt will|(?<!no )further attempts will
-    |not yet (?:been )?(?:delivered|sent)|warning message only|this is (?:only )?a warning
+    |not yet (?:been )?(?:\w+ )?(?:delivered|sent)|attempts are still pending|warning message only|this is (?:only )?a warning
     |could not (?:be sent|send message) for (?:the )?past|need not resend|(?:do not|don't
-    |not) need to resend|no action is required|transient non-fatal errors
+    |not) need to resend|no (?:further )?action is required|transient non-fatal errors
     |delivery attempts will continue|(?:still|remains?) in (?:the |our )?(?:\w+ )?queue`,
 );
 

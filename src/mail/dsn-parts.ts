@@ -4,7 +4,7 @@
  * is often broken, and what it costs is bounded by the limits below whatever the bytes say.
  */
 import { type ContentType, PLAIN_TEXT, parseContentType } from './content-type.ts';
-import { type Fields, readFields } from './dsn-fields.ts';
+import { type Fields, ISO_2022_JP, isIso2022, readFields, utf8OrLatin } from './dsn-fields.ts';
 import { plainOfHtml } from './dsn-html.ts';
 import { decodeCharset } from './encoded-words.ts';
 
@@ -114,7 +114,7 @@ function nextDelimiter(text: string, delimiter: string, from: number, to: number
 
 /** What a leaf is for; null for what is passed over. */
 function kindOf(type: string, found: Found): Kind | null {
-  if (/^(?:message|text)\/(?:x-)?(?:global-)?delivery-status$/.test(type)) return 'status';
+  if (/^(?:message|text)\/(?:x-?)?(?:global-)?delivery-status$/.test(type)) return 'status';
   if (type === 'message/feedback-report') return 'feedback';
   if (/^message\/(?:global-)?disposition-notification$/.test(type)) return 'disposition';
   if (/^message\/|^text\/rfc822/.test(type)) return 'original';
@@ -133,10 +133,13 @@ function decoded(body: string, header: Fields, { type, parameters }: ContentType
       : body;
   const charset = parameters.get('charset')?.toLowerCase() ?? '';
   if (type === 'message/rfc822' || type === 'text/rfc822-headers') return plain;
-  // ISO-2022 is 7-bit and has its letters behind escapes.
-  const isAscii = !/[\u0080-\u00ff]/.test(plain) && !plain.includes('\u001b');
-  if (isAscii && charset !== 'utf-16') return plain;
-  return decodeCharset(charset || 'utf-8', Buffer.from(plain, 'latin1'));
+  const isEightBit = /[\u0080-\u00ff]/.test(plain);
+  const isEscaped = isIso2022(plain);
+  if (!isEightBit && !isEscaped && charset !== 'utf-16') return plain;
+  // Its letters stand behind escapes, whether a label says so or not.
+  const isUnlabelled = isEscaped && !isEightBit && !charset.startsWith('iso-2022');
+  if (charset === '' && !isUnlabelled) return utf8OrLatin(plain);
+  return decodeCharset(isUnlabelled ? ISO_2022_JP : charset, Buffer.from(plain, 'latin1'));
 }
 
 /** Quoted-printable undone (RFC 2045 §6.7). */

@@ -36,6 +36,25 @@ export type Reason =
 /** Characters of a diagnostic that are read. */
 const TEXT_LENGTH_MAX = 1_000;
 
+/** What is said of us, though it names mailboxes and numbers of mailboxes on its way. */
+const OURS: readonly (readonly [Reason, RegExp])[] = [
+  [
+    'rate',
+    phrases`
+      unusual rate of|receiving mail (?:at a rate|too (?:fast|quickly))|per (?:hour|day|minute)\b
+      |too many (?:invalid |bad )?recipients`,
+  ],
+  [
+    'policy',
+    phrases`
+      permission to send|mismatch|\bsender(?: address| domain)? (?:was |is )?(?:reject|refuse)
+      |5\.1\.[78]\b`,
+  ],
+];
+
+/** Mailboxes, and hosts that said it: what they are called is no reason. */
+const NAMES = /[^\s<>@]{1,80}@[\w.-]{1,253}|\bhost [\w.-]{1,253} ?\[[^\]]{0,50}\]:? said:/g;
+
 /** In order: the first that finds its words decides. */
 const WORDS: readonly (readonly [Reason, RegExp])[] = [
   [
@@ -43,16 +62,16 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
     phrases`
       \bdmarc|\bspf\b|\bdkim|sender policy framework|unauthenticated (?:e-?)?mail
       |5\.7\.2[0-9]\b|550[ -]5\.7\.26|sender id \(pra\)|message (?:lacks|fails
-      |failed) .{0,30}authenticat`,
+      |failed) .{0,30}authenticat|authentication (?:information|checks)`,
   ],
   [
     'mailbox-full',
     phrases`
-      quota|mail ?box.{0,24}\bfull\b|in-?box.{0,16}\bfull\b|mailfolder is full|account is full
-      |\bfull (?:mail|in)box|(?:insufficient|not enough|out of|exceed\w*|over|no more
+      quota|mail ?box.{0,24}\bfull\b|mail ?box .{0,60} is full|in-?box.{0,16}\bfull\b|mailfolder is full|account is full
+      |\bfull (?:mail|in)box|(?:insufficient|not (?:have )?enough|out of|exceed\w*|over|no more
       |exhausted).{0,32}(?:storage|disk|space|mailbox)|mail ?box .{0,24}(?:exceed|over
       |size limit|too (?:big|large))|(?:storage|space|disk) .{0,24}(?:exceed|exhausted|full)
-      |[45]\.2\.2\b|too much mail|over limit
+      |[45]\.2\.2\b|too much mail|over limit|file too large
       |too many messages (?:on|in)\b|messages in recipient's mailbox`,
   ],
   [
@@ -78,7 +97,7 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
       blacklist|black list|block ?list|\bblocked (?:by|using|at) [\w-]+\.[\w.-]+|\brbl\b|dnsbl
       |spamhaus|spamcop|barracuda(?:central|networks)|\bsorbs\b|spamrl|reputation|(?:ip|host
       |client|server|network) .{0,60}(?:is |was |been |has )(?:temporarily )?(?:blocked|banned
-      |listed)|reverse (?:dns|host|lookup|name)|\bptr\b|cannot find your (?:hostname|reverse)
+      |listed)|\bip address \S+ blocked|accepted from this ip|(?<!not )\blisted (?:by|in|on|at)\b|reverse (?:dns|host|lookup|name)|\bptr\b|cannot find your (?:hostname|reverse)
       |no reverse|rejected .{0,30}your ip|banned (?:ip|host|sending)|helo .{0,30}(?:rejected
       |invalid)|bad helo`,
   ],
@@ -101,7 +120,8 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
   [
     'relaying',
     phrases`
-      relay(?:ing)? (?:access |is |mail )?(?:denied|not (?:allowed|permitted|possible)
+      relaying to .{0,80}prohibited
+      |relay(?:ing)? (?:access |is |mail )?(?:denied|not (?:allowed|permitted|possible)
       |prohibited|refused|attempt)|(?:unable|not (?:allowed|permitted)|cannot|denied|refuse
       |won't|will not|do not|does not|don't) (?:to )?relay|rcpthosts|not a (?:valid )?gateway
       |we don't relay|no relay|as a relay|cannot relay|authenticat(?:e|ion) (?:is )?required`,
@@ -110,7 +130,7 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
     'loop',
     phrases`
       too many (?:hops|"?received)|(?:mail|message) (?:is )?loop|loops? (?:back )?(?:to (?:my
-      |me)|detected)|routing loop|hop count|delivered-to|5\.4\.6\b|my own address`,
+      |me)|detected)|\bmx (?:record|list)s? .{0,60}(?:local host|back to)|routing loop|hop count|delivered-to|5\.4\.6\b|my own address`,
   ],
   [
     'host-unknown',
@@ -119,7 +139,8 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
       |nameserver)\b[\w .'"<>()-]{0,50}(?:unknown|not (?:be )?(?:found|exist|resolve)
       |does ?n[o']t (?:exist|resolve)|lookup (?:failed|did not)|is not (?:a )?valid)
       |(?:unknown|no such|(?:find|resolve)(?: any)?|illegal) (?:host|domain|mail (?:server
-      |exchanger|host)|mx\b)|nxdomain|name or service not known|no mx
+      |exchanger|host)|mx\b)|nxdomain|name or service not known
+      |no (?:valid )?mx|null ?mx
       |unrout(?:e)?able (?:mail )?domain|bad destination system|host address lookups failed
       |[45]\.1\.2\b|[45]\.4\.4\b|domain .{0,60}(?:existiert nicht|n'existe pas|no existe)
       |all relevant mx records|dns (?:error|failure|lookup)`,
@@ -135,32 +156,33 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
     'mailbox-disabled',
     phrases`
       (?:mailbox|account|user|recipient|address|customer|domain|e-?mail).{0,80}(?:disabled
-      |inactive|suspended|deactivated|discontinued|de-activated|cancel|closed|locked|frozen
-      |not active|no longer (?:active|available|valid|in use|accepting|exists?)
+      |inactive|suspended|deactivated|discontinued|de-activated|cancel|closed|(?<!b)locked|frozen
+      |not (?:active|activated)|no longer (?:active|available|valid|in use|accept(?:ing|s)|exists?)
       |has been removed|terminated|on vacation|dormant|limited\b|expired\b)|(?:disabled
       |inactive|suspended|deactivated|discontinued|locked) (?:mailbox|account|user|recipient)
-      |not accepting (?:messages|mail|email)\b(?! from| with)|[45]\.2\.1\b|verf[uü]gt nicht`,
+      |\bis now disabled|ha expirado|not accepting (?:messages|mail|email)\b(?! from| with)|[45]\.2\.1\b|verf[uü]gt nicht`,
   ],
   [
     'user-unknown',
     phrases`
       \buser[\w ]{0,12}(?:unknown|not (?:found|known|exist|valid|listed))
       |unknown (?:or illegal |local[ -]?)?(?:user|recipient|mailbox|address|account|alias
-      |customer|virtual)|no such (?:user|mailbox|recipient|person|address|account|local
+      |customer|virtual)|mailbox name not allowed|no ?such ?(?:user|mailbox|recipient|person|address|account|local
       |e-?mail|customer|domain user|name|id)|(?:mailbox|recipient|account|address|alias|user
-      |person|name|adresse|e-mail).{0,90}(?:unknown|not (?:found|exist|valid|recognized|known
-      |available|match|in (?:our|my) )|unavailable|does ?n[o']t exist|did(?:n't
+      |person|name|adresse|e-mail).{0,90}(?:unknown|not (?:found|exist|valid
+      |recogni[sz]ed|known|available|match|unique|on post|ok\b|a member|in (?:our|my) )|cannot be verified
+      |unavailable|do(?:es ?n[o']|sn')t exist|did(?:n't
       | not) (?:exactly )?match|isn't|unrouteable|invalid|is not a (?:valid|known))
       |recip(?:ient)?notfound|(?:invalid|illegal|bad|bad_|nonexistent|non-existent|wrong
       |undeliverable|incorrect|unrouteable|unroutable)[ _](?:recipient|mailbox|user|address
       |destination (?:mailbox|address)|e-?mail|rcpt|final|local)|no longer on server
       |no (?:mail ?box|user|account|recipient|valid recipient|matches)|not (?:listed in
-      |a (?:valid|known|user|local|recognized)|our customer|known here|exist)|doesn't (?:have
+      |a (?:valid|known|user|local|recognized)|our customer|known here|exist)|do(?:es|s)n't (?:have
       |exist|handle)|does not (?:have|exist|like recipient)|(?:don't|do not|couldn't|could not
       |can't|cannot) (?:have|know|verify|exist|recognize)|[45]\.1\.1\b|there is no (?:one|user
       |such)|malformed (?:recipient )?address|isn't in my|not recognized
       |not in (?:the )?(?:directory|address|database)|may not exist|address not found
-      |wasn't found at
+      |wasn't found at|5\.4\.1\b.{0,80}address rejected: access denied
       |no longer (?:here|with)`,
   ],
   // What few say, after what many do.
@@ -173,7 +195,8 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
       |connect(?:ion)? (?:to|attempt).{0,80}(?:refused|timed|failed|unable)|no route to host
       |unreachable|not reachable|(?:could not|couldn't|unable to|cannot|can't
       |failed to) (?:connect|contact|establish|reach|open)|(?:is )?not responding|no response
-      |network error|host (?:is )?down|timed? ?out|retry time not reached|bad connection
+      |accept our requests to connect|not respond\b|connection .{0,60}broken
+      |network error|host (?:is )?down|(?<!retry )timed? ?out|retry time not reached|bad connection
       |greeting`,
   ],
   [
@@ -188,14 +211,14 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
     'policy',
     phrases`
       polic(?:y|ies)|prohibit|not (?:allowed|authori[sz]ed|permitted|accept)|access denied
-      |denied|permission|refused|reject|restrict|blocked|banned|administrative|verification
+      |denied|permission|refuse|reject|restrict|blocked|banned|administrative|verification
       |verify|gr[ea]ylist|sender (?:address |domain |host )?(?:reject|denied|verif|not|unknown
-      |block)|whitelist|filter|5\.7\.\d`,
+      |block)|whitelist|filter|no permit|auth failed|by administrator|5\.7\.\d`,
   ],
   [
     'system',
     phrases`
-      local (?:configuration|error|problem)|temporar|resources|i/o error
+      local (?:configuration|error|problem)|temporar|resources|i/o error|no such file|errno
       |internal (?:server )?error|configuration|cannot (?:open|create|append|write)
       |can't (?:create|open|write)|(?:mail )?system|try again|[45]\.3\.\d|[45]\.5\.\d
       |transaction failed|protocol|syntax|unexpected|command|child|lock|permission denied`,
@@ -203,7 +226,7 @@ const WORDS: readonly (readonly [Reason, RegExp])[] = [
 ];
 
 /** Words that know less than the numbers beside them. */
-const VAGUE: ReadonlySet<Reason> = new Set(['network', 'policy', 'system']);
+const VAGUE: ReadonlySet<Reason> = new Set(['network', 'expired', 'policy', 'system']);
 
 /** What an enhanced status says alone (RFC 3463, RFC 7505, RFC 7372), without its class. */
 const STATUSES: Readonly<Record<string, Reason>> = {
@@ -242,12 +265,12 @@ export function isTelling(status: string | null): boolean {
 
 /** The reason behind a diagnostic and an enhanced status such as `5.1.1`. Linear; never throws. */
 export function reasonOf(text: string, status: string | null): Reason {
-  const said = text.slice(0, TEXT_LENGTH_MAX).toLowerCase();
+  const said = text.slice(0, TEXT_LENGTH_MAX).toLowerCase().replace(NAMES, '@');
   const [, subject = '', detail = ''] = status?.split('.') ?? [];
   const numbers = STATUSES[`${subject}.${detail}`] ?? null;
+  for (const [reason, words] of OURS) if (words.test(said)) return reason;
   for (const [reason, words] of WORDS) {
-    if (VAGUE.has(reason) && numbers !== null) return numbers;
-    if (words.test(said)) return reason;
+    if (words.test(said)) return VAGUE.has(reason) ? (numbers ?? reason) : reason;
   }
   return numbers ?? SUBJECTS[subject] ?? 'unknown';
 }

@@ -22,6 +22,9 @@ export type Report = {
 
 type Group = Map<string, string>;
 
+/** Nothing, or the answer to the last command that was well. */
+const NO_REASON = /^(?:$|2\d\d\b)/;
+
 const RECIPIENT = /^(?:final|original)-recipient$/;
 const DELIVERED = /^(?:delivered|relayed|expanded|deliverable|success)/;
 const DELAYED = /^(?:delayed|deferred|transient|warning)/;
@@ -59,7 +62,7 @@ export function readReport(text: string, notice: string): Report {
         rule: 'rfc3464',
         // Words that stand further off are asked only where the numbers say nothing.
         diagnostic:
-          diagnostic === '' && !isTelling(status) ? saidOf(recipient, notice) : diagnostic,
+          NO_REASON.test(diagnostic) && !isTelling(status) ? saidOf(recipient, notice) : diagnostic,
         status,
         isDelayed,
       }),

@@ -19,7 +19,9 @@ function rule(name: string, says: RegExp): Rule {
 export const ABOVE: readonly Rule[] = [
   rule(
     'exim',
-    /following address(?:es|\(es\)) failed|not (?:yet )?been delivered to the following/i,
+    phrases`
+      following address(?:es|\(es\)) failed|not (?:yet )?been delivered to the following
+      |not yet been delivered (?:is|are):$`,
   ),
   rule(
     'qmail',
@@ -82,7 +84,7 @@ const LABEL = `(?:${anyOf('label').source})(?:の?(?:メール)?アドレス|邮
 /** What stands straight before a recipient in its line. */
 export const BEFORE: readonly Rule[] = [
   rule('log', /\bto ?= ?<?$/i),
-  rule('amazon-ses', /"emailaddress" ?: ?"$/i),
+  rule('amazon-ses', /"emailaddress\\?" ?: ?\\?"$/i),
   rule('dialogue', /rcpt to: ?<?$/i),
   rule('dialogue', /(?:^|[\s<])(?:error (?:from|in|on|while).{0,40})?rcpt(?: command)?[: ]+<?$/i),
   rule(
@@ -101,7 +103,9 @@ export const BEFORE: readonly Rule[] = [
   rule(
     'addressed',
     phrases`
-      (?:delivery|deliver(?:ing|ed)?|sent|send(?:ing)?|message|mail|e-?mail|addressed
+      following (?:recipient|address|user)(?:s|\(s\)|es|\(es\))?\b[^@:]{0,60}: ?["'<[(]*$
+      |(?:expanded|generated) (?:from|by):? ["'<[(]*$
+      |(?:delivery|deliver(?:ing|ed)?|sent|send(?:ing)?|message|mail|e-?mail|addressed
       |attempts?|destined|intended)(?: [\w']+){0,4} (?:to|for)[: ]+["'<[(]*$`,
   ),
   rule(
@@ -145,13 +149,15 @@ export const AFTER: readonly Rule[] = [
 
 /** What stands before those who wrote, and those who may be written to: no recipients. */
 export const NOT_BEFORE = phrases`
-  (?:mail from|\bfrom:|sender|reply-to)[^@]{0,40}$
-  |\bids?\b(?: (?:is|was))?[ :=]*<?$
+  (?:mail from|(?<!expanded |generated )\bfrom:|reply-to)[^@]{0,40}$
+  |sender[^@,]{0,40}$
+  |(?<!user )\bids?\b(?: (?:is|was))?[ :=]*<?$
   |(?:contact|e-?mail us|write to|forward (?:this|it)|report to|questions?\b)[^@]{0,60}$
   |(?:please|for (?:\w+ )?(?:assistance|help|information|details)|if you (?:have|need))[^@]{0,80}$`;
 
 /** Local parts that are named as contacts, not as those who were not reached. */
-export const CONTACT = /^(?:post-?master|mailer-daemon|abuse|help(?:desk)?|support|no-?reply)\b/i;
+export const CONTACT =
+  /^(?:post-?master|mailer-daemon|abuse|help(?:desk)?|service-?desk|support|no-?reply)\b/i;
 
 /** The same, where nothing but the address speaks for it. */
 export const OFFICE = phrases`

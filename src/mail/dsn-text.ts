@@ -34,7 +34,7 @@ const ENTRY = phrases`
   (?:(?:smtp|rfc-?822|mailto|recipient|c=[^@]{0,80}smtp)\s*[:;=]\s*)?[<"'\s[(]*$`;
 
 /** A person's name before it, in brackets or not. */
-const NAMED_ENTRY = /^[\s*•-]*(?:"[^"@]{1,60}"\s?|(?:\p{Lu}[\p{L}.'-]{0,30}\s){2,4})[<(]$/u;
+const NAMED_ENTRY = /^[\s*•-]*(?:"[^"@]{1,60}"\s?|(?:\p{Lu}[\p{L}.'-]{0,30}\s){2,4})(?:[<(]|\/ )$/u;
 
 /** Rules of what no person would write. */
 const STRONG: ReadonlySet<string> = new Set(['dialogue', 'sendmail', 'amazon-ses']);
@@ -207,16 +207,21 @@ function expandedFrom(line: string): readonly Seen[] {
   return /^\s*\(expanded from:/.test(line) ? addressesIn(line) : [];
 }
 
-/** A name alone in its line, or after a reply code with words about it behind. */
-const NAME = /^\s+([\w.+-]{2,64})$|^\s*5\d\d ([\w.+-]{2,64}?)(?:\.\.\.| is not )/;
+/** A name alone in its line or with words in brackets, or after a reply code; a telephone number. */
+const NAME =
+  /^\s+([\w.+-]{2,64})(?: \([^()@]{3,80}\))?$|^\s*5\d\d ([\w.+-]{2,64}?)(?:\.\.\.| is not )|^(\d{9,15})$/;
+
+/** The domain of a provider that wrote in its own name, and not in that of a host. */
+const OWN_DOMAIN =
+  /@(?!(?:mail|mx|smtp|relay|gate|gw|ns|pop|imap)[\w-]*\.[\w-]+\.)((?:[\w-]+\.){1,4}[a-z]{2,})>?\s*$/i;
 
 /** Names that a provider lists without its own domain, as AOL does. */
 function namesIn({ header, lines }: Notice): readonly Weighed[] {
-  const domain = /@((?:[\w-]+)\.[a-z]{2,})>?\s*$/i.exec(header.get('from'))?.[1];
+  const domain = OWN_DOMAIN.exec(header.get('from'))?.[1];
   if (domain === undefined) return [];
   return lines.flatMap((line, i) => {
-    const [, alone, named] = NAME.exec(line) ?? [];
-    const name = alone ?? named;
+    const [, alone, named, number] = NAME.exec(line) ?? [];
+    const name = alone ?? named ?? number;
     const announced = name === undefined ? null : announcedAbove(lines, i);
     const address = announced === null ? null : parseAddress(`${name}@${domain}`);
     if (announced === null || address === null) return [];
@@ -271,6 +276,7 @@ function weigh(lines: readonly string[], at: number, seen: Seen): { weight: numb
     return { weight: LISTED, rule: 'postfix' };
   const isReply = /(?:^|[\s<>])[45]\d\d[ -](?:[45]\.\d+\.\d+ )?<?$/.test(before);
   if (isReply && /^>?(?:\.\.\.|[:,]? ?\S)/.test(after)) return { weight: DIALOGUE, rule: 'reply' };
+  if (OUTDONE.test(lines[at + 1] ?? '')) return { weight: 0, rule: 'expanded' };
   if (NOT_BEFORE.test(before)) return { weight: 0, rule: 'sender' };
   const named = matching(BEFORE, before) ?? matching(AFTER, after);
   const isAccepted = named === 'dialogue' && ACCEPTED.test(lines[at + 1] ?? '');
@@ -280,6 +286,9 @@ function weigh(lines: readonly string[], at: number, seen: Seen): { weight: numb
     return { weight: SUMMARY, rule: 'summary' };
   return { weight: THERE, rule: 'there' };
 }
+
+/** A line that says whom we wrote to, under what came of it on the way (PMDF, Exim). */
+const OUTDONE = /^\s*(?:original address: *\S+@|\(ultimately generated from )/i;
 
 /** The words before an address: those of the line above too where prose was wrapped there. */
 function wordsBefore(lines: readonly string[], at: number, own: string): string {

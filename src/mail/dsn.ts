@@ -11,6 +11,7 @@
  * written: only a token of ours in the address that a message came to makes it count (design §6).
  */
 
+import { parseAddress } from './address.ts';
 import { addressesIn, addressOfField } from './dsn-address.ts';
 import { complaintOf } from './dsn-arf.ts';
 import { isAutoReply, isFromHost, subjectOf, writerOf } from './dsn-auto.ts';
@@ -114,7 +115,9 @@ function written(parts: Parts): Recognised {
   }
   const results = resultsOf(notice, subject);
   // Who has a parcel that was not delivered writes so too.
-  const isVague = !isFromHost(header) && results.every(({ rule }) => rule === 'there');
+  const isVague =
+    !isFromHost(header) &&
+    results.every(({ rule, recipient }) => rule === 'there' && !subject.includes(recipient));
   if (results.length === 0 || isVague) return none(parts, 'tells of a failure, but not whose');
   return failed(parts, results);
 }
@@ -126,7 +129,7 @@ function resultsOf(notice: Notice, subject: string): readonly Result[] {
   const of = (recipient: string, rule: string): Result =>
     resultOf({ recipient, rule, diagnostic: said, status: null, isDelayed });
   const ours = oursIn(header, original);
-  const returned = returnedTo(original, ours);
+  const returned = returnedTo(original, ours, `${subject} ${said}`);
   const inText = recipientsIn(notice, ours, isDelayed, returned);
   const listed = header.spans.filter(({ name }) => name === 'x-failed-recipients');
   if (listed.length > 0) {
@@ -158,18 +161,33 @@ function oursIn(header: ReturnType<typeof readFields>, original: string): Readon
 }
 
 /**
- * The one recipient of a returned message, as it says or as the host that had it noted (RFC 5321 §4.4);
- * null for mail of a list, whose To is the list.
+ * The one recipient of a returned message: as the host that had it noted (RFC 5321 §4.4) if the
+ * notice names that mailbox or the message is of a list, whose To is the list; else as it says.
  */
-function returnedTo(original: string, ours: ReadonlySet<string>): string | null {
+function returnedTo(original: string, ours: ReadonlySet<string>, said: string): string | null {
   const header = readFields(original.trimStart(), 0);
-  if (header.has('list-id') || header.has('x-beenthere') || header.has('list-post')) return null;
-  if (/^(?:list|bulk)$/i.test(header.get('precedence'))) return null;
+  const isList =
+    ['list-id', 'x-beenthere', 'list-post'].some((name) => header.has(name)) ||
+    /^(?:list|bulk)$/i.test(header.get('precedence'));
   const all = [...addressesIn(header.get('to')), ...addressesIn(header.get('cc'))];
   const others = all.filter(({ address }) => !ours.has(address.toLowerCase()));
-  if (others.length === 1) return others[0]?.address ?? null;
-  const carried = /\bfor <([^<>\s]{3,254})>/.exec(header.get('received'))?.[1] ?? '';
-  return addressOfField(header.get('x-original-to')) ?? addressOfField(carried);
+  const carried = carriedFor(header);
+  const isAlso = all.some(({ address }) => address === carried);
+  if (isList) return isAlso || ours.has(carried?.toLowerCase() ?? '') ? null : carried;
+  const one = others.length === 1 ? (others[0]?.address ?? null) : null;
+  if (one === null || carried === null || isAlso) return one ?? carried;
+  return names(said, carried) && !names(said, one) ? carried : one;
+}
+
+/** Whom a host had it for: what it wrote above, or in its trace. */
+function carriedFor(header: ReturnType<typeof readFields>): string | null {
+  const traced = /\bfor <?([^<>\s;]{3,254})[>;]/.exec(header.get('received'))?.[1] ?? '';
+  return addressOfField(header.get('x-original-to')) ?? parseAddress(traced);
+}
+
+/** True if words name a mailbox, without its domain. */
+function names(said: string, address: string): boolean {
+  return said.includes(address.slice(0, address.lastIndexOf('@')));
 }
 
 function found(parts: Parts, kind: Recognised['kind'], results: readonly Result[]): Recognised {
