@@ -147,7 +147,13 @@ const STREAMS: Readonly<Record<StreamName, Setting>> = {
     share: 5,
     maxAgeMs: 30 * DAY,
   },
-  TROUPE_BOUNCES: { ...KEPT, subjects: ['troupe.bounces.*.*'], share: 5, maxAgeMs: 60 * DAY },
+  TROUPE_BOUNCES: {
+    ...KEPT,
+    subjects: ['troupe.bounces.*.*'],
+    share: 5,
+    maxAgeMs: 60 * DAY,
+    more: { allow_atomic: true },
+  },
   TROUPE_ARCHIVE: { ...KEPT, subjects: ['troupe.archive.*.*'], share: 15 },
   TROUPE_PARKED: {
     ...KEPT,
