@@ -15,6 +15,7 @@ import { previewText, stopMime } from './mail/mime.ts';
 import { createBounceLog } from './nats/bounces.ts';
 import { decodeChunk, decodeDue } from './nats/codec.ts';
 import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
+import { decodeMail } from './nats/mail-store.ts';
 import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
 import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
 import { type AskHandler, serveAsks } from './nats/serve-asks.ts';
@@ -137,12 +138,14 @@ export async function startIncoming(node: Node): Promise<void> {
   const small = { ahead: AHEAD, renewMs: RENEW_MS, lostMs: LOST_MS };
   // One loop a kind, so that a flood of bounces takes nothing from posts or from mail to owners.
   for (const kind of MAIL_KINDS) {
+    // What came back is not sent on: it would only push posts out of what is kept near.
+    const needsOf = kind === 'bounce' ? { ...needs, decode: decodeMail } : needs;
     const runner = runRunner({
       ...runnerOf(node),
       ...small,
       name: 'incoming',
       queues: [{ queue: mailQueue(site.nats, kind), weight: 1 }],
-      dispose: (delivery) => disposeIncoming(delivery, needs),
+      dispose: (delivery) => disposeIncoming(delivery, needsOf),
       concurrency: INCOMING_AT_ONCE,
       canPull: async (signal) => {
         await precedence.yields();
