@@ -2,9 +2,9 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { BounceEvent } from '../../src/mail/bounce-event.ts';
 import { slotOf } from '../../src/mail/list-key.ts';
 import { decodeAsked, decodeChunk } from '../../src/nats/codec.ts';
-import { GROUP_BATCH_FROM } from '../../src/nats/groups.ts';
 import {
   BATCH_FROM,
+  BOUNCES_BATCH_FROM,
   bouncesOut,
   mailboxOut,
   outgoingOut,
@@ -73,7 +73,7 @@ test.each([3, BATCH_FROM, 1_200])(
   },
 );
 
-test.each([3, 2 * GROUP_BATCH_FROM])(
+test.each([3, 2 * BOUNCES_BATCH_FROM])(
   '%d bounces at once are each kept, and telling them again adds none',
   async (count) => {
     const key = newKey();
