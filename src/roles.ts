@@ -15,6 +15,7 @@ import { previewText, stopMime } from './mail/mime.ts';
 import { createBounceLog } from './nats/bounces.ts';
 import { decodeChunk, decodeDue } from './nats/codec.ts';
 import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
+import { decodeMail } from './nats/mail-store.ts';
 import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
 import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
 import { type AskHandler, serveAsks } from './nats/serve-asks.ts';
@@ -44,6 +45,9 @@ const INCOMING_AT_ONCE = 32;
 const LATER_AT_ONCE = 32;
 /** How far a queue of small messages is pulled ahead. */
 const AHEAD = 64;
+/** Of what came back, more: events that are made at once are stored as one batch. */
+const BOUNCES_AT_ONCE = 64;
+const BOUNCES_AHEAD = 128;
 /** Of `MAIL` and `LATER`: a third and most of their ack_wait of 30 s. */
 const RENEW_MS = 8_000;
 const LOST_MS = 25_000;
@@ -134,19 +138,23 @@ export async function startIncoming(node: Node): Promise<void> {
     log,
     meter,
   };
-  const small = { ahead: AHEAD, renewMs: RENEW_MS, lostMs: LOST_MS };
+  const small = { renewMs: RENEW_MS, lostMs: LOST_MS };
   // One loop a kind, so that a flood of bounces takes nothing from posts or from mail to owners.
   for (const kind of MAIL_KINDS) {
+    const isBounce = kind === 'bounce';
+    // What came back is not sent on: it would only push posts out of what is kept near.
+    const needsOf = isBounce ? { ...needs, decode: decodeMail } : needs;
     const runner = runRunner({
       ...runnerOf(node),
       ...small,
       name: 'incoming',
       queues: [{ queue: mailQueue(site.nats, kind), weight: 1 }],
-      dispose: (delivery) => disposeIncoming(delivery, needs),
-      concurrency: INCOMING_AT_ONCE,
+      dispose: (delivery) => disposeIncoming(delivery, needsOf),
+      concurrency: isBounce ? BOUNCES_AT_ONCE : INCOMING_AT_ONCE,
+      ahead: isBounce ? BOUNCES_AHEAD : AHEAD,
       canPull: async (signal) => {
         await precedence.yields();
-        if (kind === 'bounce') await idle.yieldsForQueue(signal);
+        if (isBounce) await idle.yieldsForQueue(signal);
       },
     });
     closers.push(() => runner.stop());
@@ -154,6 +162,7 @@ export async function startIncoming(node: Node): Promise<void> {
   const later = runRunner({
     ...runnerOf(node),
     ...small,
+    ahead: AHEAD,
     name: 'later',
     queues: [{ queue: dueQueue(site.nats), weight: 1 }],
     dispose: (delivery) =>

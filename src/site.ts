@@ -79,7 +79,7 @@ export async function openSiteParts(
     mail: createMailStore(nats, publisher),
     mailbox: mailboxOut<Command>(publisher),
     outgoing: outgoingOut(publisher),
-    bounces: bouncesOut(publisher),
+    bounces: bouncesOut(nats, publisher),
     later: createLater<Command>(nats, publisher),
     parked: parkedOut(nats, publisher),
     results: resultsOf(nats, publisher),

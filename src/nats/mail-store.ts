@@ -18,8 +18,9 @@ import {
 import type { ListKey } from '../mail/list-key.ts';
 import type { Delivery, MailStore } from '../world.ts';
 import type { Nats } from './connect.ts';
+import { storeInGroups } from './groups.ts';
 import { createNear, type Near } from './near.ts';
-import type { Publisher } from './publisher.ts';
+import type { BatchMessage, Publisher } from './publisher.ts';
 import { away, deleteStored, type Stored, storedMessage } from './stored.ts';
 import { archive, held, MAIL_PART, mail } from './subjects.ts';
 import { tail } from './tail.ts';
@@ -91,7 +92,13 @@ export function mailRefOf(delivery: Pick<Delivery, 'seq' | 'header'>): MailRef {
   return refOf('mail', delivery.seq, partsOf(delivery.header(PARTS)));
 }
 
-type Needs = { readonly nats: Nats; readonly publisher: Publisher; readonly near: Near };
+type Needs = {
+  readonly nats: Nats;
+  readonly publisher: Publisher;
+  /** Stores what comes from the edge, in groups where much of it comes at once. */
+  readonly store: (message: BatchMessage) => Promise<unknown>;
+  readonly near: Near;
+};
 type Where = 'held' | 'archive';
 
 /**
@@ -104,7 +111,8 @@ export function createMailStore(
   /** As {@link decodeMail}; `read` and `keep` then need not fetch what was just here. */
   decode(delivery: Pick<Delivery, 'data' | 'header' | 'seq'>): IncomingMail;
 } {
-  const needs = { nats, publisher, near: createNear() };
+  const store = storeInGroups(nats, publisher);
+  const needs = { nats, publisher, store, near: createNear() };
   return {
     decode: (delivery) => {
       needs.near.put(delivery.seq, delivery.data);
@@ -119,7 +127,7 @@ export function createMailStore(
 }
 
 async function accept(
-  { publisher }: Needs,
+  { publisher, store }: Needs,
   raw: RawMail,
   envelopes: readonly { kind: MailKind; envelope: Envelope }[],
 ): Promise<void> {
@@ -131,7 +139,7 @@ async function accept(
   });
   await Promise.all(
     envelopes.map(({ kind, envelope }) =>
-      publisher.publish(mail(kind), last, { headers: encodeMail(envelope, parts) }),
+      store({ subject: mail(kind), data: last, headers: encodeMail(envelope, parts) }),
     ),
   );
 }

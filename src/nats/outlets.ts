@@ -5,6 +5,7 @@ import { chunkName } from '../mail/chunk.ts';
 import type { BouncesOut, MailboxOut, OutgoingOut, Parked, Results } from '../world.ts';
 import { decodeOrder, encodeAsked, encodeChunk, encodeOrder } from './codec.ts';
 import type { Nats } from './connect.ts';
+import { storeInGroups } from './groups.ts';
 import { FROM_SEQ, FROM_SUBJECT, WHY } from './parked.ts';
 import type { Publisher } from './publisher.ts';
 import { decodeResult, encodeResult } from './result-codec.ts';
@@ -16,6 +17,9 @@ import * as subjects from './subjects.ts';
  */
 export const BATCH_FROM = 64;
 
+/** From so many on a batch of events is stored sooner than each of them (bench bounces). */
+export const BOUNCES_BATCH_FROM = 16;
+
 /** The same id for the same list within 2 minutes is one message; later `seen` tells. */
 export function mailboxOut<C>(publisher: Publisher): MailboxOut<C> {
   return {
@@ -26,12 +30,16 @@ export function mailboxOut<C>(publisher: Publisher): MailboxOut<C> {
   };
 }
 
-/** An event told twice counts once in the fold too; the Msg-Id only saves it the work. */
-export function bouncesOut(publisher: Publisher): BouncesOut {
+/**
+ * Many that come at once are stored in groups. An event told twice counts once in the fold too; the Msg-Id only saves it the
+ * work.
+ */
+export function bouncesOut(nats: Nats, publisher: Publisher): BouncesOut {
+  const store = storeInGroups(nats, publisher, { batchFrom: BOUNCES_BATCH_FROM });
   return {
     async put(key, event) {
       const id = `${key}.${event.id}`;
-      await publisher.publish(subjects.bounces(key), encodeBounceEvent(event), { id });
+      await store({ subject: subjects.bounces(key), data: encodeBounceEvent(event), id });
     },
   };
 }

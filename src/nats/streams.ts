@@ -100,15 +100,11 @@ const KEPT = {
   duplicateWindowMs: 2 * MINUTE,
   maxAgeMs: 0,
 } as const;
+/** Takes atomic batches too. */
+const BATCHED = { ...KEPT, more: { allow_atomic: true } } as const;
 
 const STREAMS: Readonly<Record<StreamName, Setting>> = {
-  TROUPE_MAIL: {
-    ...KEPT,
-    subjects: ['troupe.mail.>'],
-    share: 28,
-    maxAgeMs: 10 * DAY,
-    more: { allow_atomic: true },
-  },
+  TROUPE_MAIL: { ...BATCHED, subjects: ['troupe.mail.>'], share: 28, maxAgeMs: 10 * DAY },
   TROUPE_MAILBOX: {
     ...KEPT,
     subjects: ['troupe.mailbox.*.*'],
@@ -133,12 +129,11 @@ const STREAMS: Readonly<Record<StreamName, Setting>> = {
     more: { allow_msg_schedules: true },
   },
   TROUPE_OUTGOING: {
-    ...KEPT,
+    ...BATCHED,
     subjects: ['troupe.outgoing.*'],
     retention: 'workqueue',
     duplicateWindowMs: 2 * HOUR,
     share: 15,
-    more: { allow_atomic: true },
   },
   TROUPE_RESULTS: {
     ...KEPT,
@@ -147,7 +142,7 @@ const STREAMS: Readonly<Record<StreamName, Setting>> = {
     share: 5,
     maxAgeMs: 30 * DAY,
   },
-  TROUPE_BOUNCES: { ...KEPT, subjects: ['troupe.bounces.*.*'], share: 5, maxAgeMs: 60 * DAY },
+  TROUPE_BOUNCES: { ...BATCHED, subjects: ['troupe.bounces.*.*'], share: 5, maxAgeMs: 60 * DAY },
   TROUPE_ARCHIVE: { ...KEPT, subjects: ['troupe.archive.*.*'], share: 15 },
   TROUPE_PARKED: {
     ...KEPT,

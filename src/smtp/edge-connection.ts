@@ -146,9 +146,20 @@ export class EdgeConnection extends SMTPConnection {
 
   override send(code: number, text?: string | string[] | null, context?: string | false): void {
     const hasStatus = typeof text === 'string' && WITH_STATUS.test(text);
+    const isHeld = code === 250 && !this.#isReceiving;
+    if (isHeld) this.#holdReplies();
     if (text === LINE_TOO_LONG) this.hangUp(lineTooLong());
     else super.send(code, text, hasStatus ? false : context);
+    if (!isHeld) this._socket.uncork();
     if (code !== 354) this.#awaitCommand();
+  }
+
+  /** Replies to commands that came together leave together (RFC 2920 §3.2), and none later than the turn it was made in. */
+  #holdReplies(): void {
+    const socket = this._socket;
+    if (socket.writableCorked > 0) return;
+    socket.cork();
+    process.nextTick(() => socket.uncork());
   }
 
   #awaitCommand(): void {

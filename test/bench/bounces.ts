@@ -3,10 +3,10 @@
  * roster is paged and members subscribe, one request after another: the list must not notice.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { BounceReport, BouncesPage } from '../../actors/bounces/report.ts';
+import type { BouncesPage } from '../../actors/bounces/report.ts';
 import type { RosterPage } from '../../actors/protocol.ts';
-import { dsnFrom } from '../support/dsns.ts';
 import { aside, type Bench, CPU_COLUMNS, figure, none } from './bench.ts';
+import { foldedOf, STATUSES, sendDsns, untilFolded } from './dsn-load.ts';
 import { percentile } from './figures.ts';
 import { sendPosts } from './load.ts';
 import { bouncesOfMailman } from './mailman-bounces.ts';
@@ -28,8 +28,6 @@ const PAGE = 50;
 const LOOK_MS = 20;
 const QUIET_MS = 60_000;
 const POST_BYTES = 1_024;
-/** A reason for each run: so many bounces of one reason would be a storm. */
-const STATUSES = ['5.1.1', '5.2.2', '5.7.1', '5.3.4', '5.1.2', '5.4.7'];
 
 export const bounces: Bench = {
   name: 'bounces',
@@ -86,16 +84,8 @@ export const bounces: Bench = {
         folded: await foldedOf(bench, list),
       };
       const others = disturb(bench, list, run);
-      const load = {
-        connections: CONNECTIONS,
-        posts: paths.length,
-        bytes: POST_BYTES,
-        lists: paths,
-      };
-      const status = STATUSES[run % STATUSES.length] ?? '5.1.1';
-      const dsn = Buffer.concat([dsnFrom({ to: memberOf(1), status }), Buffer.from('.\r\n')]);
-      const port = bench.site.ports().smtpPort;
-      const sent = await sendPosts({ ...load, port, sender: '', message: () => dsn });
+      const statuses = [STATUSES[run % STATUSES.length] ?? '5.1.1'];
+      const sent = await sendDsns(bench, { connections: CONNECTIONS, paths, statuses });
       await untilFolded(bench, list, before.folded + paths.length);
       const seconds = (performance.now() - sent.startedAt) / 1_000;
       const { rosterMs, subscribeMs } = await others();
@@ -171,32 +161,6 @@ function disturb(bench: BenchSite, list: BenchList, run: number) {
 }
 
 // ── Looking ───────────────────────────────────────────────────────────────
-
-async function reportOf(bench: BenchSite, list: BenchList): Promise<BounceReport> {
-  const reply = await bench.asker().question(list.key, { ask: 'bounce-report' });
-  if (!reply.ok) throw new Error(JSON.stringify(reply));
-  return reply.answer as unknown as BounceReport;
-}
-
-/** Bounces that are in the rows; asking writes what is folded. */
-export async function foldedOf(bench: BenchSite, list: BenchList): Promise<number> {
-  const { days } = await reportOf(bench, list);
-  return days.reduce((sum, day) => sum + day.bounces, 0);
-}
-
-/** Waits for the stream first, so that looking does not write more often than the program would. */
-export async function untilFolded(bench: BenchSite, list: BenchList, count: number): Promise<void> {
-  const deadline = performance.now() + QUIET_MS;
-  const stored = async (): Promise<number> =>
-    (await bench.nats().jsm.streams.info('TROUPE_BOUNCES')).state.messages;
-  while ((await stored()) < count) await lookAgain(deadline);
-  while ((await foldedOf(bench, list)) < count) await lookAgain(deadline);
-}
-
-async function lookAgain(deadline: number): Promise<void> {
-  if (performance.now() > deadline) throw new Error('the bounces are not all folded');
-  await pause(LOOK_MS);
-}
 
 /** Copies that some member's score has. */
 async function countedOf(bench: BenchSite, list: BenchList): Promise<number> {

@@ -3,23 +3,14 @@
  * nothing else going on. The bounces are DSNs by SMTP to the return paths of a post before, as many as there is time for until
  * all have come; each post is timed from its 250, one with and one without in turn.
  */
-import { systemRandom } from '../../src/clock.ts';
-import { makeMachineAddress } from '../../src/mail/machine-address.ts';
-import { openKv } from '../../src/nats/kv.ts';
-import { openSecrets } from '../../src/nats/secrets.ts';
-import { dsnFrom } from '../support/dsns.ts';
-import { DOMAIN } from '../support/site.ts';
 import { aside, type Bench, figure, none } from './bench.ts';
-import { foldedOf, untilFolded } from './bounces.ts';
+import { foldedOf, returnPathsOf, STATUSES, sendDsns, untilFolded } from './dsn-load.ts';
 import { fanOut } from './fanout.ts';
-import { sendPosts } from './load.ts';
-import { type BenchList, type BenchSite, makeList, memberOf, openSite } from './site.ts';
+import { type BenchList, type BenchSite, makeList, openSite } from './site.ts';
 import { SMTP_TOOLS, startSink } from './tools.ts';
 
 const ROUTE_CONNECTIONS = 5;
 const BOUNCE_CONNECTIONS = 20;
-const DSN_BYTES = 1_024;
-const STATUSES = ['5.1.1', '5.2.2', '5.7.1', '5.3.4', '5.1.2', '5.4.7'];
 
 export const duringPost: Bench = {
   name: 'during-post',
@@ -73,28 +64,21 @@ export const duringPost: Bench = {
 
 /** DSNs to the return paths of so many copies that none came back of before; resolves when they are about to come. */
 async function bounceBack(
-  { nats, site }: BenchSite,
+  bench: BenchSite,
   list: BenchList,
   { run, members, count }: Readonly<Record<'run' | 'members' | 'count', number>>,
 ) {
-  const secrets = await openSecrets(await openKv(nats(), 'troupe_site'), systemRandom);
   const before = (run - 1) * Math.ceil(count / members);
-  const paths = Array.from({ length: count }, (_, i) => {
-    const copy = { member: 1 + (i % members), post: 1 + before + Math.floor(i / members) };
-    return makeMachineAddress('b', { key: list.key, ...copy }, secrets.newest(), DOMAIN);
-  });
-  const dsns = STATUSES.map((status) =>
-    Buffer.concat([dsnFrom({ to: memberOf(1), status }), Buffer.from('.\r\n')]),
-  );
+  const copies = Array.from({ length: count }, (_, i) => ({
+    member: 1 + (i % members),
+    post: 1 + before + Math.floor(i / members),
+  }));
+  const paths = await returnPathsOf(bench, list, copies);
   const at: number[] = [];
-  const message = (i: number): Buffer => {
-    at.push(performance.now());
-    return dsns[i % dsns.length] ?? Buffer.alloc(0);
-  };
-  const load = { connections: BOUNCE_CONNECTIONS, posts: count, bytes: DSN_BYTES, lists: paths };
-  const port = site.ports().smtpPort;
+  const onSent = (): void => void at.push(performance.now());
+  const load = { connections: BOUNCE_CONNECTIONS, paths, statuses: STATUSES, onSent };
   return {
-    loaded: sendPosts({ ...load, port, sender: '', message }),
+    loaded: sendDsns(bench, load),
     /** When each came, performance.now(). */
     at,
   };

@@ -3,22 +3,14 @@
  * in processor time, which is steadier than the clock where syncing the disk is most of it; each list in turn, batch by batch.
  */
 import { randomInt } from 'node:crypto';
-import { systemRandom } from '../../src/clock.ts';
-import { makeMachineAddress } from '../../src/mail/machine-address.ts';
-import { openKv } from '../../src/nats/kv.ts';
-import { openSecrets } from '../../src/nats/secrets.ts';
-import { dsnFrom } from '../support/dsns.ts';
-import { DOMAIN } from '../support/site.ts';
-import { foldedOf, untilFolded } from './bounces.ts';
-import { sendPosts } from './load.ts';
-import { type BenchList, type BenchSite, memberOf } from './site.ts';
+import { foldedOf, returnPathsOf, sendDsns, untilFolded } from './dsn-load.ts';
+import type { BenchList, BenchSite } from './site.ts';
 
 const BATCHES = 12;
 const BATCH = 100;
 /** The first batches warm both sites up. */
 const WARM_UP = 2;
 const CONNECTIONS = 4;
-const BYTES = 1_024;
 
 export type Bouncing = BenchSite & { readonly list: BenchList; readonly members: number };
 
@@ -38,18 +30,14 @@ export async function bounceRatio(small: Bouncing, large: Bouncing, run: number)
 
 /** Processor time of one batch, ms; `post` makes its copies others than those of any batch before. */
 async function cpuOfBatch(bench: Bouncing, post: number): Promise<number> {
-  const { list, members, nats, site } = bench;
-  const secrets = await openSecrets(await openKv(nats(), 'troupe_site'), systemRandom);
+  const { list, members } = bench;
   const numbers = new Set<number>();
   while (numbers.size < Math.min(BATCH, members)) numbers.add(randomInt(1, members + 1));
-  const paths = [...numbers].map((member) =>
-    makeMachineAddress('b', { key: list.key, member, post }, secrets.newest(), DOMAIN),
-  );
+  const copies = [...numbers].map((member) => ({ member, post }));
+  const paths = await returnPathsOf(bench, list, copies);
   const before = await foldedOf(bench, list);
-  const dsn = Buffer.concat([dsnFrom({ to: memberOf(1) }), Buffer.from('.\r\n')]);
-  const load = { connections: CONNECTIONS, posts: paths.length, bytes: BYTES, lists: paths };
   const cpu = bench.cpuMs();
-  await sendPosts({ ...load, port: site.ports().smtpPort, sender: '', message: () => dsn });
+  await sendDsns(bench, { connections: CONNECTIONS, paths, statuses: ['5.1.1'] });
   await untilFolded(bench, list, before + paths.length);
   const after = bench.cpuMs();
   return after.node - cpu.node + after.nats - cpu.nats;

@@ -6,7 +6,7 @@ import { bounceLogContract } from './bounce-log.ts';
 
 bounceLogContract('on a nats-server', async () => {
   const site = await startSite();
-  const log = { ...createBounceLog(site.nats), ...bouncesOut(site.publisher) };
+  const log = { ...createBounceLog(site.nats), ...bouncesOut(site.nats, site.publisher) };
   return { log, close: site.stop };
 });
 

@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { BounceEvent } from '../../src/mail/bounce-event.ts';
 import { slotOf } from '../../src/mail/list-key.ts';
 import { decodeAsked, decodeChunk } from '../../src/nats/codec.ts';
 import {
   BATCH_FROM,
+  BOUNCES_BATCH_FROM,
+  bouncesOut,
   mailboxOut,
   outgoingOut,
   parkedOut,
@@ -19,6 +22,10 @@ beforeAll(async () => {
   site = await startSite();
 });
 afterAll(() => site.stop());
+const aStanding = (id: string): BounceEvent => ({
+  ...{ type: 'standing', id, at: 1, member: 1, what: 'reset', count: 0, byBounces: true },
+});
+
 beforeEach(async () => {
   await site.nats.jsm.streams.purge('TROUPE_OUTGOING');
   await site.nats.jsm.streams.purge('TROUPE_PARKED');
@@ -63,6 +70,21 @@ test.each([3, BATCH_FROM, 1_200])(
     expect(decodeChunk(first?.data ?? new Uint8Array())).toEqual(chunks[0]);
     first?.giveBack();
     await queue.stop();
+  },
+);
+
+test.each([3, 2 * BOUNCES_BATCH_FROM])(
+  '%d bounces at once are each kept, and telling them again adds none',
+  async (count) => {
+    const key = newKey();
+    const { put } = bouncesOut(site.nats, site.publisher);
+    const tell = () =>
+      Promise.all(Array.from({ length: count }, (_, i) => put(key, aStanding(`l1.${i}.reset.0`))));
+    await tell();
+    await tell();
+    const subject = `troupe.bounces.${slotOf(key)}.${key}`;
+    const info = await site.nats.jsm.streams.info('TROUPE_BOUNCES', { subjects_filter: subject });
+    expect(info.state.subjects?.[subject]).toBe(count);
   },
 );
 

@@ -1,4 +1,6 @@
 /** The edge's conversation: what is answered to what, and what is handed on. */
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { MailError } from '../../src/errors.ts';
 import { type EdgeSetup, holdAccept, openEdge, type TestEdge } from '../support/edge.ts';
@@ -352,6 +354,18 @@ describe('pipelining', () => {
     const after = [await client.read(), await client.read(), await client.read()];
     expect(after.map(({ code }) => code)).toEqual([250, 250, 221]);
     expect(edge.accepted).toHaveLength(1);
+  });
+
+  test('replies to a group that is answered at once come together', async () => {
+    edge = await openEdge({});
+    const socket = connect({ host: '127.0.0.1', port: edge.smtp });
+    const heard = async (): Promise<string> => String((await once(socket, 'data'))[0]);
+    expect(await heard()).toMatch(/^220 /);
+    socket.write('HELO mta.x.example\r\n');
+    expect(await heard()).toMatch(/^250 /);
+    socket.write(`MAIL FROM:<>\r\n${DEV}\r\nDATA\r\n`);
+    expect(await heard()).toMatch(/^250 .*\r\n250 .*\r\n354 .*\r\n$/);
+    socket.destroy();
   });
 
   test('a message sent before 354 is not taken, and the connection ends', async () => {
