@@ -11,7 +11,7 @@ import { SMTP_TOOLS, sourceRate, startSink } from './tools.ts';
 const BYTES = 4_096;
 const CONNECTIONS = 20;
 const ROUTE_CONNECTIONS = 5;
-const WARM_UP_POSTS = 200;
+const WARM_UP_POSTS = 1_000;
 const QUIET_MS = 30_000;
 
 export const posts: Bench = {
