@@ -134,18 +134,22 @@ test('every stream and bucket has three replicas, and every node is seen', async
 });
 
 test('a list is inspected at each level, and a barrier is the only one that appends', async () => {
-  const at = (level: string) => troupe<Inspection>('inspect', 'list', LIST, '--level', level);
+  const ask = (level: string) => troupe<Inspection>('inspect', 'list', LIST, '--level', level);
+  // Slots still move to whom they belong, and while one does nobody answers for its lists.
+  const at = (level: string) =>
+    until(`an owner answers at level ${level}`, () => ask(level), TAKE_OVER_MS_MAX);
   // The outbox says how far it is after a second of rest: that record must be in before.
   let rested = { n: -1, since: 0 };
   const fast = await until('the list rests', async () => {
-    const now = await at('fast');
+    const now = await ask('fast');
     if (now.n !== rested.n) rested = { n: now.n, since: performance.now() };
     return performance.now() - rested.since > RESTED_MS ? now : null;
   });
   expect(fast).toMatchObject({ level: 'fast', lag: null });
   expect(await at('confirmed')).toMatchObject({ level: 'confirmed', lag: 0, n: fast.n });
   const after = await at('barrier');
-  expect(after).toMatchObject({ level: 'barrier', lag: 0, n: fast.n + 1 });
+  expect(after).toMatchObject({ level: 'barrier', lag: 0 });
+  expect(after.n).toBeGreaterThan(fast.n); // By one, unless an answer was lost and it was asked again.
   expect(after.seq).toBeGreaterThan(fast.seq);
 });
 
