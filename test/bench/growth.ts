@@ -9,6 +9,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Address } from '../../src/mail/address.ts';
 import { aside, type Bench, figure } from './bench.ts';
 import { median } from './figures.ts';
 import { bounceRatio } from './growth-bounce.ts';
@@ -25,17 +26,22 @@ import {
 } from './site.ts';
 
 /** Restarts of a run, and requests of each kind after one. */
-const RESTARTS = 15;
+const RESTARTS = 25;
 const COLD_REQUESTS = 20;
 const WARM_REQUESTS = 400;
-const WARM_WAKES = 30;
+const WARM_WAKES = 90;
 /** A list passes out of memory after this, sooner than by default, and is looked at four times in it (src/host/world.ts). */
-const PASSIVE_MS = 1_000;
+const PASSIVE_MS = 500;
 const ASLEEP_MS = 1.5 * PASSIVE_MS;
 /** Asked of another list before a wake, so that it is the list that is woken, and not the process. */
 const ROUSING_REQUESTS = 10;
 
-type Sized = { readonly list: BenchList; readonly members: number };
+/** `asked`: the members that are asked for, drawn from all of them; the i-th request asks for the i-th. */
+type Sized = {
+  readonly list: BenchList;
+  readonly members: number;
+  readonly asked: readonly Address[];
+};
 type Subject = BenchSite & Sized & { readonly other: Sized };
 /** Milliseconds of each request. */
 type Times = { readonly decide: number[]; readonly subscribe: number[]; readonly wake: number[] };
@@ -83,13 +89,19 @@ export const growth: Bench = {
 
 type Both = readonly [small: Times, large: Times];
 const noTimes = (): Times => ({ decide: [], subscribe: [], wake: [] });
+/** Of each pair asked in turn, and then their median: what slows the machine for a while slows both of a pair. */
 const ratio = ([small, large]: Both, kind: Kind): number =>
-  median(large[kind]) / median(small[kind]);
+  median(large[kind].map((ms, i) => ms / (small[kind][i] ?? Number.NaN)));
 
 async function makeSubject(scene: Scene, members: number, beside: number): Promise<Subject> {
   const site = await openSite(scene, null, { TROUPE_LISTS_PASSIVE_MS: String(PASSIVE_MS) });
-  const other = { list: await makeList(site, 'other', {}, beside), members: beside };
-  return { ...site, list: await makeList(site, 'growing', {}, members), members, other };
+  const other = await makeSized(site, 'other', beside);
+  return { ...site, ...(await makeSized(site, 'growing', members)), other };
+}
+
+async function makeSized(site: BenchSite, name: string, members: number): Promise<Sized> {
+  const asked = Array.from({ length: WARM_REQUESTS }, () => memberOf(randomInt(1, members + 1)));
+  return { list: await makeList(site, name, {}, members), members, asked };
 }
 
 async function measureCold(small: Subject, large: Subject, run: number): Promise<Both> {
@@ -143,8 +155,8 @@ async function inTurn(
 ): Promise<void> {
   for (let i = 0; i < requests; i++) {
     const pair = [
-      async () => ofSmall[kind].push(await timed(small, kind, `${name}.${i}`)),
-      async () => ofLarge[kind].push(await timed(large, kind, `${name}.${i}`)),
+      async () => ofSmall[kind].push(await timed(small, kind, i, `${name}.${i}`)),
+      async () => ofLarge[kind].push(await timed(large, kind, i, `${name}.${i}`)),
     ];
     if ((i + turn) % 2 === 1) pair.reverse();
     for (const ask of pair) await ask();
@@ -155,9 +167,15 @@ async function inTurn(
  * A decision is that of a command which changes nothing: to add who is a member already takes a look into the roster and no
  * record. A wake is the first of them.
  */
-async function timed({ asker, list, members }: Subject, kind: Kind, name: string): Promise<number> {
-  const known = memberOf(randomInt(1, members + 1));
+async function timed(
+  { asker, list, asked }: Subject,
+  kind: Kind,
+  i: number,
+  name: string,
+): Promise<number> {
+  const known = asked[i % asked.length];
   const who = kind === 'subscribe' ? addressOf(`${kind}.${name}@members.example`) : known;
+  if (who === undefined) throw new Error('nobody to ask for');
   const command = adding([who]);
   const toAsk = asker();
   const startedAt = performance.now();
