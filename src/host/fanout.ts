@@ -74,7 +74,7 @@ const isCancelled = (rows: Rows, key: ListKey, post: number): boolean =>
  * that the record of a range is found by its number.
  */
 export function chunksAgain(
-  world: Pick<HostWorld, 'rows' | 'clock' | 'web'>,
+  world: Pick<HostWorld, 'rows' | 'clock' | 'web' | 'bulkMembers'>,
   key: ListKey,
   list: Address,
   mail: MailRef,
@@ -85,7 +85,8 @@ export function chunksAgain(
   const messageId = post.messageId;
   const recipe = recipeOf(world.web(), list, number, settings, { messageId });
   const { smtputf8, trace } = post;
-  const about = { key, post: String(number), try: 0, class: 'post', recipe, mail } as const;
+  const cls = classOf(post.live, world.bulkMembers);
+  const about = { key, post: String(number), try: 0, class: cls, recipe, mail } as const;
   const byRange = Map.groupBy(to, (member) => Math.floor(member / post.width));
   return [...byRange].flatMap(([range, members]): Chunk[] => {
     const recipients = members.flatMap((member): Recipient[] => {

@@ -29,6 +29,8 @@ export type Registry = {
   get(name: string): RouteConfig | null;
   all(): readonly RouteConfig[];
   origin(name: string): 'file' | 'live';
+  /** True once a route was changed live, whatever is left of it. */
+  wasUsed(): boolean;
   /** What was read of `route.<name>`; true where it is news. */
   adopt(name: string, read: KvRow): boolean;
   /** Writes settings, or null for none. Throws MailError 451 where another node changes it at the same time. */
@@ -59,6 +61,7 @@ export function createRegistry(
         .flatMap((name) => get(name) ?? [])
         .sort(byName),
     origin: (name) => (rows.get(name)?.settings === undefined ? 'file' : 'live'),
+    wasUsed: () => rows.size > 0,
     adopt(name, { value, revision }) {
       if (revision <= (rows.get(name)?.revision ?? 0)) return false;
       rows.set(name, { settings: value === null ? undefined : settingsIn(value), revision });

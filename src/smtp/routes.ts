@@ -5,7 +5,7 @@
  *   troupe_site  route.<name>   what was changed live    (route-registry.ts)
  *                health.<name>  its breaker              (route-health.ts)
  *
- * With no route at all, what is sent is captured.
+ * Where there never was a route, what is sent is captured.
  */
 import type { RouteConfig, RoutingConfig } from '../config.ts';
 import { MailError, OperatorError } from '../errors.ts';
@@ -143,8 +143,10 @@ function routeFor(state: State, chunk: Chunk, not: readonly string[]): LiveRoute
   return lives(state).find(({ settings }) => settings.name === name) ?? null;
 }
 
-function lives({ live, capture }: State): readonly LiveRoute[] {
-  return live.size > 0 || capture === null ? [...live.values()] : [capture];
+/** Mail is captured where there never was a route: once there was one, it waits for the next. */
+function lives({ live, capture, registry }: State): readonly LiveRoute[] {
+  const isCaptured = live.size === 0 && capture !== null && !registry.wasUsed();
+  return isCaptured ? [capture] : [...live.values()];
 }
 
 function candidateOf({ factors }: State, live: LiveRoute): Candidate {

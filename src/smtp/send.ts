@@ -30,7 +30,7 @@ export type SmtpOptions = {
   readonly name: string;
   /**
    * `opportunistic`: STARTTLS where offered, any certificate; `required`: with a good one; `off`:
-   * never.
+   * never. With a login, `opportunistic` is `required` but to loopback: a password goes to whom it is for.
    */
   readonly tls: 'opportunistic' | 'required' | 'off';
   /** PEM of whom a certificate is checked against, in place of the system's. */
@@ -45,17 +45,18 @@ export type SmtpOptions = {
 export function createSmtp(options: SmtpOptions): Smtp {
   const { protocol, host, port } = parseRouteUrl(options.url);
   const { ca, login } = options;
+  const tls = login !== undefined && !isLoopback(host) ? safeFor(options.tls) : options.tls;
   const settings: Options = {
     host,
     port,
     name: options.name,
     lmtp: protocol === 'lmtp',
     secure: protocol === 'smtps',
-    requireTLS: options.tls === 'required' && protocol !== 'smtps',
-    opportunisticTLS: options.tls === 'opportunistic',
-    ignoreTLS: options.tls === 'off',
+    requireTLS: tls === 'required' && protocol !== 'smtps',
+    opportunisticTLS: tls === 'opportunistic',
+    ignoreTLS: tls === 'off',
     tls: {
-      rejectUnauthorized: options.tls !== 'opportunistic' || ca !== undefined,
+      rejectUnauthorized: tls !== 'opportunistic' || ca !== undefined,
       ...(ca !== undefined && { ca }),
     },
     connectionTimeout: options.connectMsMax ?? CONNECT_MS_MAX,
@@ -66,7 +67,7 @@ export function createSmtp(options: SmtpOptions): Smtp {
   const transactionsMax = options.transactionsMax ?? TRANSACTIONS_PER_CONNECTION_MAX;
   return {
     async connect() {
-      const connection = await openConnection(settings, options.tls === 'opportunistic');
+      const connection = await openConnection(settings, tls === 'opportunistic');
       const offers = offersOf(String(connection.lastServerResponse));
       if (login !== undefined) await logIn(connection, login);
       const socket = protocol === 'lmtp' || !offers.pipelining ? null : socketOf(connection);
@@ -78,6 +79,11 @@ export function createSmtp(options: SmtpOptions): Smtp {
     },
   };
 }
+
+const isLoopback = (host: string): boolean => /^(?:127\.|\[?::1\]?$|localhost$)/i.test(host);
+
+const safeFor = (tls: SmtpOptions['tls']): SmtpOptions['tls'] =>
+  tls === 'opportunistic' ? 'required' : tls;
 
 /** Connects; where TLS is only an opportunity and fails, once more without it. */
 async function openConnection(settings: Options, mayFallBack: boolean): Promise<SMTPConnection> {

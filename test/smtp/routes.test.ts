@@ -113,7 +113,7 @@ describe('choosing', () => {
     expect(await shares(it, 20)).toEqual({ p: 20 });
   });
 
-  test('without any route what is sent is captured, and no longer once there is one', async () => {
+  test('without any route what is sent is captured, and never again once there was one', async () => {
     const capture = createFakeSmtp();
     const it = await start({ file: [], capture });
     expect(await it.send(1)).toBe('capture');
@@ -122,6 +122,8 @@ describe('choosing', () => {
     await it.routes.obey({ do: 'add', settings });
     await it.clock.advance(5_000);
     expect(await it.send(2)).toBe('a');
+    await it.routes.obey({ do: 'rm', name: 'a' });
+    expect([await it.send(3), capture.mails.length]).toEqual([null, 1]);
   });
 });
 

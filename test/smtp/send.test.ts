@@ -29,6 +29,25 @@ async function connectTo(
   return { sink, connection };
 }
 
+test('a password goes to another machine over TLS with a good certificate only, or as told', async () => {
+  const login = { user: 'ann', pass: 'open-sesame' };
+  const sink = await startSink({ extensions: ['AUTH PLAIN'] });
+  sinks.push(sink);
+  const causeOf = (settings: Pick<SmtpOptions, 'tls' | 'url'>): Promise<unknown> =>
+    createSmtp({ name: 'client.example', login, ...settings })
+      .connect()
+      .then(
+        () => 'connected',
+        ({ cause }) => cause.command,
+      );
+  // This machine, by an address that does not say so.
+  const url = sink.url.replace('127.0.0.1', '0.0.0.0');
+  expect(await causeOf({ url, tls: 'opportunistic' })).toBe('STARTTLS');
+  // The sink knows no AUTH: that is as far as a password gets.
+  expect(await causeOf({ url, tls: 'off' })).toBe('AUTH PLAIN');
+  expect(await causeOf({ url: sink.url, tls: 'opportunistic' })).toBe('AUTH PLAIN');
+});
+
 test('the message arrives byte for byte, dots and all, with its sender, size and body type', async () => {
   const { sink, connection } = await connectTo({ extensions: ['8BITMIME', 'SIZE 10000'] });
   const message = Buffer.from('Subject: x\r\n\r\n.\r\n..two\r\nGrüße\r\n.end\r\n');
