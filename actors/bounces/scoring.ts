@@ -79,9 +79,9 @@ export function weightOf({ reason, permanent }: Counted, scoring: Scoring): numb
   }
 }
 
-/** True if one such bounce of a probe is enough. */
+/** True if a probe that comes back so is enough: the MTA gave up on it, for a reason that counts at all. */
 export const isHard = (bounce: Counted, scoring: Scoring): boolean =>
-  bounce.permanent && weightOf(bounce, scoring) === HARD;
+  bounce.permanent && weightOf(bounce, scoring) > 0;
 
 /**
  * The score of all these together. It looks at them as a set: neither their order nor what came

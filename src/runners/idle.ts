@@ -66,7 +66,11 @@ export function createIdle(needs: {
       await wait(() => clock.now() - oldestAt >= maxAgeMs, signal);
     },
     yieldsForQueue: (signal) =>
-      wait(() => seen.oldestAt !== null && clock.now() - seen.oldestAt >= maxAgeMs, signal),
+      wait(() => {
+        // What was seen a while ago may be gone by now: it is no reason not to look again.
+        if (!isFresh() || seen.oldestAt === null) return false;
+        return clock.now() - seen.oldestAt >= maxAgeMs;
+      }, signal),
     state: () => (seen.why === null || !isFresh() ? null : { why: seen.why, since }),
   };
 }

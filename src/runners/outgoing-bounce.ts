@@ -5,6 +5,7 @@
 import { type Bounce, DIAGNOSTIC_CHARACTERS_MAX } from '../mail/bounce-event.ts';
 import type { Chunk, Recipe, Result } from '../mail/chunk.ts';
 import { reasonOf } from '../mail/dsn-reason.ts';
+import { NO_ROUTE } from './outgoing-result.ts';
 
 /** Copies with a return path of their own: the recipients' numbers are members'. */
 const OF_MEMBERS: readonly Recipe['kind'][] = ['post', 'probe'];
@@ -27,7 +28,10 @@ export function bouncesOf(chunk: Chunk, result: Result): readonly Bounce[] {
       status: status === '' ? null : status,
       code,
       // In one word, as DSNs are told apart too: most of them quote such a reply.
-      reason: reasonOf(`${code} ${status} ${reply}`.toLowerCase(), status === '' ? null : status),
+      reason:
+        reply === NO_ROUTE
+          ? 'system'
+          : reasonOf(`${code} ${status} ${reply}`.toLowerCase(), status === '' ? null : status),
       rule: 'smtp',
       source: 'smtp',
       route: result.route === '' ? null : result.route,

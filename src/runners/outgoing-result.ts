@@ -146,7 +146,8 @@ export function outcomeOf(
   return { result: { ...result, deferred, refused }, next: nextTry(chunk, due, ended, now) };
 }
 
-const NO_ROUTE = 'no route could be reached';
+/** What is said of whom we could not try at all: nothing of theirs. */
+export const NO_ROUTE = 'no route could be reached';
 
 function nextTry(
   chunk: Chunk,

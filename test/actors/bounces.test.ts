@@ -79,13 +79,14 @@ test('a week and a day without a bounce, and the score begins anew', () => {
   expect(scoreOf(emptyBook().fold(...later))).toBe(1);
 });
 
-test('B3: only the newest probe that comes back disables, and only if it says nobody is there', () => {
+test('B3: only the newest probe that comes back for good disables, and only for a reason that counts', () => {
   const probed = () => emptyBook().fold(...daily(5), standing(1, 'probed', onDay(5), 1));
   expect(verdicts(probed())).toEqual([]);
   const back = (changes: Partial<Bounce> = {}) =>
     probed().fold(bounce(1, PROBES_FROM + 1, { at: onDay(6), ...changes }));
   expect(verdicts(back())).toEqual([['1.disable.7', 'bounce-verdict']]);
   expect(verdicts(back({ reason: 'mailbox-full', permanent: false }))).toEqual([]);
+  expect(verdicts(back({ reason: 'mailbox-full' }))).toEqual([['1.disable.7', 'bounce-verdict']]);
   expect(verdicts(back({ reason: 'spam' }))).toEqual([]);
   expect(verdicts(back().fold(standing(1, 'disabled', onDay(6), 1)))).toEqual([]);
 });

@@ -72,6 +72,16 @@ test('the queue of bounces waits no longer than its oldest mail may', async () =
   expect(await after(10_000)).toBe(true);
 });
 
+test('once its oldest mail has been taken, the queue of bounces waits again', async () => {
+  const { clock, idle, busy, signal, watch } = scene();
+  busy('a backlog without end', clock.now() - MAX_AGE_MS);
+  await idle.yieldsForQueue(signal);
+  busy('a backlog without end', clock.now());
+  await clock.advance(2_000);
+  const after = watch(idle.yieldsForQueue(signal));
+  expect(await after(60_000)).toBe(false);
+});
+
 test('a backlog that cannot be looked at holds nobody up, nor does one whose waiter leaves', async () => {
   const { clock, idle, backlog, busy } = scene();
   const leaving = new AbortController();

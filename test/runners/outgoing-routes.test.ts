@@ -1,7 +1,7 @@
 /** A chunk and several routes: what becomes of it when the one it was given to fails. */
 import { afterEach, expect, test } from 'vitest';
 import type { RouteConfig, RoutingConfig } from '../../src/config.ts';
-import { DELAYS } from '../../src/runners/retry-schedule.ts';
+import { DELAYS, LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import type { Routes } from '../../src/smtp/routes.ts';
 import { createFakeClock } from '../support/fake/clock.ts';
 import { createFakeJournal } from '../support/fake/journal.ts';
@@ -167,4 +167,12 @@ test('an envelope that waits for its time at a rated route does not go by it onc
   await disposed;
   expect([mta('first').mails.length, mta('second').mails.length]).toEqual([2, 2]);
   expect(sent().sort()).toEqual(everybody(4).sort());
+});
+
+test('whom no route reached until the end is given up on, and that says nothing of the mailbox', async () => {
+  const { dispose, result, bounces, clock } = await start();
+  const chunk = chunkOf(1, { try: 40 }, clock.now() - LIFE_MS);
+  await dispose(chunk);
+  expect(result(chunk)?.refused).toMatchObject([{ code: 554, status: '5.4.7' }]);
+  expect(bounces).toMatchObject([{ reason: 'system', permanent: true }]);
 });
