@@ -80,6 +80,8 @@ export type PostFacts = PostView & {
   readonly counter: number;
   /** The numbers under which `recipient` was to get it: none, one, or two who left and joined again meanwhile. */
   readonly recipient: readonly number[];
+  /** The list sends `recipient` no posts now: what has not gone out to them does not. */
+  readonly isOff: boolean;
   /** Whose `numbers` are, as far as it is remembered: who left, for 60 days. */
   readonly members: readonly (readonly [number: number, address: Address])[];
 };

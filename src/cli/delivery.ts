@@ -102,7 +102,7 @@ async function story(
       ['accepted', timeText(answer.at)],
       ['order', stateOf(answer)],
       ['recipient', recipient],
-      ['state', answer.state ?? 'was no member then'],
+      ['state', answer.state ?? 'no posts were sent to this address then'],
     ]);
     out.print('');
     const rows = answer.story.map(({ at, state, route, code, status, reply, next }) => {

@@ -121,6 +121,7 @@ function writeRows(draft: Draft, n: number, fact: Fact): void {
       });
       return;
     case 'member-removed':
+      countOff(draft, fact.number, false);
       draft.put(['left', fact.number], draft.memberRow(fact.number));
       expire(draft, LEFT_MS, n, fact.number, ['left', fact.number]);
       draft.remove(['member', fact.number]);
@@ -157,6 +158,7 @@ function writeRows(draft: Draft, n: number, fact: Fact): void {
     case 'delivery-enabled': {
       const { off: _, ...member } = assertFound(draft.memberRow(fact.number));
       const off = fact.type === 'delivery-disabled';
+      countOff(draft, fact.number, off);
       draft.put(['member', fact.number], off ? { ...member, off } : member);
       return;
     }
@@ -184,8 +186,14 @@ function postRowOf(draft: Draft, fact: Extract<Fact, { type: 'post-accepted' }>)
   const { counter, width, hold, post } = fact;
   const { id, subject, mail, smtputf8, trace } = post;
   const messageId = post.messageIdIsOurs ? post.messageId : '';
-  const to = { counter, width, live: draft.state().live };
+  const to = { counter, width, live: draft.state().live - draft.offCount() };
   return { id, at: draft.at, ...to, subject, hold, mail, messageId, smtputf8, trace };
+}
+
+/** How many get no posts, when this member does from now on, or does not. */
+function countOff(draft: Draft, number: number, off: boolean): void {
+  const wasOff = draft.memberRow(number)?.off === true;
+  if (off !== wasOff) draft.put(['off'], Math.max(0, draft.offCount() + (off ? 1 : -1)));
 }
 
 function assertFound(row: MemberRow | null): MemberRow {

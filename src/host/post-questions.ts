@@ -27,6 +27,7 @@ export function aboutPosts(rows: Rows, key: ListKey, asked: PostQuestion): Posts
     ...viewOf(asked.post, row),
     ...{ key, width: row.width, counter: row.counter },
     recipient: recipient === undefined ? [] : numbersOf(rows, draft, row, recipient),
+    isOff: recipient !== undefined && isOff(draft, recipient),
     members: numbers.flatMap((number): PostFacts['members'] => {
       const member = draft.memberRow(number) ?? draft.leftRow(number);
       return member === null ? [] : [[number, member.address]];
@@ -48,6 +49,11 @@ function postsBefore(draft: Draft, before: number, limit: number): PostsPage {
 
 function viewOf(number: number, { at, subject, live, order }: PostRow): PostView {
   return { number, at, subject, recipients: live, order: order ?? 'go' };
+}
+
+function isOff(draft: Draft, address: Address): boolean {
+  const { member } = draft.standing(address);
+  return member !== null && draft.memberRow(member)?.off === true;
 }
 
 /** Under which numbers an address was to get a post: as a member, or as one who has left since. */

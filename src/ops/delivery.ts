@@ -89,7 +89,7 @@ async function story(
     const range = Math.floor(number / facts.width);
     fates.push(...storyOf(await resultsOfRange(nats, key, facts.number, range), number));
   }
-  const queued = facts.recipient.length > 0 ? 'queued' : null;
+  const queued = facts.recipient.length > 0 && !facts.isOff ? 'queued' : null;
   const state = standOf(fates)?.state ?? queued;
   return { ...viewOf(facts), list, recipient, state, story: fates };
 }

@@ -69,7 +69,7 @@ export type PostRow = {
   readonly at: number;
   readonly counter: number;
   readonly width: number;
-  /** Members then. */
+  /** Members then who got posts. */
   readonly live: number;
   readonly subject: string;
   /** Absent: nobody said anything about it. */
@@ -103,6 +103,8 @@ export type Draft = View & {
   postRow(number: number): PostRow | null;
   rolesRow(): RolesRow;
   hasTrouble(number: number): boolean;
+  /** Members who get no posts. */
+  offCount(): number;
   put(tail: Tail, value: unknown): void;
   remove(tail: Tail): void;
   /** Rows of one kind with from ≤ tail < to, as the draft stands. */
@@ -155,6 +157,7 @@ export function openDraft(rows: Rows, key: ListKey, at: number): Draft {
     verdict: (id) => (get(['verdict', id]) as Verdict | undefined) ?? null,
     trouble: (number) => (get(['trouble', number]) as DeliveryRow | undefined) ?? NO_TROUBLE,
     hasTrouble: (number) => get(['trouble', number]) !== undefined,
+    offCount: () => (get(['off']) as number | undefined) ?? 0,
     isStorm: (number) => postRow(number)?.storm === true,
     seen: (commandId) => (get(['seen', commandId]) as Seen | undefined) ?? null,
     ...written,

@@ -1,6 +1,9 @@
 /** What the list says of its posts, as it reaches outgoing. */
 import { expect, test } from 'vitest';
 import type { Command } from '../../actors/protocol.ts';
+import { aboutPosts } from '../../src/host/post-questions.ts';
+import type { Address } from '../../src/mail/address.ts';
+import { openDraft } from '../../src/store/list-rows.ts';
 import { fakeHostWorld } from '../support/fake/host-world.ts';
 import { answered, killed, mailOf, start, tick, withList } from '../support/host-story.ts';
 import { ANNE, BART, KEY, OPERATOR } from '../support/list-story.ts';
@@ -113,4 +116,42 @@ test('who may not manage the list is not told what became of its posts', async (
   expect(host.question(KEY, { ...posts, by: OPERATOR })).toMatchObject({
     ...{ posts: [{ number: 1 }], next: null },
   });
+});
+
+test('a large post that is sent again does not stand before the posts of small lists', async () => {
+  const world = { ...fakeHostWorld(), bulkMembers: 1 };
+  const host = await withList(world);
+  world.send(KEY, await mailOf(world, 'hello'));
+  await tick(world, 2_000);
+  await host.command(KEY, {
+    id: 'r',
+    command: { type: 'resend', post: 1, to: [1], by: OPERATOR },
+  });
+  await tick(world, 2_000);
+  expect(world.put.map((chunk) => [chunk.chunk, chunk.class])).toEqual([
+    ['0', 'bulk'],
+    ['0-r1', 'bulk'],
+  ]);
+});
+
+test('who gets no posts is no recipient of a post, until mail goes to them again', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  const of = { member: 1, count: 0, complaint: true, cause: null } as const;
+  const disable: Command = { type: 'bounce-verdict', verdict: 'disable', ...of };
+  await host.command(KEY, { id: '1.disable.1', command: disable });
+  world.send(KEY, await mailOf(world, 'hello'));
+  await tick(world, 2_000);
+  const about = (recipient: Address) =>
+    aboutPosts(world.rows, KEY, { ask: 'post', post: 1, by: OPERATOR, recipient });
+  expect(world.put.find((chunk) => chunk.class === 'post')?.to).toEqual([[2, BART]]);
+  expect(about(ANNE)).toMatchObject({ recipients: 1, isOff: true });
+  expect(about(BART)).toMatchObject({ recipients: 1, isOff: false });
+  await host.command(KEY, {
+    id: 'out',
+    command: { type: 'remove-member', who: { address: ANNE }, by: OPERATOR },
+  });
+  world.send(KEY, await mailOf(world, 'again'));
+  await tick(world, 2_000);
+  expect(openDraft(world.rows, KEY, 0).postRow(2)?.live).toBe(1);
 });
