@@ -269,7 +269,7 @@ describe('test', () => {
     const run = join(machine.checkout, '.ci/run');
     mkdirSync(join(machine.checkout, '.ci'));
     copyFileSync(join(ROOT, '.ci/run'), run);
-    for (const name of ['postfix', 'smtp-source', 'chromium', 'openssl', 'ip'])
+    for (const name of ['postfix', 'smtp-source', 'chromium', 'openssl', 'curl', 'ip'])
       machine.tool(name, '');
     machine.tool('npm', 'process.exitCode = Number(process.env.CODE);');
     symlinkSync(process.execPath, join(machine.bin, 'node'));

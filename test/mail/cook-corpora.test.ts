@@ -28,7 +28,7 @@ test.skipIf(corpusSkip('mime'))(
 );
 
 test.skipIf(corpusSkip('archives'))(
-  'posts of a real list keep their words and attachments',
+  'posts of a real list of the corpora keep their words and attachments',
   async () => {
     const all = mboxMessages('linux-sparse-2019-2021.mbox.gz');
     const some = all.filter((raw, i) => i % 10 === 0 && raw.length <= BYTES_MAX);

@@ -39,10 +39,13 @@ test.skipIf(corpusSkip('mime'))('copies of mail of the MIME corpora pass', async
   expect(passed).toBeGreaterThan(200);
 });
 
-test.skipIf(corpusSkip('archives'))('copies of posts of a real list pass', async () => {
-  const some = mboxMessages('linux-sparse-2019-2021.mbox.gz').filter((_, i) => i % 10 === 0);
-  for (const [i, raw] of some.entries()) {
-    expect(await reasonOrPass(raw, `post ${i * 10}`)).toBe('pass');
-  }
-  expect(some.length).toBeGreaterThan(200);
-});
+test.skipIf(corpusSkip('archives'))(
+  'copies of posts of a real list of the corpora pass',
+  async () => {
+    const some = mboxMessages('linux-sparse-2019-2021.mbox.gz').filter((_, i) => i % 10 === 0);
+    for (const [i, raw] of some.entries()) {
+      expect(await reasonOrPass(raw, `post ${i * 10}`)).toBe('pass');
+    }
+    expect(some.length).toBeGreaterThan(200);
+  },
+);

@@ -104,7 +104,7 @@ test('recipients past the limit of groups are cut, and never make it slow', () =
   expect(results).toHaveLength(1_000);
 });
 
-describe('bounces collected by others', () => {
+describe('corpora: bounces collected by others', () => {
   const exact = (corpus: string) => {
     const folder = join(SHARED, 'corpora', corpus);
     const entries = read<readonly Scored[]>(folder, 'manifest.json').filter(isScored);

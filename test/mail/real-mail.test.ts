@@ -30,7 +30,7 @@ function readWhole(raw: Buffer): void {
 const unfolded = (header: string) =>
   (header.split(/\r?\n(?![ \t])/, 1)[0] ?? '').replace(/\r?\n/g, '');
 
-describe.skipIf(corpusSkip('archives'))('the archives', () => {
+describe.skipIf(corpusSkip('archives'))('the corpora: archives', () => {
   test.each([
     ['linux-sparse-2019-2021.mbox.gz', 2_094],
     ['usrp-users-2021H1.mbox.gz', 607],
@@ -51,7 +51,7 @@ describe.skipIf(corpusSkip('archives'))('the archives', () => {
   );
 });
 
-describe.skipIf(corpusSkip('mime'))('the MIME collections', () => {
+describe.skipIf(corpusSkip('mime'))('the corpora: MIME collections', () => {
   test('no file makes a parser throw', () => {
     const files = corpusFiles('mime');
     expect(files.length).toBeGreaterThan(500);
