@@ -220,6 +220,7 @@ export type Refusal = {
     | 'no-such-hold'
     | 'no-such-post'
     | 'already-decided'
+    | 'mail-gone'
     | 'bad-setting'
     | 'too-many'
     | 'nothing-to-do';

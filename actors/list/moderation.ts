@@ -6,13 +6,26 @@ import { mayModerate, type Verdict, type View } from './view.ts';
 
 /** The longest comment that a rejection may carry. */
 export const COMMENT_MAX = 4_000;
+const DAY_MS = 86_400_000;
+/** A held mail is kept 180 days (TROUPE_HELD's age); on the last of them it may go while the approved post is sent. */
+export const APPROVE_MS_MAX = (180 - 1) * DAY_MS;
 
 export function decideApprove(view: View, hold: HoldId, by: By): readonly Fact[] | Refusal {
-  return decideHeld(view, hold, by, 'approved', ({ post }) =>
-    view.mode() === 'retired'
-      ? { type: 'refusal', code: 'retired', text: 'the list is retired; reject or discard it' }
-      : [{ type: 'hold-approved', hold, by }, accepted(view, post, hold)],
-  );
+  return decideHeld(view, hold, by, 'approved', ({ post, heldAt }) => {
+    if (view.mode() === 'retired')
+      return {
+        type: 'refusal',
+        code: 'retired',
+        text: 'the list is retired; reject or discard it',
+      };
+    if (view.at - heldAt > APPROVE_MS_MAX)
+      return {
+        type: 'refusal',
+        code: 'mail-gone',
+        text: `the mail of hold ${hold} is no longer kept; it can only be rejected or discarded`,
+      };
+    return [{ type: 'hold-approved', hold, by }, accepted(view, post, hold)];
+  });
 }
 
 export function decideReject(

@@ -6,8 +6,10 @@
  */
 import { answerOf, decide } from '../../actors/list.ts';
 import type { Answer, Command, Fact, Refusal } from '../../actors/protocol.ts';
+import { assert } from '../assert.ts';
 import type { MailError } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
+import { MESSAGE_BYTES_MAX } from '../nats/streams.ts';
 import { type Done, type Draft, openDraft } from '../store/list-rows.ts';
 import type { Asked } from '../world.ts';
 import { append } from './append.ts';
@@ -21,6 +23,8 @@ import type { HostWorld } from './world.ts';
 /** A turn takes at most this many commands, and this many bytes of facts. */
 export const TURN_COMMANDS_MAX = 256;
 export const TURN_BYTES_MAX = 512 * 1024;
+/** One command's facts may take more than a turn's, alone in their record; past this they fit no record, its head included. */
+const ENTRY_BYTES_MAX = MESSAGE_BYTES_MAX - 4 * 1024;
 /** A turn that appends nothing is not fenced by the ledger: it answers only well within the lease (design §3). */
 const LEASE_LEFT_MS_MIN = 3_000;
 /** What a fact may be larger than its command: numbers, reasons, names of fields. */
@@ -62,7 +66,11 @@ export type TurnOutcome = 'took' | 'behind' | 'stale' | 'stopped';
 
 type Decided = {
   readonly draft: Draft;
-  readonly entries: readonly string[];
+  /** The number of the record to be. */
+  readonly n: number;
+  readonly entries: string[];
+  /** Of the entries. */
+  bytes: number;
   readonly replies: (() => void)[];
 };
 
@@ -119,7 +127,7 @@ function putBack(list: TurnOf, batch: readonly Waiting[]): TurnOutcome {
   return 'stale';
 }
 
-/** The commands of this turn, in order. A command larger than the bound goes alone. */
+/** The commands of this turn at most, in order: what their facts take is known once they are decided. */
 function take(waiting: Waiting[]): Waiting[] {
   let bytes = 0;
   let many = 0;
@@ -131,7 +139,10 @@ function take(waiting: Waiting[]): Waiting[] {
   return waiting.splice(0, many);
 }
 
-/** Decides every command over one draft. One that throws is taken out, and the others are decided anew without it. */
+/**
+ * Decides the commands over one draft. One that throws is taken out, and the others are decided anew without it; from the
+ * first whose facts do not fit the record any more they wait for the next turn.
+ */
 function decideAll(
   list: TurnOf,
   batch: Waiting[],
@@ -141,11 +152,12 @@ function decideAll(
   for (;;) {
     const head = openDraft(world.rows, list.key, 0).head();
     const draft = openDraft(world.rows, list.key, Math.max(head.at, world.clock.now()));
-    const entries: string[] = [];
-    const replies: (() => void)[] = [];
-    const poison = batch.find((waiting) => {
+    const decided: Decided = { draft, n: head.n + 1, entries: [], bytes: 0, replies: [] };
+    let fitting = batch.length;
+    const poison = batch.find((waiting, index) => {
+      if (index >= fitting) return false;
       try {
-        decideOne(draft, head.n + 1, waiting, entries, replies, seqOf);
+        if (!decideOne(decided, waiting, seqOf)) fitting = index;
         return false;
       } catch (error) {
         world.log.error(
@@ -156,38 +168,46 @@ function decideAll(
         return true;
       }
     });
-    if (poison === undefined) return { draft, entries, replies };
+    if (poison === undefined) {
+      list.waiting.unshift(...batch.splice(fitting));
+      return decided;
+    }
     batch.splice(batch.indexOf(poison), 1);
   }
 }
 
+/** False, and nothing is changed, if its facts do not fit this record beside those before. */
 function decideOne(
-  draft: Draft,
-  n: number,
+  decided: Decided,
   { asked, reply }: Waiting,
-  entries: string[],
-  replies: (() => void)[],
   seqOf: { readonly value: number },
-): void {
+): boolean {
+  const { draft, n, entries, replies } = decided;
   const before = draft.seen(asked.id);
   if (before !== null) {
     replies.push(() =>
       reply({ kind: 'answer', answer: before[2], n: before[0], seq: seqOf.value }),
     );
-    return;
+    return true;
   }
   const facts: readonly Fact[] | Refusal = decide(draft, asked.command);
   if (isRefusal(facts)) {
     replies.push(() => reply({ kind: 'refusal', refusal: facts, n: n - 1, seq: seqOf.value }));
-    return;
+    return true;
   }
   const answer = answerOf(asked.command, facts);
   if (facts.length > 0) {
     const entry = { commandId: asked.id, facts };
+    const json = JSON.stringify(entry);
+    const bytes = Buffer.byteLength(json);
+    assert(bytes <= ENTRY_BYTES_MAX, 'the facts of one command are larger than a record may be');
+    if (entries.length > 0 && decided.bytes + bytes > TURN_BYTES_MAX) return false;
     applyEntry(draft, n, entries.length, entry);
-    entries.push(JSON.stringify(entry));
+    entries.push(json);
+    decided.bytes += bytes;
   }
   replies.push(() => reply({ kind: 'answer', answer, n, seq: seqOf.value }));
+  return true;
 }
 
 const isRefusal = (decided: readonly Fact[] | Refusal): decided is Refusal =>

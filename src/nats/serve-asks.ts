@@ -16,6 +16,8 @@ import { parseAskRequest } from './wire.ts';
 /** Requests in hand at once, and their bytes; more are told to come again (4.3.2). */
 export const ASKS_IN_HAND_MAX = 1_024;
 export const ASK_BYTES_IN_HAND_MAX = 64 * 1024 * 1024;
+/** One request; a larger one is refused before a list sees it: its facts would fit no record. */
+export const ASK_BYTES_MAX = 512 * 1024;
 /**
  * How long `close` waits for what is in hand, ms; whoever is not answered by then asks the next
  * owner.
@@ -31,10 +33,16 @@ const BUSY: AskError = {
   text: 'too many requests at once; try again in some seconds',
 };
 
+const TOO_LARGE: AskError = {
+  code: 552,
+  status: '5.3.4',
+  text: 'the request is too large; ask for less at once',
+};
+
 /**
- * Serves `troupe.ask.<slot>.*` for these slots. A request that is not understood is refused here
- * (501 5.5.4); what the handler throws becomes an error reply. `close` first unsubscribes, so that
- * no new request is taken, then waits for those in hand.
+ * Serves `troupe.ask.<slot>.*` for these slots. A request that is too large (552 5.3.4) or not
+ * understood (501 5.5.4) is refused here; what the handler throws becomes an error reply. `close`
+ * first unsubscribes, so that no new request is taken, then waits for those in hand.
  */
 export function serveAsks(
   nats: Nats,
@@ -46,6 +54,10 @@ export function serveAsks(
 
   function take(msg: Msg): void {
     const bytes = msg.data.byteLength;
+    if (bytes > ASK_BYTES_MAX) {
+      reply(nats, msg, { ok: false, error: TOO_LARGE });
+      return;
+    }
     if (inHand.size >= ASKS_IN_HAND_MAX || bytesInHand + bytes > ASK_BYTES_IN_HAND_MAX) {
       reply(nats, msg, { ok: false, error: BUSY });
       return;

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { APPROVE_MS_MAX } from '../../actors/list/moderation.ts';
 import { HELD_MAX } from '../../actors/list/posting.ts';
 import type { Mode } from '../../actors/list/view.ts';
 import { machine, takes } from '../../actors/list.ts';
@@ -207,6 +208,14 @@ test('approving twice is not an error; deciding otherwise afterwards is', () => 
   story.when({ type: 'approve', hold: 1, by: OPERATOR }).then();
   story.when({ type: 'reject', hold: 1, comment: '', by: OPERATOR }).refused('already-decided');
   story.when({ type: 'discard', hold: 2, by: OPERATOR }).refused('no-such-hold');
+});
+
+test('a post whose held mail is no longer kept is not approved, only rejected or discarded', () => {
+  const story = given(...made, held(1)).later(APPROVE_MS_MAX);
+  expect(story.decide({ type: 'approve', hold: 1, by: OPERATOR })).toHaveLength(2);
+  story.later(1).when({ type: 'approve', hold: 1, by: OPERATOR }).refused('mail-gone');
+  for (const type of ['reject', 'discard'] as const)
+    expect(story.decide({ type, hold: 1, comment: '', by: OPERATOR })).toHaveLength(1);
 });
 
 test('a rejection tells the envelope sender, but never a machine', () => {

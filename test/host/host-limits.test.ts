@@ -2,7 +2,9 @@ import { expect, test, vi } from 'vitest';
 import type { Command } from '../../actors/protocol.ts';
 import { MailError } from '../../src/errors.ts';
 import { hashOf } from '../../src/host/record.ts';
+import { TURN_BYTES_MAX } from '../../src/host/turn.ts';
 import type { ListKey } from '../../src/mail/list-key.ts';
+import { MESSAGE_BYTES_MAX } from '../../src/nats/streams.ts';
 import { fakeHostWorld } from '../support/fake/host-world.ts';
 import { answered, create, dump, mailOf, records, tick, withList } from '../support/host-story.ts';
 import { ANNE, address, BART, KEY, OPERATOR, post } from '../support/list-story.ts';
@@ -99,6 +101,39 @@ test('a command that is no command is parked whole and the next one runs', async
   world.send(KEY, await mailOf(world, 'after'));
   await tick(world, 2_000);
   expect(world.parkedWhy).toHaveLength(1);
+  expect(world.put).toHaveLength(1);
+});
+
+test('a turn takes as many commands as their facts fit one record, and the rest the next', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  const name = 'x'.repeat(60);
+  for (let i = 0; i < 99; i++) {
+    const owner = address(`${name}${i}@${name}.${name}.example`);
+    const grant = { type: 'grant', role: 'owner', address: owner, by: OPERATOR } as const;
+    await host.command(KEY, { id: `g${i}`, command: grant });
+  }
+  const ids = Array.from({ length: 256 }, (_, i) => `o${i}`);
+  for (const id of ids)
+    world.send(KEY, { id, command: { type: 'owner-mail', mail: post({ id }) } });
+  for (let i = 0; i < 40; i++) await tick(world, 1_000);
+  const written = records(world);
+  const forwarded = written.flatMap(({ record }) => record.entries.map((one) => one.commandId));
+  expect(forwarded.filter((id) => ids.includes(id))).toEqual(ids);
+  const largest = Math.max(...written.map(({ bytes }) => bytes.length));
+  expect(largest).toBeGreaterThan(TURN_BYTES_MAX / 2);
+  expect(largest).toBeLessThan(TURN_BYTES_MAX + 1_024);
+  expect(world.parkedWhy).toEqual([]);
+});
+
+test('a command whose facts fit no record is parked and the next one runs', async () => {
+  const world = fakeHostWorld();
+  await withList(world);
+  const mail = post({ id: 'large', subject: 'x'.repeat(MESSAGE_BYTES_MAX) });
+  world.send(KEY, { id: 'large', command: { type: 'owner-mail', mail } });
+  world.send(KEY, await mailOf(world, 'after'));
+  await tick(world, 2_000);
+  expect(world.parkedWhy).toMatchObject([expect.stringContaining('larger than a record')]);
   expect(world.put).toHaveLength(1);
 });
 

@@ -10,7 +10,12 @@ import {
   NO_OWNER,
 } from '../../src/nats/ask.ts';
 import type { Nats } from '../../src/nats/connect.ts';
-import { ASKS_IN_HAND_MAX, type AskHandler, serveAsks } from '../../src/nats/serve-asks.ts';
+import {
+  ASK_BYTES_MAX,
+  ASKS_IN_HAND_MAX,
+  type AskHandler,
+  serveAsks,
+} from '../../src/nats/serve-asks.ts';
 import { ask } from '../../src/nats/subjects.ts';
 import { eventually } from '../support/eventually.ts';
 import { connectTo, type NatsServer, startNats } from '../support/nats.ts';
@@ -159,6 +164,20 @@ describe('asking', () => {
     const command = { type: 'add-members', members, by } as const;
     const reply = await createAsker(caller).command(KEY, { id: 'c', command });
     expect(reply).toMatchObject({ ok: false, error: { code: 552, status: '5.3.4' } });
+  });
+
+  test('a request that no list can decide in one record is refused before the list sees it', async () => {
+    let seen = 0;
+    await serve(async () => {
+      seen += 1;
+      return done();
+    });
+    const asked = JSON.stringify(retire);
+    const fits = await caller.nc.request(ask(KEY), asked.padEnd(ASK_BYTES_MAX));
+    expect(fits.json()).toMatchObject({ ok: true });
+    const larger = await caller.nc.request(ask(KEY), asked.padEnd(ASK_BYTES_MAX + 1));
+    expect(larger.json()).toMatchObject({ ok: false, error: { code: 552, status: '5.3.4' } });
+    expect(seen).toBe(1);
   });
 
   test('what is not understood is refused before the list sees it', async () => {
