@@ -7,8 +7,8 @@ import { mayModerate, type Verdict, type View } from './view.ts';
 /** The longest comment that a rejection may carry. */
 export const COMMENT_MAX = 4_000;
 const DAY_MS = 86_400_000;
-/** A held mail is kept 180 days (TROUPE_HELD's age); on the last of them it may go while the approved post is sent. */
-export const APPROVE_MS_MAX = (180 - 1) * DAY_MS;
+/** A held mail is kept 180 days (TROUPE_HELD), and an approved post is sent from it for up to five (decision 0004). */
+export const APPROVE_MS_MAX = (180 - 6) * DAY_MS;
 
 export function decideApprove(view: View, hold: HoldId, by: By): readonly Fact[] | Refusal {
   return decideHeld(view, hold, by, 'approved', ({ post, heldAt }) => {
