@@ -22,8 +22,11 @@ const AHEAD = 64;
 export const IN_HAND_MAX = 256;
 /** How long a slot waits for a list that has its hands full, before it puts commands off. */
 const FULL_WAIT_MS = 2_000;
-/** How long what a blocked list cannot take waits in LATER. */
-const PUT_OFF_MS = 15_000;
+/**
+ * How long what a blocked list cannot take waits in LATER. Longer than MAILBOX knows an id (2 minutes): what comes back sooner would
+ * be taken for what it was, and lost.
+ */
+const PUT_OFF_MS = 180_000;
 /** `ack_wait` is 10 s. */
 export const WORKING_EVERY_MS = 3_000;
 
