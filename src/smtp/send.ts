@@ -80,7 +80,8 @@ export function createSmtp(options: SmtpOptions): Smtp {
   };
 }
 
-const isLoopback = (host: string): boolean => /^(?:127\.|\[?::1\]?$|localhost$)/i.test(host);
+const isLoopback = (host: string): boolean =>
+  /^(?:127(?:\.\d{1,3}){3}|\[?::1\]?|localhost)$/i.test(host);
 
 const safeFor = (tls: SmtpOptions['tls']): SmtpOptions['tls'] =>
   tls === 'opportunistic' ? 'required' : tls;
