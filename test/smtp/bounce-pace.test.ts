@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { MailError } from '../../src/errors.ts';
 import { type Address, parseAddress } from '../../src/mail/address.ts';
-import { BOUNCES_PER_SECOND, pacedBounces, TURN_MS_MAX } from '../../src/smtp/bounce-pace.ts';
+import { GROUP_MAX, GROUP_MS, pacedBounces, TURN_MS_MAX } from '../../src/smtp/bounce-pace.ts';
 import type { RcptAnswer } from '../../src/smtp/edge-transaction.ts';
 import { createFakeClock } from '../support/fake/clock.ts';
 
@@ -29,23 +29,27 @@ function world() {
   return { clock, state, waited, ask };
 }
 
-test('while posts are sent, bounces come in at a steady pace', async () => {
+test('while posts are sent, bounces come in a group at a time', async () => {
   const { clock, ask } = world();
   let answered = 0;
-  for (let i = 0; i < 2 * BOUNCES_PER_SECOND; i++) {
+  for (let i = 0; i < 2 * GROUP_MAX; i++) {
     void Promise.resolve(ask(BOUNCE)).then(() => {
       answered += 1;
     });
   }
-  await clock.advance(500);
-  expect(answered).toBe(BOUNCES_PER_SECOND / 2 + 1);
-  await clock.advance(1_500);
-  expect(answered).toBe(2 * BOUNCES_PER_SECOND);
+  await clock.advance(GROUP_MS - 1);
+  expect(answered).toBe(0);
+  await clock.advance(1);
+  expect(answered).toBe(GROUP_MAX);
+  await clock.advance(GROUP_MS);
+  expect(answered).toBe(2 * GROUP_MAX);
+  expect(clock.sleepers()).toBe(0);
+  ask(BOUNCE);
+  expect(clock.sleepers()).toBe(1);
 });
 
 test('what is no bounce, and what is refused, never waits', () => {
   const { ask, waited } = world();
-  ask(BOUNCE);
   expect(ask(BOUNCE)).toBeInstanceOf(Promise);
   expect(ask(POST)).toMatchObject({ kind: 'post' });
   expect(ask(NOBODY)).toBe(REFUSED);
@@ -58,11 +62,19 @@ test('bounces wait for nobody while nothing is sent', () => {
   for (let i = 0; i < 1_000; i++) expect(ask(BOUNCE)).toMatchObject({ kind: 'bounce' });
 });
 
+test('those that wait come in when all has been sent', async () => {
+  const { clock, state, ask } = world();
+  const all = Array.from({ length: 3 * GROUP_MAX }, () => ask(BOUNCE));
+  state.isSending = false;
+  await clock.advance(GROUP_MS);
+  expect(await Promise.all(all)).toHaveLength(3 * GROUP_MAX);
+  expect(clock.sleepers()).toBe(0);
+});
+
 test('no bounce waits longer than an MTA does, however many come', async () => {
   const { clock, ask } = world();
-  const many = (TURN_MS_MAX / 1_000) * BOUNCES_PER_SECOND * 3;
+  const many = (TURN_MS_MAX / GROUP_MS) * GROUP_MAX * 3;
   const all = Array.from({ length: many }, () => ask(BOUNCE));
-  expect(clock.sleepers()).toBe(many - 1);
   await clock.advance(TURN_MS_MAX);
   expect(clock.sleepers()).toBe(0);
   expect(await Promise.all(all)).toHaveLength(many);
