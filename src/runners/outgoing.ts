@@ -49,7 +49,7 @@ import {
 import { sendCopies } from './outgoing-send.ts';
 import { haltedBy, orderOf } from './post-order.ts';
 import { createRecipientLimits, type RecipientLimits } from './recipient-limits.ts';
-import type { Disposal, Hand } from './runner.ts';
+import { type Disposal, type Hand, untilHeard } from './runner.ts';
 
 /** Cooked posts in memory. */
 export const COOKED_BYTES_MAX = 64 * 1024 * 1024;
@@ -167,7 +167,7 @@ async function disposeOf(
     await tellPart(chunk, progress, by, needs);
     return { kind: 'leave', why: 'it was taken out of hand before it was finished' };
   }
-  await finish(chunk, progress, ended, by, needs);
+  await finish(chunk, progress, ended, { by, hand }, needs);
   return { kind: 'done' };
 }
 
@@ -282,26 +282,30 @@ function cookedOf({ key, post, mail, recipe }: Chunk, state: State): Promise<Rea
   });
 }
 
-/** LATER and BOUNCES, then the result; the ack is the loop's. */
+/**
+ * LATER and BOUNCES, then the result; the ack is the loop's. While the hand is ours each is told until it is heard: once the next
+ * try may be there, whom it names is sent to by that one alone.
+ */
 async function finish(
   chunk: Chunk,
   progress: Progress,
   ended: Ended,
-  route: string,
+  { by: route, hand }: { readonly by: string; readonly hand: Hand },
   needs: OutgoingNeeds,
 ): Promise<void> {
   const { clock, lifeMs, retryMsMax, later, results, bounces } = needs;
   const limits = { now: clock.now(), lifeMs, ...(retryMsMax !== undefined && { retryMsMax }) };
   const { result, next } = outcomeOf(chunk, progress, ended, route, limits);
+  const heard = (tell: () => Promise<void>) => untilHeard(tell, hand, clock);
   if (next !== null) {
     const put = (at: number) =>
-      later.put(chunkName(next.chunk), at, { to: 'outgoing', chunk: next.chunk });
+      heard(() => later.put(chunkName(next.chunk), at, { to: 'outgoing', chunk: next.chunk }));
     await put(next.at);
     // Who resumes the post brings forward what waits; what came too late for that is seen here.
     if (ended === 'pause' && (await orderOf(chunk, needs)) !== 'pause') await put(clock.now());
   }
-  for (const event of bouncesOf(chunk, result)) await bounces.put(chunk.key, event);
-  await results.tell(chunk, result);
+  for (const event of bouncesOf(chunk, result)) await heard(() => bounces.put(chunk.key, event));
+  await heard(() => results.tell(chunk, result));
   needs.journal.close(chunkName(chunk));
   report(chunk, result, next?.at ?? null, needs);
 }

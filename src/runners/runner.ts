@@ -253,6 +253,26 @@ async function tryInHand(
   }
 }
 
+/**
+ * What has come of a delivery is told until it is heard: again what fails for now, as long as the hand is ours. Throws when it fails
+ * otherwise, or the hand is not ours any more.
+ */
+export async function untilHeard(
+  tell: () => Promise<void>,
+  hand: Hand,
+  clock: Clock,
+): Promise<void> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await tell();
+    } catch (error) {
+      const isTransient = error instanceof MailError && error.isTransient;
+      if (!isTransient || hand.state() !== 'ours') throw error;
+    }
+    await clock.sleep(RETRY_IN_HAND_MS[attempt] ?? RETRY_IN_HAND_MS.at(-1) ?? 0);
+  }
+}
+
 async function settle(
   disposal: Disposal,
   { delivery, from }: Held,

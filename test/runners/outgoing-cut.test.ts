@@ -29,7 +29,7 @@ test('when NATS goes away after the sending, the chunk that comes again sends no
   const { smtp, dispose, failing, journal, result } = start();
   const chunk = chunkOf(4);
   failing.set('tell', new MailError(451, '4.3.0', 'away'));
-  await expect(dispose(chunk)).rejects.toThrow('away');
+  await expect(dispose(chunk, handFor(4, smtp, 'lost'))).rejects.toThrow('away');
   failing.clear();
   await dispose(chunk);
   expect(recipients(smtp).sort()).toEqual(members(0, 1, 2, 3));

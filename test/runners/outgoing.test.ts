@@ -3,6 +3,7 @@ import { MailError } from '../../src/errors.ts';
 import type { Address } from '../../src/mail/address.ts';
 import { chunkName } from '../../src/mail/chunk.ts';
 import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
+import type { Hand } from '../../src/runners/runner.ts';
 import { chunkOf, member, RAW } from '../support/outgoing-story.ts';
 import {
   members,
@@ -104,7 +105,8 @@ test('O3: who is refused with 4xx is in the next try, in LATER, before the resul
   smtp.rule = (to) => (to === member(1) || to === member(3) ? code('451') : null);
   const chunk = chunkOf(5, {}, clock.now());
   failing.set('tell', new MailError(451, '4.3.0', 'away'));
-  await expect(dispose(chunk)).rejects.toThrow('away');
+  const lost: Hand = { state: () => (later.size === 0 ? 'ours' : 'lost') };
+  await expect(dispose(chunk, lost)).rejects.toThrow('away');
   const name = chunkName({ ...chunk, try: 1 });
   expect([...later.keys()]).toEqual([name]);
   expect(told).toEqual([]);
@@ -121,6 +123,34 @@ test('O3: who is refused with 4xx is in the next try, in LATER, before the resul
     [4, 451],
     [10, 451],
   ]);
+});
+
+test('O3: what a try came to is told again until it is heard, and nobody is sent to again meanwhile', async () => {
+  const { smtp, dispose, later, failing, result, clock } = start();
+  const asked: string[] = [];
+  smtp.rule = (to) => {
+    asked.push(to);
+    return to === member(1) ? code('451') : null;
+  };
+  const chunk = chunkOf(3, {}, clock.now());
+  const put = later.set.bind(later);
+  let lost = 3;
+  // It has come, and its answer has not.
+  later.set = (...next) => {
+    put(...next);
+    lost -= 1;
+    if (lost >= 0) throw new MailError(451, '4.3.0', 'no answer');
+    return later;
+  };
+  failing.set('tell', new MailError(451, '4.3.0', 'away'));
+  const disposed = dispose(chunk);
+  await clock.advance(10_000);
+  expect([lost, result(chunk)]).toEqual([-1, null]);
+  failing.clear();
+  await clock.advance(10_000);
+  expect(await disposed).toEqual({ kind: 'done' });
+  expect(asked.sort()).toEqual(members(0, 1, 2));
+  expect(result(chunk)?.deferred.map(({ number }) => number)).toEqual([4]);
 });
 
 test('who is refused with 5xx is in the result, and not tried again', async () => {
