@@ -7,7 +7,7 @@
  */
 import type { Address } from './mail/address.ts';
 import type { BounceEvent } from './mail/bounce-event.ts';
-import type { Chunk, ChunkId, Class, PostOrder, Result } from './mail/chunk.ts';
+import type { Chunk, ChunkId, Class, OrderRow, PostOrder, Result } from './mail/chunk.ts';
 import type { Envelope, MailKind, MailRef, RawMail } from './mail/envelope.ts';
 import type { ListKey } from './mail/list-key.ts';
 
@@ -124,7 +124,8 @@ export type Results = {
   tell(id: ChunkId, result: Result): Promise<void>;
   /** What is to become of a post, from the leader; `go` where nobody said otherwise. */
   orderOf(key: ListKey, post: string): Promise<PostOrder>;
-  order(key: ListKey, post: string, order: PostOrder): Promise<void>;
+  /** Changes nothing where this one or a later one stands, also when it comes late. */
+  order(key: ListKey, post: string, row: OrderRow): Promise<void>;
 };
 
 /** Copies that came back; kept 60 days. The same event id of a list within 2 minutes is one. */

@@ -13,7 +13,7 @@ import type { ListKey } from '../mail/list-key.ts';
 import { heldNotice, rejectionNotice } from '../mail/notice.ts';
 import { openDraft } from '../store/list-rows.ts';
 import { chunksAgain, fanOut, plainRecipe } from './fanout.ts';
-import type { Perform } from './outbox.ts';
+import type { Doing, Perform } from './outbox.ts';
 import { inline, putPlain } from './plain-mail.ts';
 import { performTrouble } from './trouble-effects.ts';
 import type { HostWorld } from './world.ts';
@@ -27,9 +27,10 @@ const FANOUTS_MAX = 4;
 export function createPerform(world: HostWorld): Perform {
   const gate = createGate(EFFECTS_MAX);
   const turnstile = createGate(FANOUTS_MAX);
-  return async (key, effect, { from, isAgain, progress }) => {
+  return async (key, effect, { at, from, isAgain, progress }) => {
     const address = addressOf(world, key);
-    if (effect.type !== 'deliver') return gate(() => perform(world, key, address, effect, isAgain));
+    if (effect.type !== 'deliver')
+      return gate(() => perform(world, key, address, effect, { at, isAgain }));
     const mail = await sourceOf(world, key, effect.hold, effect.post.mail);
     // The turnstile lets one batch of this list through, then the next list: none waits for a whole fan-out.
     const outgoing = {
@@ -44,7 +45,7 @@ async function perform(
   key: ListKey,
   list: Address,
   effect: Exclude<Effect, { type: 'deliver' }>,
-  isAgain: boolean,
+  { at, isAgain }: Pick<Doing, 'at' | 'isAgain'>,
 ): Promise<void> {
   switch (effect.type) {
     case 'publish-directory':
@@ -78,7 +79,7 @@ async function perform(
     }
     case 'order-post': {
       const post = String(effect.number);
-      await world.results.order(key, post, effect.order);
+      await world.results.order(key, post, { order: effect.order, n: at.n, index: at.index });
       // What waits is to see it now: it goes on, or is told of as cancelled.
       return effect.order === 'pause' ? undefined : world.later.hasten(`${key}.${post}`);
     }

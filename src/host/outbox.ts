@@ -22,6 +22,8 @@ const AGAIN_MS_MIN = 100;
 const AGAIN_MS_MAX = 60_000;
 
 export type Doing = {
+  /** What it is an effect of. */
+  readonly at: Pick<Done, 'n' | 'index'>;
   /** The chunk to go on from. */
   readonly from: number;
   /** It may have been done before, and longer ago than any window of dedupe. */
@@ -190,7 +192,8 @@ async function doOne(
   const progress = (chunk: number): void => {
     if (isAlone) advance(state, { ...at, chunk });
   };
-  await state.perform(state.key, effect, { from, isAgain: isRetry || at.n <= wokenAt, progress });
+  const isAgain = isRetry || at.n <= wokenAt;
+  await state.perform(state.key, effect, { at, from, isAgain, progress });
   state.world.meter.count('outbox_done', { effect: effect.type });
 }
 

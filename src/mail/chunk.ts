@@ -81,6 +81,13 @@ export function chunkName(id: ChunkId): string {
 /** Whether a post is sent on, waits, or goes to nobody any more. What was handed over stays handed over. */
 export type PostOrder = 'go' | 'pause' | 'cancel';
 
+/** An order, and the entry of the list's ledger that gave it: the record, and its place in the record. */
+export type OrderRow = { readonly order: PostOrder; readonly n: number; readonly index: number };
+
+/** One that is told again, or late, must not stand in the place of a later one. */
+export const isLater = (a: OrderRow, b: OrderRow): boolean =>
+  a.n > b.n || (a.n === b.n && a.index > b.index);
+
 /** A recipient that the MTA refused: SMTP code, enhanced status or '', the reply's text. */
 export type RefusedRecipient = {
   readonly number: number;

@@ -4,7 +4,7 @@
  * Decoding checks the shape that the reader relies on: a rogue client or a newer schema must end in
  * a clear error that parks the message, never in a half-understood one.
  */
-import { type Chunk, CLASSES, type PostOrder, type Recipient } from '../mail/chunk.ts';
+import { type Chunk, CLASSES, type OrderRow, type Recipient } from '../mail/chunk.ts';
 import { parseListKey } from '../mail/list-key.ts';
 import type { Asked, Due } from '../world.ts';
 
@@ -44,15 +44,16 @@ export function decodeAsked<C>(data: Uint8Array): Asked<C> {
   return askedOf(decode(data));
 }
 
-export function encodeOrder(order: PostOrder): Uint8Array {
-  return encode({ order });
+export function encodeOrder(row: OrderRow): Uint8Array {
+  return encode(row);
 }
 
-/** Throws {@link BadMessage}. */
-export function decodeOrder(data: Uint8Array): PostOrder {
-  const { order } = decode(data);
+/** An earlier build put no entry beside an order: it is older than any. Throws {@link BadMessage}. */
+export function decodeOrder(data: Uint8Array): OrderRow {
+  const { order, n = 0, index = 0 } = decode(data);
   check(order === 'go' || order === 'pause' || order === 'cancel', 'order');
-  return order;
+  check(isCount(n) && isCount(index), 'n, index');
+  return { order, n, index };
 }
 
 export function encodeDue<C>(due: Due<C>): Uint8Array {

@@ -1,15 +1,16 @@
 /** Where runners and the host put things: mailboxes, outgoing, results, and what is set aside. */
 import { assert } from '../assert.ts';
 import { encodeBounceEvent } from '../mail/bounce-event.ts';
-import { chunkName } from '../mail/chunk.ts';
+import { chunkName, isLater, type OrderRow } from '../mail/chunk.ts';
+import type { ListKey } from '../mail/list-key.ts';
 import type { BouncesOut, MailboxOut, OutgoingOut, Parked, Results } from '../world.ts';
 import { decodeOrder, encodeAsked, encodeChunk, encodeOrder } from './codec.ts';
 import type { Nats } from './connect.ts';
 import { storeInGroups } from './groups.ts';
 import { FROM_SEQ, FROM_SUBJECT, WHY } from './parked.ts';
-import type { Publisher } from './publisher.ts';
+import { type Publisher, WrongSequence } from './publisher.ts';
 import { decodeResult, encodeResult } from './result-codec.ts';
-import { storedMessage } from './stored.ts';
+import { away, storedMessage } from './stored.ts';
 import * as subjects from './subjects.ts';
 
 /**
@@ -76,16 +77,32 @@ export function resultsOf(nats: Nats, publisher: Publisher): Results {
     async tell(id, result) {
       await publisher.publish(subjects.results(id), encodeResult(result));
     },
-    async orderOf(key, post) {
-      const found = await storedMessage(nats, 'TROUPE_RESULTS', {
-        last_by_subj: subjects.postOrder(key, post),
-      });
-      return found === null ? 'go' : decodeOrder(found.data);
-    },
-    async order(key, post, order) {
-      await publisher.publish(subjects.postOrder(key, post), encodeOrder(order));
+    orderOf: async (key, post) => (await lastOrder(nats, key, post)).order,
+    async order(key, post, row) {
+      const last = await lastOrder(nats, key, post);
+      if (!isLater(row, last)) return;
+      const data = encodeOrder(row);
+      // One that comes late, after a doubt, finds another last than it expects, and changes nothing.
+      await publisher
+        .publish(subjects.postOrder(key, post), data, { expectLast: last.seq })
+        .catch((error: unknown) => {
+          throw error instanceof WrongSequence ? away(error) : error;
+        });
     },
   };
+}
+
+/** The order that stands, and its sequence; 0 and `go` where nobody gave one. */
+async function lastOrder(
+  nats: Nats,
+  key: ListKey,
+  post: string,
+): Promise<OrderRow & { readonly seq: number }> {
+  const subject = subjects.postOrder(key, post);
+  const found = await storedMessage(nats, 'TROUPE_RESULTS', { last_by_subj: subject });
+  return found === null
+    ? { order: 'go', n: -1, index: 0, seq: 0 }
+    : { ...decodeOrder(found.data), seq: found.seq };
 }
 
 /** What our streams put beside a payload, and a parked copy keeps (`mail-store.ts`). */

@@ -22,13 +22,13 @@ test('an order is told, and what waits hears of it at once when the post goes on
   if (chunk === undefined) throw new Error('nothing was sent');
   await host.command(KEY, { id: 'p', command: order('pause') });
   await tick(world, 2_000);
-  expect(world.orders.get(`${KEY}.1`)).toBe('pause');
+  expect(world.orders.get(`${KEY}.1`)?.order).toBe('pause');
   const far = world.clock.now() + 3_600_000;
   await world.later.put(chunkName, far, { to: 'outgoing', chunk });
   await world.later.put(`${KEY}.2.0.1`, far, { to: 'outgoing', chunk });
   await host.command(KEY, { id: 'g', command: order('go') });
   await tick(world, 2_000);
-  expect(world.orders.get(`${KEY}.1`)).toBe('go');
+  expect(world.orders.get(`${KEY}.1`)?.order).toBe('go');
   expect([...world.later.waiting.keys()]).toEqual([`${KEY}.2.0.1`]);
 });
 
@@ -44,7 +44,7 @@ test('orders reach outgoing in the order they were given, whoever owns the list'
   const next = killed(world);
   await start(next);
   await tick(next, 5_000);
-  expect(next.orders.get(`${KEY}.1`)).toBe('cancel');
+  expect(next.orders.get(`${KEY}.1`)?.order).toBe('cancel');
 });
 
 test('a fan-out that is not yet out stops when the post is cancelled', async () => {
@@ -57,7 +57,7 @@ test('a fan-out that is not yet out stops when the post is cancelled', async () 
   world.outgoingError = null;
   await tick(world, 120_000);
   expect(world.put).toEqual([]);
-  expect(world.orders.get(`${KEY}.1`)).toBe('cancel');
+  expect(world.orders.get(`${KEY}.1`)?.order).toBe('cancel');
 });
 
 test('a post is sent again from its archived copy, under a name of its own, to who is a member still', async () => {

@@ -73,6 +73,31 @@ test.each([3, BATCH_FROM, 1_200])(
   },
 );
 
+test('of what is ordered for a post the latest stands, however late one before it comes', async () => {
+  const { order, orderOf } = resultsOf(site.nats, site.publisher);
+  const key = newKey();
+  expect(await orderOf(key, '7')).toBe('go');
+  await order(key, '7', { order: 'pause', n: 3, index: 0 });
+  await order(key, '7', { order: 'go', n: 3, index: 1 });
+  await order(key, '7', { order: 'pause', n: 3, index: 0 });
+  expect(await orderOf(key, '7')).toBe('go');
+  // Both read before either writes: the one that comes second finds another last than it expects.
+  let refused = 0;
+  for (let n = 4; n < 44; n += 2) {
+    const go = () => order(key, '7', { order: 'go', n: n + 1, index: 0 });
+    const pause = () => order(key, '7', { order: 'pause', n, index: 0 });
+    const [first, second] = await Promise.allSettled([go(), pause()]);
+    if (first.status === 'rejected') await go();
+    for (const outcome of [first, second]) {
+      if (outcome.status === 'fulfilled') continue;
+      refused += 1;
+      expect(outcome.reason).toMatchObject({ code: 451 });
+    }
+    expect(await orderOf(key, '7')).toBe('go');
+  }
+  expect(refused).toBeGreaterThan(0);
+});
+
 test.each([3, 2 * BOUNCES_BATCH_FROM])(
   '%d bounces at once are each kept, and telling them again adds none',
   async (count) => {

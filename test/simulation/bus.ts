@@ -10,7 +10,7 @@ import {
   CLASSES,
   type Class,
   chunkName,
-  type PostOrder,
+  type OrderRow,
   type Result,
 } from '../../src/mail/chunk.ts';
 import { MAIL_KINDS, type MailKind } from '../../src/mail/envelope.ts';
@@ -81,7 +81,7 @@ export function createBus(timeline: Timeline, chance: Chance, events: BusEvents)
     grown: grown.heard,
     later: createFakeLater<Command>(clock, due),
     results: new Map<string, Result>(),
-    orders: new Map<string, PostOrder>(),
+    orders: new Map<string, OrderRow>(),
     bounces: new Map<string, BounceEvent>(),
     directory: createWatchedKv(timeline, null),
     nodes: createWatchedKv(timeline, LEASE_FORGOTTEN_MS),

@@ -1,9 +1,10 @@
 /** The seams of `src/world.ts` as one process has them: each a wire to the bus, over its life. */
 import type { Command } from '../../actors/protocol.ts';
 import type { HostWorld } from '../../src/host/world.ts';
-import { chunkName } from '../../src/mail/chunk.ts';
+import { chunkName, isLater } from '../../src/mail/chunk.ts';
 import { encodeAsked, encodeChunk } from '../../src/nats/codec.ts';
 import { BATCH_FROM } from '../../src/nats/outlets.ts';
+import { away } from '../../src/nats/stored.ts';
 import * as subjects from '../../src/nats/subjects.ts';
 import type {
   BouncesOut,
@@ -167,9 +168,16 @@ export function linkOutgoing(life: Life, bus: Bus): OutgoingOut {
 export function linkResults(life: Life, { results, orders }: Bus): Results {
   return {
     orderOf: (key, post) =>
-      life.call(`order of ${key}.${post}`, () => orders.get(`${key}.${post}`) ?? 'go'),
-    order: (key, post, order) =>
-      life.call(`${order} ${key}.${post}`, () => void orders.set(`${key}.${post}`, order)),
+      life.call(`order of ${key}.${post}`, () => orders.get(`${key}.${post}`)?.order ?? 'go'),
+    async order(key, post, row) {
+      const id = `${key}.${post}`;
+      const last = await life.call(`order of ${id}`, () => orders.get(id) ?? null);
+      if (last !== null && !isLater(row, last)) return;
+      await life.call(`${row.order} ${id}`, () => {
+        if ((orders.get(id) ?? null) !== last) throw away(new Error('another last sequence'));
+        orders.set(id, row);
+      });
+    },
     last: (id) => life.call(`result of ${chunkName(id)}`, () => results.get(chunkName(id)) ?? null),
     tell: (id, result) =>
       life.call(

@@ -35,4 +35,9 @@ export const FOUND: readonly Found[] = [
     what: 'try 0, cut between its next try and its result, sent again whom try 1 had sent to',
   },
   { seed: 966, what: 'a chunk put again lacked who had left (the oracle was wrong)' },
+  {
+    seed: 20194,
+    what: 'a try whose next one was in doubt sent again whom that had sent to',
+  },
+  { seed: 20640, what: 'an order to pause came after the one to go on, and stayed' },
 ];

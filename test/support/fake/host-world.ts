@@ -3,7 +3,7 @@ import type { Command } from '../../../actors/protocol.ts';
 import { joinSite, type Membership } from '../../../src/host/membership.ts';
 import type { HostWorld } from '../../../src/host/world.ts';
 import { silentLog } from '../../../src/log.ts';
-import type { Chunk, PostOrder } from '../../../src/mail/chunk.ts';
+import { type Chunk, isLater, type OrderRow } from '../../../src/mail/chunk.ts';
 import { BULK_MEMBERS } from '../../../src/mail/class-order.ts';
 import type { ListKey } from '../../../src/mail/list-key.ts';
 import { SLOTS } from '../../../src/mail/list-key.ts';
@@ -30,7 +30,7 @@ export type FakeHostWorld = HostWorld & {
   /** Every chunk that was put, repeats too. */
   readonly put: Chunk[];
   /** What was said about posts, by `key.post`. */
-  readonly orders: Map<string, PostOrder>;
+  readonly orders: Map<string, OrderRow>;
   /** Thrown by outgoing while set. */
   outgoingError: Error | null;
   readonly directory: Map<string, string>;
@@ -66,7 +66,7 @@ export function fakeHostWorld(
     if (queue === undefined) throw new Error(`no slot ${slot}`);
     return queue;
   };
-  const orders = before?.orders ?? new Map<string, PostOrder>();
+  const orders = before?.orders ?? new Map<string, OrderRow>();
   const world: FakeHostWorld = {
     node,
     web: () => 'http://lists.example',
@@ -84,8 +84,10 @@ export function fakeHostWorld(
       },
     },
     results: {
-      order: async (key, post, order) => {
-        orders.set(`${key}.${post}`, order);
+      order: async (key, post, row) => {
+        const id = `${key}.${post}`;
+        const last = orders.get(id);
+        if (last === undefined || isLater(row, last)) orders.set(id, row);
       },
     },
     orders,
