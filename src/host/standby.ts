@@ -50,11 +50,13 @@ export function startStandby(
     const next = wanted();
     if (next.length === slots.size && next.every((slot) => slots.has(slot))) return;
     following.abort();
-    await running;
-    if (stopping.signal.aborted) return;
     following = new AbortController();
-    slots = new Map(next.map((slot) => [slot, ownSlot(rows, slot, 0)]));
-    if (next.length > 0) running = follow(world, slots, following.signal);
+    const { signal } = following;
+    await running;
+    // What changed meanwhile was looked at meanwhile: nobody may be left to follow what others know nothing of.
+    if (stopping.signal.aborted || signal.aborted) return;
+    slots = new Map(wanted().map((slot) => [slot, ownSlot(rows, slot, 0)]));
+    if (slots.size > 0) running = follow(world, slots, signal);
   }
 
   const forget = membership.onChange(() => void settle());

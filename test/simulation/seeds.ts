@@ -20,6 +20,10 @@ export const FOUND: readonly Found[] = [
     seed: 116,
     what: 'a node back from a partition claimed the slot of an incarnation it did not know',
   },
+  {
+    seed: 125,
+    what: 'two looks at once at what a standby is to follow left one that nobody could end: it folded under its own owner',
+  },
   { seed: 188, what: 'a held mail was dropped before it was kept, in one group of effects' },
   {
     seed: 202,
