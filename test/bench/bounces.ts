@@ -1,6 +1,7 @@
 /**
  * Bounces of a large list: DSNs by SMTP to the return paths of a real post, until all are folded and written. Meanwhile the
- * roster is paged and members subscribe, one request after another: the list must not notice.
+ * roster is paged and members subscribe, so many times a second whatever the answers take, each timed from when it was due: the
+ * list must not notice.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { BouncesPage } from '../../actors/bounces/report.ts';
@@ -38,6 +39,7 @@ export const bounces: Bench = {
     count: { what: 'DSNs of one run', default: 5_000 },
     events: { what: 'bounces of a checkpoint', default: 1_000 },
     ms: { what: 'or ms of one', default: 5_000 },
+    others: { what: 'roster pages a second, and as many subscriptions', default: 50 },
     beside: {
       what: 'the same on Mailman 3 first, where it is installed',
       default: 'mailman3',
@@ -83,7 +85,7 @@ export const bounces: Bench = {
         counts: await counters(bench),
         folded: await foldedOf(bench, list),
       };
-      const others = disturb(bench, list, run);
+      const others = disturb(bench, list, run, flags.number('others'));
       const statuses = [STATUSES[run % STATUSES.length] ?? '5.1.1'];
       const sent = await sendDsns(bench, { connections: CONNECTIONS, paths, statuses });
       await untilFolded(bench, list, before.folded + paths.length);
@@ -126,33 +128,38 @@ async function post(
   say(`the post went to ${members} members`);
 }
 
-/** Pages through the roster and adds members, until what it gives back is called. */
-function disturb(bench: BenchSite, list: BenchList, run: number) {
+/** Pages through the roster and adds members, `perSecond` of each, until what it gives back is called. */
+function disturb(bench: BenchSite, list: BenchList, run: number, perSecond: number) {
   const asker = bench.asker();
   const state = { isOver: false };
   const rosterMs: number[] = [];
   const subscribeMs: number[] = [];
+  let after = 0;
   const page = async (): Promise<void> => {
-    for (let after = 0; !state.isOver; ) {
-      const startedAt = performance.now();
-      const asked = { ask: 'roster', role: 'member', after, limit: PAGE } as const;
-      const reply = await asker.question(list.key, asked);
-      if (!reply.ok) throw new Error(JSON.stringify(reply));
-      rosterMs.push(performance.now() - startedAt);
-      after = (reply.answer as RosterPage).next ?? 0;
-      await pause(1);
-    }
+    const asked = { ask: 'roster', role: 'member', after, limit: PAGE } as const;
+    const reply = await asker.question(list.key, asked);
+    if (!reply.ok) throw new Error(JSON.stringify(reply));
+    after = (reply.answer as RosterPage).next ?? 0;
   };
-  const subscribe = async (): Promise<void> => {
-    for (let i = 0; !state.isOver; i++) {
-      const startedAt = performance.now();
-      const command = adding([addressOf(`b${run}-${i}@members.example`)]);
-      await tell(asker, list.key, `b.${run}.${i}`, command);
-      subscribeMs.push(performance.now() - startedAt);
-      await pause(1);
-    }
+  const subscribe = async (i: number): Promise<void> => {
+    const command = adding([addressOf(`b${run}-${i}@members.example`)]);
+    await tell(asker, list.key, `b.${run}.${i}`, command);
   };
-  const both = Promise.all([page(), subscribe()]);
+  /** Each when it is due, and not one after the other: a slow answer delays no next question. */
+  const regularly = async (ask: (i: number) => Promise<void>, tookMs: number[]): Promise<void> => {
+    const startedAt = performance.now();
+    const asked: Promise<void>[] = [];
+    const failures: unknown[] = [];
+    for (let i = 0; !state.isOver; i += 1) {
+      const dueAt = startedAt + (i * 1_000) / perSecond;
+      await pause(Math.max(0, dueAt - performance.now()));
+      const answered = (): void => void tookMs.push(performance.now() - dueAt);
+      asked.push(ask(i).then(answered, (error: unknown) => void failures.push(error)));
+    }
+    await Promise.all(asked);
+    if (failures.length > 0) throw failures[0];
+  };
+  const both = Promise.all([regularly(page, rosterMs), regularly(subscribe, subscribeMs)]);
   return async () => {
     state.isOver = true;
     await both;
