@@ -6,11 +6,24 @@ import { type Ending, endWith, within } from '../ending.ts';
 import { MailError, textOf } from '../errors.ts';
 import { type ListKey, slotOf } from '../mail/list-key.ts';
 import { openDraft } from '../store/list-rows.ts';
+import { type Aside, createAside } from './aside.ts';
 import { type Asleep, createAsleep } from './asleep.ts';
+import {
+  type Awake,
+  finished,
+  isBlocked,
+  isPassive,
+  notHere,
+  refusalOf,
+  refuseAll,
+  setAside,
+  tellWatchers,
+  watched,
+} from './awake-list.ts';
+import { BrokenChainError, isWhole, mend } from './chain.ts';
 import type { Committer } from './commit.ts';
 import { createPerform } from './effects.ts';
-import { BrokenChainError, isWhole, mend } from './fold.ts';
-import { BLOCKED_AT, createOutbox, type Outbox, type Perform } from './outbox.ts';
+import { createOutbox, type Perform } from './outbox.ts';
 import type { Running } from './questions.ts';
 import type { OwnedSlot } from './slots.ts';
 import { takeTurn, type Waiting } from './turn.ts';
@@ -21,31 +34,13 @@ const DRAIN_MS_MAX = 1_000;
 const MARKERS_MS_MAX = 500;
 /** While the ledger cannot be read. */
 const CHECK_AGAIN_MS = 250;
-/** Commands of one list that callers may have waiting; past that they are told to come again. */
-const ASKED_MAX = 4_096;
-
-type Awake = {
-  readonly key: ListKey;
-  readonly slot: OwnedSlot;
-  readonly waiting: Waiting[];
-  readonly outbox: Outbox;
-  /** Its rows were compared with the ledger since it woke, or when it woke before and are as it left them. */
-  isChecked: boolean;
-  isTurning: boolean;
-  wantsMarker: boolean;
-  /** Who waits for an empty record to be appended. */
-  readonly barriers: ((failed: MailError | null) => void)[];
-  usedAt: number;
-  /** Called after the next turn. */
-  readonly watchers: (() => void)[];
-};
 
 export type Lists = {
   readonly enqueue: (key: ListKey, waiting: Waiting) => void;
   /** Wakes a list whose outbox a crash left undone. */
   readonly resume: (key: ListKey) => void;
-  /** Sets a list aside: its history does not fit its rows. */
-  readonly quarantine: (key: ListKey, error: BrokenChainError) => void;
+  /** It takes no turn until somebody has looked at it. */
+  readonly isSetAside: (key: ListKey) => boolean;
   /** Why this list cannot take a command now; null if it can. */
   readonly refusal: (key: ListKey) => MailError | null;
   /** Commands that wait for a turn of the list. */
@@ -86,21 +81,23 @@ type State = ListsNeeds & {
   readonly awake: Map<ListKey, Awake>;
   readonly asleep: Asleep;
   readonly served: Map<number, Served>;
-  readonly quarantined: Map<ListKey, string>;
+  readonly aside: Aside;
 };
 
 export function createLists(needs: ListsNeeds): Lists {
   const state: State = {
     ...{ ...needs, perform: createPerform(needs.world) },
     ...{ awake: new Map(), asleep: createAsleep() },
-    ...{ served: new Map(), quarantined: new Map() },
+    ...{ served: new Map(), aside: createAside(needs.world) },
   };
-  const { world, awake, served } = state;
+  const { world, awake, served, aside } = state;
   return {
     enqueue: (key, waiting) => enqueue(state, key, waiting),
-    resume: (key) => wake(state, key)?.outbox.kick(),
-    quarantine: (key, error) => quarantine(state, key, error),
-    refusal: (key) => refusalOf(world, awake.get(key)),
+    resume: (key) => {
+      if (!aside.has(key)) wake(state, key)?.outbox.kick();
+    },
+    isSetAside: aside.has,
+    refusal: (key) => (aside.has(key) ? setAside() : refusalOf(world, awake.get(key))),
     waiting: (key) => awake.get(key)?.waiting.length ?? 0,
     turned: async (key) => {
       const list = awake.get(key);
@@ -115,15 +112,19 @@ export function createLists(needs: ListsNeeds): Lists {
     status: () => ({
       awake: awake.size,
       blocked: [...awake.values()].filter((list) => isBlocked(world, list)).map(({ key }) => key),
-      quarantined: [...state.quarantined].map(([key, why]) => ({ key, why })),
+      quarantined: aside.all(),
     }),
     serve: (slot) => {
       served.set(slot.slot, { slot, leaving: endWith(slot.signal) });
+      aside.serve(slot.slot);
     },
     drain: (slot) => drain(state, slot),
     drop: (slot) => {
-      if (served.get(slot.slot)?.slot === slot) served.delete(slot.slot);
-      for (const list of inSlot(state, slot)) forget(state, list);
+      if (served.get(slot.slot)?.slot === slot) {
+        served.delete(slot.slot);
+        aside.forget(slot.slot);
+      }
+      for (const list of inSlot(state, slot)) forget(state, list, notHere());
     },
   };
 }
@@ -141,11 +142,13 @@ function wake(state: State, key: ListKey): Awake | null {
     list.wantsMarker = true;
     void turns(state, list);
   };
+  const leaving = endWith(here.leaving.signal);
   const list: Awake = {
     key,
     slot: here.slot,
     waiting: [],
-    outbox: createOutbox(world, key, perform, here.leaving.signal, onRest),
+    outbox: createOutbox(world, key, perform, leaving.signal, onRest),
+    leaving,
     isChecked: false,
     isTurning: false,
     wantsMarker: false,
@@ -157,53 +160,51 @@ function wake(state: State, key: ListKey): Awake | null {
   return list;
 }
 
+/** The list, awake; or why it cannot be. */
+function wakeToTurn(state: State, key: ListKey): Awake | MailError {
+  const list = state.aside.has(key) ? setAside() : wake(state, key);
+  if (list instanceof MailError) return list;
+  if (list === null || list.slot.signal.aborted) return notHere();
+  list.usedAt = state.world.clock.monotonic();
+  return list;
+}
+
 function enqueue(state: State, key: ListKey, waiting: Waiting): void {
-  const list = wake(state, key);
-  if (list === null || list.slot.signal.aborted) {
-    waiting.reply({ kind: 'failed', error: notHere() });
+  const list = wakeToTurn(state, key);
+  if (list instanceof MailError) {
+    waiting.reply({ kind: 'failed', error: list });
     return;
   }
-  list.usedAt = state.world.clock.monotonic();
   list.waiting.push(waiting);
   void turns(state, list);
 }
 
 function barrier(state: State, key: ListKey): Promise<MailError | null> {
-  const list = wake(state, key);
-  if (list === null || list.slot.signal.aborted) return Promise.resolve(notHere());
+  const list = wakeToTurn(state, key);
+  if (list instanceof MailError) return Promise.resolve(list);
   const passed = new Promise<MailError | null>((resolve) => list.barriers.push(resolve));
-  list.usedAt = state.world.clock.monotonic();
   void turns(state, list);
   return passed;
-}
-
-function quarantine(state: State, key: ListKey, error: BrokenChainError): void {
-  const { world, awake, quarantined } = state;
-  quarantined.set(key, error.message);
-  world.log.error({ list: key, err: error }, 'host: a history does not fit; list set aside');
-  const list = awake.get(key);
-  if (list !== undefined) refuseAll(list, setAside());
 }
 
 // ── Turns ─────────────────────────────────────────────────────────────────
 
 /** Turns, one after another, until nothing waits. */
 async function turns(state: State, list: Awake): Promise<void> {
-  const { world, quarantined, fatal } = state;
+  const { world, fatal } = state;
   if (list.isTurning) return;
   list.isTurning = true;
   try {
     while (list.waiting.length > 0 || list.wantsMarker || list.barriers.length > 0) {
-      if (quarantined.has(list.key)) return refuseAll(list, setAside());
       if (!list.isChecked && !(await check(state, list))) return;
       const isMarker = list.wantsMarker || list.barriers.length > 0;
       if (!isMarker && isBlocked(world, list)) await waitForOutbox(state, list);
       list.wantsMarker = false;
-      if (!(await turn(state, list))) return;
+      if (!(await turnOrMend(state, list))) return;
       list.outbox.kick();
     }
   } catch (error) {
-    if (error instanceof BrokenChainError) quarantine(state, list.key, error);
+    if (error instanceof BrokenChainError) quarantine(state, list, error);
     else fatal(error);
   } finally {
     list.isTurning = false;
@@ -211,27 +212,28 @@ async function turns(state: State, list: Awake): Promise<void> {
   }
 }
 
-function fallAsleep({ world, awake, asleep }: State, { key, slot, isChecked }: Awake): void {
-  const { hash } = openDraft(world.rows, key, 0).head();
-  if (isChecked) asleep.leave(key, { epoch: slot.epoch, hash });
-  awake.delete(key);
-}
-
 /** Once each time it wakes. False if it may not go on. */
 async function check(state: State, list: Awake): Promise<boolean> {
   const { world, asleep } = state;
   const { key, slot } = list;
   const { hash } = openDraft(world.rows, key, 0).head();
-  if (asleep.isAsLeft(key, { epoch: slot.epoch, hash })) {
-    list.isChecked = true;
-    return true;
-  }
+  list.isChecked =
+    asleep.isAsLeft(key, { epoch: slot.epoch, hash }) ||
+    (await patiently(
+      state,
+      list,
+      async () => (await isWhole(world, slot.slot, key)) || (await isMended(state, list)),
+    ));
+  return list.isChecked;
+}
+
+/** Repeats what reads the ledger until it could; false too if the slot is lost. */
+async function patiently(state: State, list: Awake, attempt: () => Promise<boolean>) {
+  const { world } = state;
+  const { key, slot } = list;
   for (let tries = 0; !slot.signal.aborted; tries++) {
     try {
-      const isFit = (await isWhole(world, slot.slot, key)) || (await isMended(state, list));
-      if (!isFit) refuseAll(list, setAside());
-      list.isChecked = true;
-      return isFit;
+      return await attempt();
     } catch (error) {
       world.log.warn({ list: key, error: textOf(error), tries }, 'host: cannot read the ledger');
       await world.clock.sleep(CHECK_AGAIN_MS, slot.signal);
@@ -241,14 +243,18 @@ async function check(state: State, list: Awake): Promise<boolean> {
   return false;
 }
 
-/** Its rows may be at fault: then they are folded anew, and the list goes on. */
-async function isMended(state: State, { key, slot }: Awake): Promise<boolean> {
+/** Its rows may be at fault: then they are folded anew, and the list goes on. False if it may not. */
+async function isMended(state: State, list: Awake): Promise<boolean> {
   const { world } = state;
-  const setAsideAs = (broken: ListKey, error: BrokenChainError): void =>
-    quarantine(state, broken, error);
-  if (!(await mend(world, slot.slot, key, setAsideAs))) return false;
+  const { key, slot } = list;
+  const broken = await mend(world, slot.slot, key);
+  if (broken !== null) {
+    quarantine(state, list, broken);
+    return false;
+  }
   world.log.warn({ list: key }, 'host: its rows did not fit the ledger; folded anew');
-  return true;
+  const isStale = openDraft(world.rows, key, 0).head().epoch > slot.epoch;
+  return isStale ? letGo(state, list, true) : true;
 }
 
 async function waitForOutbox({ world }: State, list: Awake): Promise<void> {
@@ -257,8 +263,20 @@ async function waitForOutbox({ world }: State, list: Awake): Promise<void> {
   await list.outbox.progressed();
 }
 
+/** False if there shall be no further turn. A gap that does not fit may be the rows' fault: they are folded anew, once. */
+async function turnOrMend(state: State, list: Awake): Promise<boolean> {
+  try {
+    return await turn(state, list);
+  } catch (error) {
+    if (!(error instanceof BrokenChainError)) throw error;
+    const isFit = await patiently(state, list, () => isMended(state, list));
+    return isFit && (await turn(state, list));
+  }
+}
+
 /** False if there shall be no further turn. */
-async function turn({ world, committer, fenced }: State, list: Awake): Promise<boolean> {
+async function turn(state: State, list: Awake): Promise<boolean> {
+  const { world, committer } = state;
   const { key, slot, waiting, outbox } = list;
   const began = world.clock.monotonic();
   const barriers = list.barriers.length; // Who comes later waits for the next turn.
@@ -269,15 +287,34 @@ async function turn({ world, committer, fenced }: State, list: Awake): Promise<b
   tellWatchers(list);
   if (outcome === 'took') for (const passed of list.barriers.splice(0, barriers)) passed(null);
   if (outcome === 'took' || outcome === 'behind') return true;
+  return letGo(state, list, outcome === 'stale');
+}
+
+function letGo({ world, fenced }: State, list: Awake, isStale: boolean): false {
+  const { key, slot } = list;
   refuseAll(list, notHere());
-  if (outcome === 'stale' && !slot.signal.aborted) {
-    world.log.error({ list: key, slot: slot.slot }, 'host: another owner writes; slot let go');
-    fenced(slot.slot);
-  }
+  if (!isStale || slot.signal.aborted) return false;
+  world.log.error({ list: key, slot: slot.slot }, 'host: another owner writes; slot let go');
+  fenced(slot.slot);
   return false;
 }
 
 // ── Leaving ───────────────────────────────────────────────────────────────
+
+/** Its ledger does not hold together: nothing more is decided or sent for it. Another's to find, where the slot is lost. */
+function quarantine(state: State, list: Awake, error: BrokenChainError): void {
+  const isOurs = !list.slot.signal.aborted;
+  if (isOurs) state.aside.add(list.key, error);
+  forget(state, list, isOurs ? setAside() : notHere());
+}
+
+function fallAsleep({ world, awake, asleep }: State, list: Awake): void {
+  const { key, slot, isChecked } = list;
+  const { hash } = openDraft(world.rows, key, 0).head();
+  if (isChecked) asleep.leave(key, { epoch: slot.epoch, hash });
+  list.leaving.end();
+  awake.delete(key);
+}
 
 async function drain(state: State, slot: OwnedSlot): Promise<void> {
   const { world, served } = state;
@@ -288,71 +325,31 @@ async function drain(state: State, slot: OwnedSlot): Promise<void> {
   const markers = lists.filter((list) => list.outbox.untoldDone() !== null);
   for (const list of markers) list.wantsMarker = true;
   await within(world.clock, MARKERS_MS_MAX, Promise.all(markers.map((list) => turns(state, list))));
-  for (const list of lists) forget(state, list);
+  for (const list of lists) forget(state, list, notHere());
+  if (!slot.signal.aborted) state.aside.forget(slot.slot); // Else it was dropped, and may be ours anew.
 }
 
-async function finished(list: Awake): Promise<void> {
-  await list.outbox.rested();
-  while (list.isTurning) await watched(list);
-}
-
-function forget({ awake }: State, list: Awake): void {
+function forget({ awake }: State, list: Awake, why: MailError): void {
+  list.leaving.end();
   if (awake.get(list.key) === list) awake.delete(list.key);
-  refuseAll(list, notHere());
+  refuseAll(list, why);
 }
 
 // ── What is told of a list ────────────────────────────────────────────────
 
-function refusalOf(world: HostWorld, list: Awake | undefined): MailError | null {
-  if (list === undefined) return null;
-  if (list.waiting.length >= ASKED_MAX) return new MailError(451, '4.3.2', 'busy; try again');
-  return isBlocked(world, list)
-    ? new MailError(451, '4.3.2', 'the list is blocked by what it still has to send')
-    : null;
-}
-
 function runningOf(state: State, key: ListKey): ReturnType<Lists['running']> {
-  const { world, awake, served, quarantined } = state;
+  const { world, awake, served, aside } = state;
   const list = awake.get(key);
   return {
     slot: slotOf(key),
     epoch: served.get(slotOf(key))?.slot.epoch ?? 0,
     outbox: {
-      waiting: list?.outbox.waiting() ?? 0,
+      waiting: list?.outbox.waiting() ?? openDraft(world.rows, key, 0).head().waiting,
       failing: list?.outbox.failing() ?? null,
       oldest: list?.outbox.oldest() ?? null,
     },
     blocked: list !== undefined && isBlocked(world, list),
-    quarantined: quarantined.get(key) ?? null,
+    quarantined: aside.why(key),
     waiting: list?.waiting.length ?? 0,
   };
-}
-
-const notHere = (): MailError => new MailError(451, '4.3.0', 'the list is not here now; try again');
-const setAside = (): MailError =>
-  new MailError(451, '4.3.0', 'the list is set aside until its operator has looked at it');
-
-const watched = (list: Awake): Promise<void> =>
-  new Promise((resolve) => list.watchers.push(resolve));
-
-function tellWatchers(list: Awake): void {
-  for (const tell of list.watchers.splice(0)) tell();
-}
-
-function refuseAll(list: Awake, error: MailError): void {
-  for (const failed of list.barriers.splice(0)) failed(error);
-  for (const { reply } of list.waiting.splice(0)) reply({ kind: 'failed', error });
-}
-
-/** Looked at through the head's counter first, which costs one read whatever waits. */
-function isBlocked(world: HostWorld, list: Awake): boolean {
-  return (
-    openDraft(world.rows, list.key, 0).head().waiting >= BLOCKED_AT &&
-    list.outbox.waiting() >= BLOCKED_AT
-  );
-}
-
-function isPassive(list: Awake, before: number): boolean {
-  const isBusy = list.isTurning || list.waiting.length > 0 || !list.outbox.isIdle();
-  return !isBusy && list.usedAt < before;
 }

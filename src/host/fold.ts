@@ -1,35 +1,15 @@
 /** Folding what the ledger holds and the store does not: the gap of one list, and everything after a crash. */
 import { assert } from '../assert.ts';
 import { MailError, OperatorError, textOf } from '../errors.ts';
-import type { ListKey } from '../mail/list-key.ts';
+import { type ListKey, slotOf } from '../mail/list-key.ts';
 import { lookAgain } from '../nats/look-again.ts';
+import { asideIn } from '../store/aside.ts';
 import { openDraft } from '../store/list-rows.ts';
 import type { StoredRecord } from '../world.ts';
-import { apply } from './apply.ts';
+import { BrokenChainError, type Folding, foldRecord, mend } from './chain.ts';
 import type { Committer } from './commit.ts';
-import { decodeRecord, hashOf } from './record.ts';
 import type { OwnedSlot } from './slots.ts';
 import type { HostWorld } from './world.ts';
-
-/** A history that does not continue what is stored: cut, mended, or another cluster's. The list is set aside, not guessed at. */
-export class BrokenChainError extends Error {
-  override readonly name = 'BrokenChainError';
-}
-
-/** Folds one record into the store's rows; returns the writes, or null if it was folded before. */
-export function foldRecord(
-  world: Pick<HostWorld, 'rows'>,
-  key: ListKey,
-  { seq, bytes }: StoredRecord,
-): { writes: ReturnType<ReturnType<typeof openDraft>['writes']>; epoch: number } | null {
-  const record = decodeRecord(bytes);
-  const draft = openDraft(world.rows, key, record.at);
-  const head = draft.head();
-  if (seq <= head.seq) return null;
-  if (record.n !== head.n + 1 || record.prev !== head.hash) throw broken(record.n, seq, head.n);
-  apply(draft, record, { seq, hash: hashOf(bytes) });
-  return { writes: draft.writes(), epoch: record.epoch };
-}
 
 /** While the ledger cannot be read. */
 const READ_AGAIN_MS_MIN = 250;
@@ -77,48 +57,10 @@ async function foldOnce(
   return 'folded';
 }
 
-/** All that folding needs: no queue, no outgoing. */
-export type Folding = Pick<HostWorld, 'rows' | 'ledger' | 'clock'>;
-
-/**
- * Folds one list anew from its first record: for rows that do not fit a ledger that is whole. Throws BrokenChainError, and
- * changes nothing, if the ledger itself does not hold together. Cut short, the list's next turn folds the rest.
- */
-async function refold(world: Folding, slot: number, key: ListKey): Promise<void> {
-  let before = { n: 0, hash: '' };
-  for await (const { seq, bytes } of world.ledger.read(slot, key, 0)) {
-    const { n, prev } = decodeRecord(bytes);
-    if (n !== before.n + 1 || prev !== before.hash) throw broken(n, seq, before.n);
-    before = { n, hash: hashOf(bytes) };
-  }
-  const old = world.rows.range([key], [key, '\uffff']);
-  world.rows.commit([...old].map(([row]) => [row, undefined] as const));
-  for await (const stored of world.ledger.read(slot, key, 0)) {
-    const folded = foldRecord(world, key, stored);
-    if (folded !== null) world.rows.commit(folded.writes);
-  }
-}
-
-const broken = (n: number, seq: number, after: number): BrokenChainError =>
-  new BrokenChainError(`record ${n} at ${seq} does not follow record ${after}`);
-
 const reachedOf = (slot: OwnedSlot) => {
   const row = slot.reachedRow();
   return row === null ? [] : [row];
 };
-
-/**
- * True if the list's rows end where its ledger ends, or before: the last record folded is the one that the ledger has there. A
- * turn over other rows would write a history that nobody can follow.
- */
-export async function isWhole(world: Folding, slot: number, key: ListKey): Promise<boolean> {
-  const head = openDraft(world.rows, key, 0).head();
-  const look = (): Promise<StoredRecord | null> => world.ledger.last(slot, key);
-  const last = await lookAgain(world.clock, look, (found) => (found?.seq ?? 0) >= head.seq);
-  if (last === null) return head.seq === 0;
-  if (last.seq === head.seq) return hashOf(last.bytes) === head.hash;
-  return last.seq > head.seq; // What is missing is folded before anything is appended, and must fit.
-}
 
 /** A scan of several slots reads anew what some of them have folded: records within so many sequences. */
 const READ_ANEW_MAX = 1_000;
@@ -150,49 +92,36 @@ const PROGRESS_EVERY = 1_000;
 
 /**
  * Folds every record of the slots that the store lacks. Resumes where it was interrupted: each commit says how far it is.
- * A list whose rows do not fit is folded anew; `setAside` hears of those whose ledger does not hold together, which are left as they
- * are. Throws OperatorError if the store has folded more than the ledger holds: it is another cluster's, or an older copy.
+ * A list whose rows do not fit is folded anew; one whose ledger does not hold together is left as it is, and its row in `aside.ts`
+ * says so. Throws OperatorError if the store has folded more than the ledger holds: it is another cluster's, or an older copy.
  */
 export async function recover(
   world: Folding,
   slots: readonly OwnedSlot[],
-  setAside: (key: ListKey, error: BrokenChainError) => void,
   progress: (done: number, seq: number) => void,
 ): Promise<number> {
   await checkNotShorter(world, slots);
-  const skipped = new Set<ListKey>();
+  const lookedAt = new Set<ListKey>();
   let many = 0;
   for await (const [slot, stored] of unfolded(world, slots)) {
     try {
-      const folded = skipped.has(stored.key) ? null : foldRecord(world, stored.key, stored);
+      const folded = lookedAt.has(stored.key) ? null : foldRecord(world, stored.key, stored);
       slot.folded(stored.seq);
       if (folded !== null) world.rows.commit([...folded.writes, ...reachedOf(slot)]);
     } catch (error) {
       if (!(error instanceof BrokenChainError)) throw error;
-      skipped.add(stored.key);
-      await mend(world, stored.slot, stored.key, setAside);
+      lookedAt.add(stored.key);
+      await mend(world, stored.slot, stored.key);
     }
     many += 1;
     if (many % PROGRESS_EVERY === 0) progress(many, stored.seq);
   }
-  return many;
-}
-
-/** Rows that do not fit are folded anew from the ledger; only a ledger that does not fit itself needs a person. */
-export async function mend(
-  world: Folding,
-  slot: number,
-  key: ListKey,
-  setAside: (key: ListKey, error: BrokenChainError) => void,
-): Promise<boolean> {
-  try {
-    await refold(world, slot, key);
-    return true;
-  } catch (error) {
-    if (!(error instanceof BrokenChainError)) throw error;
-    setAside(key, error);
-    return false;
+  // What was set aside when its slot was read the last time may have been repaired since.
+  for (const [key] of asideIn(world.rows)) {
+    const isOurs = slots.some(({ slot }) => slot === slotOf(key));
+    if (isOurs && !lookedAt.has(key)) await mend(world, slotOf(key), key);
   }
+  return many;
 }
 
 /**

@@ -30,10 +30,19 @@ export async function lagAt(
   for (let looks = 1; ; looks++) {
     const last = await world.ledger.last(slotOf(key), key);
     const lag = (last?.seq ?? 0) - openDraft(world.rows, key, 0).head().seq;
-    if (last !== null && decodeRecord(last.bytes).epoch > lists.running(key).epoch) {
+    if (last !== null && epochOf(last.bytes) > lists.running(key).epoch) {
       throw new MailError(451, '4.3.2', 'another node has this list; ask again');
     }
     if (lag <= 0 || looks === LOOKS_MAX) return Math.max(0, lag);
     await lists.turned(key);
+  }
+}
+
+/** What is no record has no epoch; the list's next turn finds it. */
+function epochOf(bytes: Uint8Array): number {
+  try {
+    return decodeRecord(bytes).epoch;
+  } catch {
+    return 0;
   }
 }

@@ -2,7 +2,8 @@
  * Takes commands that nobody waits for from MAILBOX and hands them to the host, one consumer a slot.
  *
  * A command is acked when its turn is over. A list with too many in hand makes its slot wait a moment; if it is still no
- * further, what is above goes to LATER, so that a blocked list never stops the others of its slot.
+ * further, what is above goes to LATER, so that a blocked list never stops the others of its slot. What is for a list that is set aside
+ * goes there at once.
  */
 
 import type { Command } from '../../actors/protocol.ts';
@@ -34,6 +35,8 @@ export type MailboxNeeds = {
   readonly world: HostWorld;
   /** Commands in hand of a list. */
   readonly inHand: (key: ListKey) => number;
+  /** It takes no turns until its operator has looked at it. */
+  readonly isSetAside: (key: ListKey) => boolean;
   readonly enqueue: (key: ListKey, waiting: Waiting) => void;
   /** Resolves after the list's next turn. */
   readonly turned: (key: ListKey) => Promise<void>;
@@ -75,7 +78,7 @@ async function follow(
       continue;
     }
     const key = parts.whose;
-    const isRoom = await hasRoom(key, needs, signal);
+    const isRoom = !needs.isSetAside(key) && (await hasRoom(key, needs, signal));
     // The slot's next owner must not have to wait for ack_wait.
     if (signal.aborted) return delivery.giveBack();
     if (!isRoom) {

@@ -3,7 +3,9 @@
  * there, row by row, the outbox and `seen` included (design §1.3). Interrupted, it goes on where it was at the next start.
  */
 import { SLOTS } from '../mail/list-key.ts';
-import { type BrokenChainError, type Folding, recover } from './fold.ts';
+import { asideIn } from '../store/aside.ts';
+import type { Folding } from './chain.ts';
+import { recover } from './fold.ts';
 import { ownSlot } from './slots.ts';
 
 export type Rebuilt = {
@@ -18,9 +20,8 @@ export async function rebuild(
 ): Promise<Rebuilt> {
   world.rows.clear();
   const slots = Array.from({ length: SLOTS }, (_, slot) => ownSlot(world.rows, slot, 0));
-  const broken: { key: string; why: string }[] = [];
-  const note = (key: string, error: BrokenChainError) => broken.push({ key, why: error.message });
-  const records = await recover(world, slots, note, progress);
+  const records = await recover(world, slots, progress);
+  const broken = asideIn(world.rows).map(([key, why]) => ({ key, why }));
   await world.rows.flushed();
   return { records, broken };
 }

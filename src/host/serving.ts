@@ -48,7 +48,7 @@ export function createServing(needs: Needs): Serving {
 
   return {
     recover: async (slots) => {
-      await recoverAll(world, slots, lists);
+      await recoverAll(world, slots);
       undone = undoneIn(world.rows);
     },
     serve: (slot) => {
@@ -75,11 +75,11 @@ export function createServing(needs: Needs): Serving {
 }
 
 function startService(slot: OwnedSlot, { world, lists, answer, fatal }: Needs): Service {
-  const { enqueue, waiting: inHand, turned } = lists;
+  const { enqueue, waiting: inHand, isSetAside, turned } = lists;
   const leaving = endWith(slot.signal);
   const mailbox = followMailbox(
     slot.slot,
-    { world, enqueue, inHand, turned, fatal },
+    { world, enqueue, inHand, isSetAside, turned, fatal },
     leaving.signal,
   );
   const asks = world.serveAsks(slot.slot, answer);
@@ -90,14 +90,10 @@ function startService(slot: OwnedSlot, { world, lists, answer, fatal }: Needs): 
   return { mailbox, stop };
 }
 
-async function recoverAll(
-  world: HostWorld,
-  slots: readonly OwnedSlot[],
-  lists: Lists,
-): Promise<void> {
+async function recoverAll(world: HostWorld, slots: readonly OwnedSlot[]): Promise<void> {
   if (slots.length === 0) return;
   const began = world.clock.monotonic();
-  const records = await recover(world, slots, lists.quarantine, (done, seq) =>
+  const records = await recover(world, slots, (done, seq) =>
     world.log.info({ done, seq }, 'host: folding the ledger'),
   );
   const tookMs = Math.round(world.clock.monotonic() - began);

@@ -4,8 +4,10 @@
 import { textOf } from '../errors.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { SLOTS } from '../mail/list-key.ts';
+import { asideRow } from '../store/aside.ts';
 import type { StoredRecord } from '../world.ts';
-import { BrokenChainError, foldRecord, unfolded } from './fold.ts';
+import { BrokenChainError, foldRecord } from './chain.ts';
+import { unfolded } from './fold.ts';
 import type { Membership } from './membership.ts';
 import type { Owner } from './owner.ts';
 import { type OwnedSlot, ownSlot } from './slots.ts';
@@ -114,7 +116,8 @@ function fold(
     rows.commit([...(folded?.writes ?? []), ...(row === null ? [] : [row])]);
   } catch (error) {
     if (!(error instanceof BrokenChainError)) throw error;
-    // Mended, or set aside, by whoever owns it; here it is only not kept warm.
+    // Mended, or set aside, by whoever owns it, and by us should we be next; till then it is only not kept warm.
+    rows.commit([[asideRow(stored.key), error.message]]);
     log.warn({ list: stored.key, error: error.message }, 'standby: a list does not fit');
   }
 }

@@ -3,10 +3,9 @@ import type { Command } from '../../actors/protocol.ts';
 import { MailError } from '../../src/errors.ts';
 import { hashOf } from '../../src/host/record.ts';
 import { TURN_BYTES_MAX } from '../../src/host/turn.ts';
-import type { ListKey } from '../../src/mail/list-key.ts';
 import { MESSAGE_BYTES_MAX } from '../../src/nats/streams.ts';
 import { fakeHostWorld } from '../support/fake/host-world.ts';
-import { answered, create, dump, mailOf, records, tick, withList } from '../support/host-story.ts';
+import { answered, dump, mailOf, records, tick, withList } from '../support/host-story.ts';
 import { ANNE, address, BART, KEY, OPERATOR, post } from '../support/list-story.ts';
 
 test('a list whose outbox is full takes no turns and says so; it goes on by itself', async () => {
@@ -55,24 +54,6 @@ test('a rival with a later epoch makes this owner let its slot go without a word
       .flatMap(({ record }) => record.entries)
       .some(({ commandId }) => commandId === 'late'),
   ).toBe(false);
-});
-
-test('a history that does not fit sets that list aside and no other', async () => {
-  const world = fakeHostWorld();
-  const host = await withList(world);
-  const { seq, n } = host.position(KEY);
-  const slot = world.ledger.records.find(({ whose }) => whose === KEY)?.slot ?? 0;
-  const alien = { n: n + 1, epoch: 1, prev: 'not the hash', at: 1, entries: [] };
-  await world.ledger.append(slot, KEY, Buffer.from(JSON.stringify(alien)), seq);
-  const reply = await host.command(KEY, { id: 'x', command: { type: 'retire', by: OPERATOR } });
-  expect(reply).toMatchObject({ kind: 'failed' });
-  expect(host.status().quarantined).toMatchObject([{ key: KEY }]);
-  const other = 'b'.repeat(26) as ListKey;
-  const made = await host.command(other, {
-    id: other,
-    command: { ...create, address: address('other@lists.example') },
-  });
-  expect(answered(made)).toEqual({ type: 'created' });
 });
 
 test('rows that do not fit a whole ledger are folded anew when the list wakes', async () => {

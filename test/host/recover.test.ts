@@ -22,7 +22,7 @@ test('a slot that was quiet for long does not make the recovery of a busy one be
   const nobody = (): never => {
     throw new Error('there is nothing to fold');
   };
-  expect(await recover(world, slots, nobody, nobody)).toBe(0);
+  expect(await recover(world, slots, nobody)).toBe(0);
   expect(scans).toEqual([
     [[1, 3], 0],
     [[2, 4], 9_000],
