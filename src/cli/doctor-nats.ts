@@ -5,8 +5,11 @@ import type { Config } from '../config.ts';
 import { textOf } from '../errors.ts';
 import { checkVersion } from '../nats/connect.ts';
 import { consumerStates, type Drift, type StreamState, streamStates } from '../nats/depths.ts';
+import { openKv } from '../nats/kv.ts';
 import { parkedCounts } from '../nats/parked.ts';
 import { type SeenServer, seenServers } from '../nats/servers.ts';
+import { readSite } from '../nats/site-row.ts';
+import { SCHEMA } from '../nats/streams.ts';
 import { type Check, fail, guarded, ok, warn } from './checks.ts';
 import { bytesText } from './print.ts';
 import type { Site } from './site.ts';
@@ -20,6 +23,7 @@ export async function natsChecks(site: Site, config: Config): Promise<readonly C
   const checks = await Promise.all([
     guarded('servers', () => servers(site, config)),
     guarded('sync', async () => [await sync(config)]),
+    guarded('schema', async () => [await schema(site)]),
     guarded('streams', () => streams(site)),
     guarded('consumers', () => consumers(site, config)),
     guarded('parked', async () => [await parked(site)]),
@@ -53,6 +57,16 @@ async function sync(config: Config): Promise<Check> {
   return isAlways
     ? ok('sync', 'the embedded server syncs each message before it acknowledges it')
     : fail('sync', `${CONF} lacks \`sync_interval: always\`: a power cut loses mail; restore it`);
+}
+
+/** Which version of Troupe stated the settings that the streams have. */
+async function schema({ nats }: Site): Promise<Check> {
+  const found = await readSite(await openKv(nats, 'troupe_site'));
+  if (found === null) return warn('schema', 'this site has no row yet: start a node');
+  const { schema: is } = found.site;
+  return is === SCHEMA
+    ? ok('schema', `streams and rows are of version ${is}`)
+    : warn('schema', `the streams are of version ${is}, not ${SCHEMA}: restart the nodes`);
 }
 
 async function streams({ nats }: Site): Promise<readonly Check[]> {

@@ -6,7 +6,7 @@ import { OperatorError } from '../../src/errors.ts';
 import { silentLog } from '../../src/log.ts';
 import type { Nats } from '../../src/nats/connect.ts';
 import { connect } from '../../src/nats/connect.ts';
-import { ensureStreams } from '../../src/nats/streams.ts';
+import { ensureStreams } from '../../src/nats/ensure.ts';
 import { newPlace, runTroupe } from '../support/site.ts';
 
 /** Says INFO as nats-server 2.9.10 of Debian 12 does in a cluster, and answers PING. */
