@@ -40,6 +40,7 @@ export function factsOf(node: Node): HealthFacts {
     roles: config.roles,
     rolesUp: parts.rolesUp,
     isConnected: site.nats.isConnected(),
+    refusedServer: site.nats.refused(),
     isStopping: parts.isStopping,
     isRelaxed: config.durability === 'relaxed',
     silent: site.silent(),

@@ -23,6 +23,7 @@ import { bouncesOut, mailboxOut, outgoingOut, parkedOut, resultsOf } from './nat
 import { createPublisher } from './nats/publisher.ts';
 import { openSecrets } from './nats/secrets.ts';
 import { openSite } from './nats/site-row.ts';
+import { tryServer } from './nats/trial.ts';
 import type { Metrics } from './ops/metrics.ts';
 import type { Idle } from './runners/idle.ts';
 import type { Precedence } from './runners/precedence.ts';
@@ -148,6 +149,7 @@ async function openNats(
     maxFileStore: maxFileStore ?? (await shareOfDisk(data)),
     outgoingAckWaitMs: config.outgoing.ackWaitMs,
   });
+  await tryServer({ nats, clock: systemClock, log });
   const login = { ...target, ...(maxFileStore && { storage: maxFileStore }) };
   return { nats, login, child };
 }
