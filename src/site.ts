@@ -27,6 +27,7 @@ import { tryServer } from './nats/trial.ts';
 import type { Metrics } from './ops/metrics.ts';
 import type { Idle } from './runners/idle.ts';
 import type { Precedence } from './runners/precedence.ts';
+import type { Repeats } from './runners/repeats.ts';
 import type { Edge } from './smtp/edge.ts';
 import type { Routes } from './smtp/routes.ts';
 import type { CapturedStore } from './store/captured.ts';
@@ -168,6 +169,8 @@ export type Parts = {
   routes: Routes | null;
   /** Chunks of a class in hand; null on a node that sends nothing. */
   inHandOf: ((cls: Class) => number) | null;
+  /** What this process may have sent twice because it came again. */
+  repeats: Repeats['all'] | null;
   isStopping: boolean;
   readonly rolesUp: Role[];
 };

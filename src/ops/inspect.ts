@@ -66,6 +66,8 @@ export type OutgoingFacts = {
   readonly reservePercent: number;
   /** A post to more members than this is `bulk`. */
   readonly bulkMembers: number;
+  /** Of chunks that somebody had before, since this node started: at most so many recipients got a copy twice. */
+  readonly repeated: { readonly chunks: number; readonly recipients: number };
 };
 
 /** A slot as one node has it: nulls where that node does not own it. */
