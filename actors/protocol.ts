@@ -292,8 +292,11 @@ export type ListInspection = ListView & {
   readonly asOf: number;
   readonly leaseMsLeft: number | null;
   readonly level: InspectLevel;
-  /** Sequences that the ledger's last record of the list is ahead of the rows; null where it was not looked at. */
-  readonly lag: number | null;
+  /**
+   * How far the rows are behind: at level `fast` 1 while a record is being appended or folded; else the sequences that the ledger's last
+   * record of the list is ahead.
+   */
+  readonly lag: number;
   readonly nextMember: number;
   readonly outbox: {
     readonly waiting: number;

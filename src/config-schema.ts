@@ -131,6 +131,11 @@ const nats = z.strictObject({
   user: z.string().min(1).optional().describe('a name'),
   password: z.string().min(1).optional().describe('a password'),
   storage: bytes(256 * MIB, 1e15, 'at least 256MiB').optional(),
+  monitor: z
+    .string()
+    .refine((given) => given.split(',').every((one) => isUrl(one.trim(), ['http:', 'https:'])))
+    .optional()
+    .describe('a URL such as http://host:8222, or several with commas between'),
 });
 
 export const schema = z.strictObject({

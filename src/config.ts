@@ -96,6 +96,8 @@ export type Config = {
     readonly password?: string;
     /** Bytes that the embedded child may keep; absent: 60 % of what is free at first start. */
     readonly storage?: number;
+    /** Where `troupe doctor` asks the servers of `url` how they sync: `http://host:port`, one a server, with commas between. */
+    readonly monitor?: string;
   };
   readonly smtp: {
     readonly port: number;

@@ -141,7 +141,8 @@ type Ground = Pick<Node, 'config' | 'log' | 'site' | 'mirror' | 'closers' | 'fat
 async function assemble(ground: Ground): Promise<Node> {
   const { config, log, site, mirror, closers, fatal } = ground;
   const parts: Parts = {
-    ...{ host: null, edge: null, web: null, captured: null, routes: null, inHandOf: null },
+    ...{ host: null, edge: null, web: null, captured: null, routes: null },
+    ...{ inHandOf: null, repeats: null },
     ...{ isStopping: false, rolesUp: [] },
   };
   const clock = systemClock;

@@ -40,6 +40,7 @@ export function factsOf(node: Node): HealthFacts {
     roles: config.roles,
     rolesUp: parts.rolesUp,
     isConnected: site.nats.isConnected(),
+    refusedServer: site.nats.refused(),
     isStopping: parts.isStopping,
     isRelaxed: config.durability === 'relaxed',
     silent: site.silent(),
@@ -160,13 +161,14 @@ async function ordered(node: Node, carryOut: () => Promise<void>) {
 }
 
 function outgoingFacts({ config, parts }: Node): OutgoingFacts | null {
-  const { inHandOf } = parts;
+  const { inHandOf, repeats } = parts;
   if (inHandOf === null) return null;
   const { weights, concurrency: hands, reservePercent, bulkMembers } = config.outgoing;
   const factsOfClass = (cls: Class) => [cls, { weight: weights[cls], inHand: inHandOf(cls) }];
   const classes = Object.fromEntries(CLASSES.map(factsOfClass)) as OutgoingFacts['classes'];
   const handsOfLarge = largeMax(hands, config.outgoing);
-  return { classes, hands, handsOfLarge, reservePercent, bulkMembers };
+  const repeated = repeats?.() ?? { chunks: 0, recipients: 0 };
+  return { classes, hands, handsOfLarge, reservePercent, bulkMembers, repeated };
 }
 
 /** What the slot's owner says of it; null where it has none or that one is silent. */

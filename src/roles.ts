@@ -26,6 +26,7 @@ import { healthOf } from './ops/health.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incoming.ts';
 import { dispose as disposeLater } from './runners/later.ts';
 import { createOutgoing } from './runners/outgoing.ts';
+import { createRepeats } from './runners/repeats.ts';
 import { type RunnerOptions, runRunner } from './runners/runner.ts';
 import { createThrottle } from './runners/throttle.ts';
 import { startSenders } from './senders.ts';
@@ -187,6 +188,7 @@ export async function startOutgoing(node: Node): Promise<void> {
   const { journal, suspects, close } = await openJournal(path, { clock: systemClock, log });
   closers.push(close);
   const { ackWaitMs, retryMsMax, weights } = config.outgoing;
+  const repeats = createRepeats({ log, meter });
   const outgoing = createOutgoing({
     decode: decodeChunk,
     lend: routes.lend,
@@ -194,6 +196,7 @@ export async function startOutgoing(node: Node): Promise<void> {
     ...{ results, bounces, later, journal, secrets, dkim },
     read: mail.read,
     lifeMs: config.outgoing.lifeHours * HOUR_MS,
+    repeats,
     clock: systemClock,
     log,
     meter,
@@ -220,6 +223,7 @@ export async function startOutgoing(node: Node): Promise<void> {
     suspects,
   });
   closers.push(() => runner.stop());
+  parts.repeats = repeats.all;
   parts.inHandOf = (cls) => runner.inHandOf(queues[cls].name);
   await startSenders(node);
 }

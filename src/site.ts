@@ -13,6 +13,7 @@ import { createAsker } from './nats/ask.ts';
 import { type Child, startChild } from './nats/child.ts';
 import { connect, type Nats } from './nats/connect.ts';
 import { createDirectory } from './nats/directory.ts';
+import { ensureStreams } from './nats/ensure.ts';
 import { openKv } from './nats/kv.ts';
 import { createLater } from './nats/later.ts';
 import { onceLed, type Patience } from './nats/leaders.ts';
@@ -20,11 +21,13 @@ import { createLedger } from './nats/ledger.ts';
 import { createMailStore } from './nats/mail-store.ts';
 import { bouncesOut, mailboxOut, outgoingOut, parkedOut, resultsOf } from './nats/outlets.ts';
 import { createPublisher } from './nats/publisher.ts';
-import { openSecrets, openSite } from './nats/secrets.ts';
-import { ensureStreams } from './nats/streams.ts';
+import { openSecrets } from './nats/secrets.ts';
+import { openSite } from './nats/site-row.ts';
+import { tryServer } from './nats/trial.ts';
 import type { Metrics } from './ops/metrics.ts';
 import type { Idle } from './runners/idle.ts';
 import type { Precedence } from './runners/precedence.ts';
+import type { Repeats } from './runners/repeats.ts';
 import type { Edge } from './smtp/edge.ts';
 import type { Routes } from './smtp/routes.ts';
 import type { CapturedStore } from './store/captured.ts';
@@ -147,6 +150,7 @@ async function openNats(
     maxFileStore: maxFileStore ?? (await shareOfDisk(data)),
     outgoingAckWaitMs: config.outgoing.ackWaitMs,
   });
+  await tryServer({ nats, clock: systemClock, log });
   const login = { ...target, ...(maxFileStore && { storage: maxFileStore }) };
   return { nats, login, child };
 }
@@ -165,6 +169,8 @@ export type Parts = {
   routes: Routes | null;
   /** Chunks of a class in hand; null on a node that sends nothing. */
   inHandOf: ((cls: Class) => number) | null;
+  /** What this process may have sent twice because it came again. */
+  repeats: Repeats['all'] | null;
   isStopping: boolean;
   readonly rolesUp: Role[];
 };

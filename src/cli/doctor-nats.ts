@@ -3,10 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Config } from '../config.ts';
 import { textOf } from '../errors.ts';
-import { checkVersion } from '../nats/connect.ts';
 import { consumerStates, type Drift, type StreamState, streamStates } from '../nats/depths.ts';
+import { openKv } from '../nats/kv.ts';
 import { parkedCounts } from '../nats/parked.ts';
-import { type SeenServer, seenServers } from '../nats/servers.ts';
+import { type SeenServer, type SeenSync, seenServers, syncAt } from '../nats/servers.ts';
+import { readSite } from '../nats/site-row.ts';
+import { SCHEMA } from '../nats/streams.ts';
+import { checkVersion } from '../nats/version-gate.ts';
 import { type Check, fail, guarded, ok, warn } from './checks.ts';
 import { bytesText } from './print.ts';
 import type { Site } from './site.ts';
@@ -19,7 +22,8 @@ const CONF = join(resolve(import.meta.dirname, '..', '..'), 'nats.conf');
 export async function natsChecks(site: Site, config: Config): Promise<readonly Check[]> {
   const checks = await Promise.all([
     guarded('servers', () => servers(site, config)),
-    guarded('sync', async () => [await sync(config)]),
+    guarded('sync', () => sync(config)),
+    guarded('schema', async () => [await schema(site)]),
     guarded('streams', () => streams(site)),
     guarded('consumers', () => consumers(site, config)),
     guarded('parked', async () => [await parked(site)]),
@@ -44,15 +48,42 @@ function versionOf({ at, name, version, cluster }: SeenServer, durability: Confi
   }
 }
 
-/** A server does not tell its clients when it syncs; the embedded one runs with our nats.conf. */
-async function sync(config: Config): Promise<Check> {
-  if (config.nats.url !== undefined) {
-    return ok('sync', 'not told by NATS: see that each server has `sync_interval: always`');
+/** A server tells its monitoring port, not its clients, when it syncs; the embedded one runs with our nats.conf. */
+async function sync({ nats: { url, monitor } }: Config): Promise<readonly Check[]> {
+  if (url !== undefined && monitor === undefined) return [warn('sync', NOT_SEEN)];
+  if (monitor !== undefined) {
+    const urls = monitor.split(',').map((one) => one.trim());
+    return Promise.all(urls.map(async (one) => syncOf(one, await syncAt(one))));
   }
   const isAlways = /^\s*sync_interval:\s*always\s*$/m.test(await readFile(CONF, 'utf8'));
-  return isAlways
-    ? ok('sync', 'the embedded server syncs each message before it acknowledges it')
-    : fail('sync', `${CONF} lacks \`sync_interval: always\`: a power cut loses mail; restore it`);
+  return [
+    isAlways
+      ? ok('sync', 'the embedded server syncs each message before it acknowledges it')
+      : fail('sync', `${CONF} lacks \`sync_interval: always\`: a power cut loses mail; restore it`),
+  ];
+}
+
+const NOT_SEEN =
+  'not seen: NATS does not tell its clients when it syncs; set `http` in each server’s nats.conf ' +
+  'and `nats.monitor` here, or see that `curl http://HOST:8222/varz` has "sync_always": true at each';
+
+export function syncOf(at: string, seen: SeenSync | null): Check {
+  if (seen === null) {
+    return warn('sync', `not seen: nothing says at ${at} when its server syncs; see its \`http\``);
+  }
+  return seen.isAlways
+    ? ok('sync', `${seen.name} syncs each message before it acknowledges it`)
+    : fail('sync', `${seen.name} lacks \`sync_interval: always\`: a power cut loses mail; set it`);
+}
+
+/** Which version of Troupe stated the settings that the streams have. */
+async function schema({ nats }: Site): Promise<Check> {
+  const found = await readSite(await openKv(nats, 'troupe_site'));
+  if (found === null) return warn('schema', 'this site has no row yet: start a node');
+  const { schema: is } = found.site;
+  return is === SCHEMA
+    ? ok('schema', `streams and rows are of version ${is}`)
+    : warn('schema', `the streams are of version ${is}, not ${SCHEMA}: restart the nodes`);
 }
 
 async function streams({ nats }: Site): Promise<readonly Check[]> {

@@ -343,6 +343,7 @@ function runningOf(state: State, key: ListKey): ReturnType<Lists['running']> {
   return {
     slot: slotOf(key),
     epoch: served.get(slotOf(key))?.slot.epoch ?? 0,
+    lag: served.get(slotOf(key))?.slot.lag(key) ?? 0,
     outbox: {
       waiting: list?.outbox.waiting() ?? openDraft(world.rows, key, 0).head().waiting,
       failing: list?.outbox.failing() ?? null,

@@ -30,6 +30,7 @@ export type HostStatus = ReturnType<Lists['status']> & {
     readonly slot: number;
     readonly epoch: number;
     readonly reached: number;
+    readonly lag: number;
   }[];
   /** Slots whose ledger this node follows, to be their next owner. */
   readonly standby: readonly number[];
@@ -150,7 +151,9 @@ function wire(
   return { lists, asking, serving, owner, standby };
 }
 
-const statusOf = ({ slot, epoch, reached }: OwnedSlot) => ({ slot, epoch, reached: reached() });
+const statusOf = ({ slot, epoch, reached, lag }: OwnedSlot) => ({
+  ...{ slot, epoch, reached: reached(), lag: lag() },
+});
 
 /** A disk that cannot be asked any more counts as full: nothing is taken that might have no place. */
 async function watchDisk(

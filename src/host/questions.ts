@@ -26,6 +26,7 @@ export type Running = Pick<
   | 'node'
   | 'slot'
   | 'epoch'
+  | 'lag'
   | 'leaseMsLeft'
   | 'outbox'
   | 'blocked'
@@ -59,7 +60,7 @@ export function answer(
     case 'inspect': {
       const { seq, n } = openDraft(rows, key, 0).head();
       const { nextMember } = openDraft(rows, key, 0).state();
-      return { ...view, ...running(), level: 'fast', lag: null, seq, n, nextMember };
+      return { ...view, ...running(), level: 'fast', seq, n, nextMember };
     }
     case 'roster':
       return roster(rows, key, question.role, question.after, pageOf(question.limit));

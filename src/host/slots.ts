@@ -23,6 +23,8 @@ export type OwnedSlot = {
   folded(seq: number): void;
   /** An append of this list is under way; call what is returned when it is committed or given up. */
   appending(key: ListKey): () => void;
+  /** Records of the slot, or of one of its lists, that are being appended or folded, and that its rows lack: all that its owner knows of. */
+  lag(key?: ListKey): number;
 };
 
 const rowOf = (slot: number): RowKey => ['#slot', slot];
@@ -58,6 +60,7 @@ export function ownSlot(rows: Rows, slot: number, epoch: number, tenure = NO_TEN
       underWay.set(key, foldedTo);
       return () => underWay.delete(key);
     },
+    lag: (key) => (key === undefined ? underWay.size : Number(underWay.has(key))),
   };
 }
 

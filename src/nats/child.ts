@@ -15,7 +15,6 @@ import { systemClock } from '../clock.ts';
 import { OperatorError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Clock } from '../world.ts';
-import { checkVersion } from './connect.ts';
 import { findServer, versionOf } from './find-server.mjs';
 import {
   checkConf,
@@ -36,6 +35,7 @@ import {
   runningOn,
   spawnServer,
 } from './server-process.ts';
+import { checkVersion } from './version-gate.ts';
 
 export { checkConf, readNote } from './note.ts';
 

@@ -2,8 +2,8 @@
  * The connection to NATS: one a process, kept for ever.
  *
  * A lost connection is dialled again without end; meanwhile whoever publishes is told 451 at once
- * and mail waits where it is. The server's version is checked once here, because an old server
- * loses what it acknowledged.
+ * and mail waits where it is. The version of each server is checked, because an old one loses what
+ * it acknowledged (`version-gate.ts`).
  */
 import {
   connect as dial,
@@ -16,12 +16,10 @@ import { systemClock } from '../clock.ts';
 import { within } from '../ending.ts';
 import { OperatorError, textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { compareVersions, SERVER_VERSION_MIN } from './find-server.mjs';
 import { NoLeaderError } from './leaders.ts';
 import { REQUEST_MS_MAX } from './stored.ts';
+import { checkVersion, refuseOldServers } from './version-gate.ts';
 import { openWindow } from './window.ts';
-
-export { SERVER_VERSION_MIN };
 
 /** Requests without an answer at once; more wait. */
 const REQUESTS_MAX = 512;
@@ -41,6 +39,8 @@ export type Nats = {
   readonly server: ServerFacts;
   readonly log: Log;
   isConnected(): boolean;
+  /** Why the last server that answered is not used; null if it is. */
+  refused(): string | null;
   /**
    * Runs `write` at the end of this turn of the event loop, after all that asked before: what they publish leaves in one
    * write to the socket, and the server reads it in one.
@@ -105,7 +105,7 @@ export async function connect(options: ConnectOptions): Promise<Nats> {
     for (const listener of [...listeners]) listener(now);
   });
   try {
-    if (options.durability !== undefined) gate(factsOf(nc), options.durability);
+    const refused = gate(nc, options);
     const { leaderMs } = options;
     const ledBy = leaderMs === undefined ? deadline : performance.now() + leaderMs;
     const jsm = await jetstreamManager(nc, ledBy);
@@ -117,6 +117,7 @@ export async function connect(options: ConnectOptions): Promise<Nats> {
       log: options.log,
       server: factsOf(nc),
       isConnected: () => connected && !nc.isClosed(),
+      refused,
       onChange: (listener) => {
         listeners.add(listener);
         return () => listeners.delete(listener);
@@ -142,6 +143,14 @@ export async function connect(options: ConnectOptions): Promise<Nats> {
   }
 }
 
+/** Looks at the server that we are connected to, and at each to come. */
+function gate(nc: NatsConnection, { durability, log }: ConnectOptions): Nats['refused'] {
+  if (durability === undefined) return () => null;
+  const { version, cluster } = factsOf(nc);
+  checkVersion(version, { durability, isCluster: cluster !== undefined });
+  return refuseOldServers(nc, durability, log);
+}
+
 /** Writes that wait for the end of this turn of the event loop; `flush` does them now. */
 function createSoon(): { readonly soon: Nats['soon']; readonly flush: () => void } {
   let waiting: (() => void)[] = [];
@@ -155,37 +164,6 @@ function createSoon(): { readonly soon: Nats['soon']; readonly flush: () => void
     waiting.push(write);
   };
   return { soon, flush };
-}
-
-/**
- * Refuses a server that is known to lose or to double what it acknowledged: older than {@link
- * SERVER_VERSION_MIN} (design §4). On one machine an operator may accept that with `durability:
- * relaxed`.
- */
-export function checkVersion(
-  version: string,
-  site: { readonly durability: 'strict' | 'relaxed'; readonly isCluster: boolean },
-): void {
-  const isNew = compareVersions(version, SERVER_VERSION_MIN) >= 0;
-  const isRelaxed = site.durability === 'relaxed';
-  if (isNew && isRelaxed && site.isCluster) {
-    throw new OperatorError(
-      '`durability: relaxed` is for one machine: in a cluster a list could get two histories',
-      'Take it out of the configuration of every node.',
-    );
-  }
-  if (isNew || (isRelaxed && !site.isCluster)) return;
-  throw new OperatorError(
-    `nats-server ${version} is too old: it can lose mail that it acknowledged`,
-    site.isCluster
-      ? `Install nats-server ${SERVER_VERSION_MIN} or newer (2.15 is recommended) on every node.`
-      : `Install nats-server ${SERVER_VERSION_MIN} or newer (2.15 is recommended), ` +
-          'or set `durability: relaxed` if you accept to lose mail in a power cut.',
-  );
-}
-
-function gate({ version, cluster }: ServerFacts, durability: 'strict' | 'relaxed'): void {
-  checkVersion(version, { durability, isCluster: cluster !== undefined });
 }
 
 /** What of the client's inside (nats 2.29.3, protocol.js) the following needs. */

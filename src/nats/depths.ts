@@ -4,8 +4,8 @@
  * of requests, whatever the load.
  */
 import type { Nats } from './connect.ts';
-import { apiRequest, failure } from './stored.ts';
-import { consumerConfigs, streamConfigs } from './streams.ts';
+import { apiRequest, listed } from './stored.ts';
+import { consumerConfigs, isSetting, streamConfigs } from './streams.ts';
 
 export type QueueState = {
   /** `mail.post`, `mailbox`, `outgoing.bulk`, `due`. */
@@ -40,11 +40,6 @@ export type FullConsumer = {
 /** The streams whose durable consumers are queues. */
 const QUEUE_STREAMS = ['TROUPE_MAIL', 'TROUPE_MAILBOX', 'TROUPE_OUTGOING', 'TROUPE_LATER'];
 
-/**
- * Pages of a stream's consumers or of the server's streams: 256 a page, far more than there are.
- */
-const PAGES_MAX = 16;
-
 type ConsumerJson = {
   readonly stream_name: string;
   readonly config: Readonly<Record<string, unknown>> & {
@@ -64,7 +59,7 @@ type ConsumerJson = {
 export async function queueStates(nats: Nats): Promise<readonly QueueState[]> {
   const perStream = await Promise.all(
     QUEUE_STREAMS.map((stream) =>
-      pages<ConsumerJson>(nats, `CONSUMER.LIST.${stream}`, 'consumers'),
+      listed<ConsumerJson>(nats, `CONSUMER.LIST.${stream}`, 'consumers'),
     ),
   );
   const queues = new Map<string, ConsumerJson[]>();
@@ -146,7 +141,7 @@ const OF_THE_SITE = ['max_bytes', 'num_replicas'];
 export async function streamStates(
   nats: Nats,
 ): Promise<{ readonly streams: readonly StreamState[]; readonly drift: readonly Drift[] }> {
-  const found = await pages<StreamJson>(nats, 'STREAM.LIST', 'streams');
+  const found = await listed<StreamJson>(nats, 'STREAM.LIST', 'streams');
   const stated = streamConfigs({ replicas: 1, maxFileStore: 0 });
   const ours = new Map(found.map((stream) => [stream.config.name, stream]));
   const streams = stated.flatMap(({ name }) => {
@@ -179,7 +174,7 @@ export async function consumerStates(
   const stated = Map.groupBy(consumerConfigs(options), ([stream]) => stream);
   const found = await Promise.all(
     [...stated].map(async ([stream, configs]) => {
-      const list = await pages<ConsumerJson>(nats, `CONSUMER.LIST.${stream}`, 'consumers');
+      const list = await listed<ConsumerJson>(nats, `CONSUMER.LIST.${stream}`, 'consumers');
       const byName = new Map(list.map((one) => [one.config.durable_name ?? '', one]));
       const drift = configs.flatMap(([, config]) => {
         const consumer = config.durable_name;
@@ -203,7 +198,7 @@ function driftOf(
   return differences(stated.name, stated, found?.config);
 }
 
-/** Settings that are not as stated; one that is left out by the server is as 0 or false. */
+/** Settings that are not as stated. */
 function differences(
   stream: string,
   stated: Readonly<Record<string, unknown>>,
@@ -212,24 +207,10 @@ function differences(
   if (found === undefined) return [{ stream, setting: 'stream', stated: 'present', is: undefined }];
   return Object.entries(stated).flatMap(([setting, value]) => {
     const is = found[setting];
-    const isSame = JSON.stringify(is) === JSON.stringify(value);
-    const isLeftOut = is === undefined && (value === 0 || value === false);
-    return isSame || isLeftOut || OF_THE_SITE.includes(setting)
+    return isSetting(is, value) || OF_THE_SITE.includes(setting)
       ? []
       : [{ stream, setting, stated: value, is }];
   });
-}
-
-async function pages<T>(nats: Nats, api: string, field: string): Promise<T[]> {
-  const all: T[] = [];
-  for (let page = 0; page < PAGES_MAX; page++) {
-    const answer = await apiRequest(nats, `$JS.API.${api}`, { offset: all.length });
-    if (answer.error) throw failure(answer.error);
-    const some = (answer[field] ?? []) as T[];
-    all.push(...some);
-    if (some.length === 0 || all.length >= Number(answer.total ?? 0)) break;
-  }
-  return all;
 }
 
 function sum(numbers: readonly number[]): number {

@@ -27,6 +27,29 @@ export async function seenServers(nats: Nats, configured: string): Promise<reado
   return [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+/** When a server syncs what it stores, as its monitoring port says. */
+export type SeenSync = { readonly name: string; readonly isAlways: boolean };
+
+const MONITOR_MS_MAX = 2_000;
+
+/** Asks the monitoring port at `url`; null where none answers, or its server has no JetStream. */
+export async function syncAt(url: string): Promise<SeenSync | null> {
+  try {
+    const signal = AbortSignal.timeout(MONITOR_MS_MAX);
+    const answer = await fetch(new URL('/varz', url), { signal });
+    const { server_name: name, jetstream } = (await answer.json()) as {
+      readonly server_name?: string;
+      readonly jetstream?: { readonly config?: { readonly sync_always?: boolean } };
+    };
+    const { config } = jetstream ?? {};
+    return config === undefined
+      ? null
+      : { name: name ?? url, isAlways: config.sync_always === true };
+  } catch {
+    return null;
+  }
+}
+
 async function ask(at: string): Promise<SeenServer> {
   const url = new URL(`nats://${at}`);
   const port = url.port === '' ? PORT_DEFAULT : Number(url.port);

@@ -56,6 +56,25 @@ export async function apiRequest(nats: Nats, subject: string, body: unknown): Pr
   }
 }
 
+/** The pages that a list of the API may have: 100 × 256 entries. */
+const PAGES_MAX = 100;
+
+/**
+ * All that an API of lists (`STREAM.LIST`, `CONSUMER.LIST.<stream>`) gives under `field`.
+ * Throws MailError 451 4.3.0 when there was no answer.
+ */
+export async function listed<T>(nats: Nats, api: string, field: string): Promise<readonly T[]> {
+  const all: T[] = [];
+  for (let page = 0; page < PAGES_MAX; page++) {
+    const answer = await apiRequest(nats, `$JS.API.${api}`, { offset: all.length });
+    if (answer.error !== undefined) throw failure(answer.error);
+    const some = (answer[field] ?? []) as readonly T[];
+    all.push(...some);
+    if (some.length === 0 || all.length >= Number(answer.total ?? 0)) break;
+  }
+  return all;
+}
+
 /**
  * The message of this sequence, or the last of this subject; null if there is none (any more).
  * Throws MailError 451 4.3.0 if it cannot be read now.

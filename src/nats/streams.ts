@@ -1,20 +1,14 @@
 /**
  * Every stream, bucket and durable consumer, and all their settings: the only place that states
- * them.
+ * them. `ensure.ts` makes them so.
  *
- * Streams are made once and then left alone: a setting that an operator changed is reported as
- * drift at start and never changed back. Shares of the store add up to 99 %: at 100 % the server
- * refuses every further stream (err 10047).
+ * Whoever states a setting anew raises {@link SCHEMA} and says in {@link CHANGES} what was stated
+ * before. Shares of the store add up to 99 %: at 100 % the server refuses every further stream
+ * (err 10047).
  */
-import { systemClock } from '../clock.ts';
-import { OperatorError } from '../errors.ts';
-import type { Log } from '../log.ts';
 import { CLASSES, type Class } from '../mail/chunk.ts';
 import { MAIL_KINDS, type MailKind } from '../mail/envelope.ts';
 import { SLOTS } from '../mail/list-key.ts';
-import type { Nats } from './connect.ts';
-import { onceLed, type Patience } from './leaders.ts';
-import { type ApiAnswer, type ApiError, apiRequest, failure } from './stored.ts';
 import { DUE, mail, mailboxOfSlot, outgoing } from './subjects.ts';
 
 export type StreamName =
@@ -50,8 +44,7 @@ export type StreamOptions = {
    * (design §7).
    */
   readonly outgoingAckWaitMs?: number;
-  readonly log: Log;
-} & Partial<Pick<Patience, 'signal' | 'whileWaiting'>>;
+};
 
 /** Largest stored message: a 512 KiB piece, record or command, and what describes it. */
 export const MESSAGE_BYTES_MAX = 768 * 1024;
@@ -69,13 +62,8 @@ const DUE_ACK_WAIT_MS = 30_000;
 /** Deliveries of one consumer in hand at once, all nodes together. */
 const ACK_PENDING_MAX = 1_024;
 
-/** The account's or the server's storage is all used or reserved (server/errors.json). */
-const NO_STORAGE = [10_002, 10_023, 10_028, 10_047];
-
 /** How long an address that a list found dead is suspect: as long as BOUNCES has what says so. */
 export const SUSPECT_DAYS = 60;
-
-const NEVER = new AbortController().signal;
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -165,6 +153,25 @@ export const BUCKETS: Readonly<Record<BucketName, { share: number; ttlMs: number
   troupe_suspects: { share: 0.05, ttlMs: SUSPECT_DAYS * DAY },
 };
 
+/** The version of what this program writes into streams and buckets, and of the settings that it states. */
+export const SCHEMA = 2;
+
+/** A setting that was stated otherwise until `schema`. */
+export type Change = {
+  readonly schema: number;
+  readonly stream: string;
+  /** A durable of the stream. */
+  readonly consumer?: string;
+  readonly setting: string;
+  /** What is neither this nor what is stated now was changed by hand, and stays as it is. */
+  readonly was: unknown;
+};
+
+/** Oldest first; kept for ever, since a site may come from any version. */
+export const CHANGES: readonly Change[] = [
+  { schema: 2, stream: 'TROUPE_BOUNCES', setting: 'allow_atomic', was: false },
+];
+
 /** The names of the durables: one a mail kind, one a slot, one a class, one for what is due. */
 export const mailDurable = (kind: MailKind): string => `mail_${kind}`;
 export const mailboxDurable = (slot: number): string => `mailbox_${slot}`;
@@ -174,113 +181,17 @@ export const DUE_DURABLE = 'due';
 /** The stream behind a bucket, as the key-value clients of NATS name it. */
 export const bucketStream = (bucket: BucketName): string => `KV_${bucket}`;
 
-type Config = Readonly<Record<string, unknown>> & { readonly name: string };
-type ConsumerConfig = Readonly<Record<string, unknown>> & {
+export type StreamConfig = Readonly<Record<string, unknown>> & { readonly name: string };
+export type ConsumerConfig = Readonly<Record<string, unknown>> & {
   readonly durable_name: string;
   readonly filter_subject: string;
 };
-
-/**
- * Makes what is missing, at once; says what differs. Waits for servers that have no leader yet.
- * Throws OperatorError when the server cannot keep it.
- */
-export function ensureStreams(nats: Nats, options: StreamOptions): Promise<void> {
-  const patience = { clock: systemClock, signal: NEVER, ...options };
-  return onceLed(() => ensureOnce(nats, options), patience);
-}
-
-async function ensureOnce(nats: Nats, options: StreamOptions): Promise<void> {
-  const wanted = streamConfigs(options);
-  const present = new Map((await listAll<Config>(nats, 'STREAM.LIST', 'streams')).map(named));
-  await Promise.all(
-    wanted.map(async (config) => {
-      const found = present.get(config.name);
-      if (found === undefined) await createStream(nats, config, options.log);
-      else reportDrift(options.log, { stream: config.name }, config, found);
-    }),
-  );
-  const byStream = Map.groupBy(consumerConfigs(options), ([stream]) => stream);
-  await Promise.all(
-    [...byStream].map(([stream, consumers]) =>
-      ensureConsumers(
-        nats,
-        stream,
-        consumers.map(([, config]) => config),
-        options.log,
-      ),
-    ),
-  );
-}
-
-async function ensureConsumers(
-  nats: Nats,
-  stream: StreamName,
-  wanted: readonly ConsumerConfig[],
-  log: Log,
-): Promise<void> {
-  const listed = await listAll<Config>(nats, `CONSUMER.LIST.${stream}`, 'consumers');
-  const present = new Map(listed.map(named));
-  await Promise.all(
-    wanted.map(async (config) => {
-      const consumer = config.durable_name;
-      const found = present.get(consumer);
-      if (found !== undefined) {
-        reportDrift(log, { stream, consumer }, config, found);
-        return;
-      }
-      const subject = `CONSUMER.CREATE.${stream}.${consumer}.${config.filter_subject}`;
-      await api(nats, subject, { stream_name: stream, config });
-    }),
-  );
-}
-
-/**
- * Schedules and atomic batches are tried here: a server that does not know the fields drops or
- * refuses them.
- */
-async function createStream(nats: Nats, config: Config, log: Log): Promise<void> {
-  const answer = await apiRequest(nats, `$JS.API.STREAM.CREATE.${config.name}`, config);
-  if (answer.error !== undefined) throw refusal(config.name, answer.error);
-  const made = answer.config as Config;
-  for (const field of ['allow_atomic', 'allow_msg_schedules']) {
-    if (config[field] === true && made[field] !== true) throw lacks(field);
-  }
-  log.info({ stream: config.name }, 'stream made');
-}
-
-/**
- * An answer that is no leader, or none yet, is tried again by whoever starts us; the rest an
- * operator mends.
- */
-function refusal(stream: string, error: ApiError): Error {
-  const words = `${error.description ?? 'no reason given'} (err ${error.err_code ?? 0})`;
-  if (NO_STORAGE.includes(error.err_code ?? 0)) {
-    return new OperatorError(
-      `the NATS server has no room for the stream ${stream}: ${words}`,
-      'Raise `max_file_store` in nats.conf, or free what other streams reserve.',
-    );
-  }
-  return error.code === 503 ? failure(error) : lacks(`the stream ${stream}: ${words}`);
-}
-
-function lacks(what: string): OperatorError {
-  return new OperatorError(
-    `the NATS server refuses ${what}`,
-    'Use nats-server 2.12.5 or newer (2.15 is recommended), with the nats.conf of Troupe.',
-  );
-}
-
-async function api(nats: Nats, subject: string, body: unknown): Promise<ApiAnswer> {
-  const answer = await apiRequest(nats, `$JS.API.${subject}`, body);
-  if (answer.error !== undefined) throw failure(answer.error);
-  return answer;
-}
 
 /** Settings of all streams, buckets included, in the words of the JetStream API. */
 export function streamConfigs(options: {
   readonly replicas: number;
   readonly maxFileStore: number;
-}): readonly Config[] {
+}): readonly StreamConfig[] {
   const bytes = (share: number): number => Math.floor((options.maxFileStore * share) / 100);
   const common = {
     storage: 'file',
@@ -351,40 +262,8 @@ export function consumerConfigs(
 
 const nanoseconds = (ms: number): number => ms * 1_000_000;
 
-/** Says where what we state and what is there differ; an operator may have had reasons. */
-function reportDrift(
-  log: Log,
-  which: Readonly<Record<string, string>>,
-  stated: Readonly<Record<string, unknown>>,
-  found: Readonly<Record<string, unknown>>,
-): void {
-  const drift: Record<string, { stated: unknown; is: unknown }> = {};
-  for (const [setting, value] of Object.entries(stated)) {
-    const is = found[setting];
-    if (JSON.stringify(is) === JSON.stringify(value)) continue;
-    if (is === undefined && (value === 0 || value === false)) continue; // Left out by the server.
-    drift[setting] = { stated: value, is };
-  }
-  if (Object.keys(drift).length > 0) {
-    log.warn({ ...which, drift }, 'the server keeps other settings than ours; they are left alone');
-  }
-}
-
-/** The pages that a list of the API may have: 100 × 256 entries. */
-const PAGES_MAX = 100;
-
-async function listAll<T>(nats: Nats, subject: string, field: string): Promise<readonly T[]> {
-  const all: T[] = [];
-  for (let page = 0; page < PAGES_MAX; page++) {
-    const answer = await api(nats, subject, { offset: all.length });
-    const entries = (answer[field] ?? []) as readonly { config: T }[];
-    for (const { config } of entries) all.push(config);
-    if (entries.length === 0 || all.length >= Number(answer.total)) break;
-  }
-  return all;
-}
-
-function named(config: Config): [string, Config] {
-  const name = config.name ?? config.durable_name;
-  return [String(name), config];
+/** True if what the server says of a setting is `value`: it leaves out what is 0 or false. */
+export function isSetting(is: unknown, value: unknown): boolean {
+  const isLeftOut = is === undefined && (value === 0 || value === false);
+  return isLeftOut || JSON.stringify(is) === JSON.stringify(value);
 }

@@ -13,6 +13,8 @@ export type HealthFacts = {
   /** Roles whose parts have all started. */
   readonly rolesUp: readonly string[];
   readonly isConnected: boolean;
+  /** Why the last nats-server that answered is not used; null if it is. */
+  readonly refusedServer: string | null;
   readonly isStopping: boolean;
   /** `durability: relaxed`. */
   readonly isRelaxed: boolean;
@@ -71,6 +73,11 @@ function problemsOf(facts: HealthFacts): Problem[] {
     !facts.isConnected,
     'NATS is away: mail is answered 451 and waits at its MTA',
     'See that nats-server runs; the node goes on by itself when it is back.',
+  );
+  say(
+    facts.refusedServer !== null,
+    facts.refusedServer ?? '',
+    'Upgrade it; until then see that a nats-server of the site that is new enough runs.',
   );
   const missing = facts.roles.filter((role) => !facts.rolesUp.includes(role));
   say(

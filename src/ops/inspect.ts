@@ -16,6 +16,7 @@ export type HostFacts = {
     readonly slot: number;
     readonly epoch: number;
     readonly reached: number;
+    readonly lag: number;
   }[];
   /** Slots whose ledger it follows, to be their next owner. */
   readonly standby: readonly number[];
@@ -44,6 +45,8 @@ export type NodeInspection = Stamp & {
   readonly leaseMsLeft: number;
   /** Slots that it owns and serves. */
   readonly slots: number;
+  /** Records that are being appended or folded, and that its rows lack. */
+  readonly lag: number;
   readonly standby: number;
   readonly lists: number;
   readonly awake: number;
@@ -66,6 +69,8 @@ export type OutgoingFacts = {
   readonly reservePercent: number;
   /** A post to more members than this is `bulk`. */
   readonly bulkMembers: number;
+  /** Of chunks that somebody had before, since this node started: at most so many recipients got a copy twice. */
+  readonly repeated: { readonly chunks: number; readonly recipients: number };
 };
 
 /** A slot as one node has it: nulls where that node does not own it. */
@@ -76,6 +81,8 @@ export type SlotHere = Stamp & {
   /** The ledger's sequence up to which it is folded. */
   readonly seq: number | null;
   readonly leaseMsLeft: number | null;
+  /** Records that are being appended or folded, and that its rows lack. */
+  readonly lag: number | null;
 };
 
 /** Who has the slot, and what its owner says of it; `node` is who answered. */
@@ -115,6 +122,7 @@ export function inspectNode(needs: InspectNeeds): NodeInspection {
     isDraining: needs.lease.isDraining(),
     leaseMsLeft: Math.round(needs.lease.msLeft()),
     slots: host?.slots.length ?? 0,
+    lag: (host?.slots ?? []).reduce((sum, { lag }) => sum + lag, 0),
     standby: host?.standby.length ?? 0,
     lists: count(needs.keys()),
     awake: host?.awake ?? 0,
@@ -135,6 +143,7 @@ export function slotHere(slot: number, needs: InspectNeeds): SlotHere {
     epoch: owned?.epoch ?? null,
     seq: owned?.reached ?? null,
     leaseMsLeft: owned === undefined ? null : Math.round(needs.lease.msLeft()),
+    lag: owned?.lag ?? null,
   };
 }
 
@@ -145,8 +154,12 @@ export function inspectSlot(
   needs: Pick<InspectNeeds, 'node' | 'now'>,
 ): SlotInspection {
   const { slot } = place;
-  const nothing = { ...stamp(needs), slot, epoch: null, seq: null, leaseMsLeft: null };
-  return { ...place, ...(here ?? nothing), problem: slotProblem(place, here) };
+  const nothing = { epoch: null, seq: null, leaseMsLeft: null, lag: null };
+  return {
+    ...place,
+    ...(here ?? { ...stamp(needs), slot, ...nothing }),
+    problem: slotProblem(place, here),
+  };
 }
 
 function slotProblem(place: SlotPlace, here: SlotHere | null): string | null {

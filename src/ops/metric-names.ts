@@ -30,6 +30,11 @@ export const COUNTERS: Readonly<Record<string, Named>> = {
     help: 'Recipients whose connection was lost after the final dot: they may get it twice',
     labels: ['route', 'class'],
   },
+  chunks_repeated: { help: 'Chunks sent from that somebody had before', labels: ['class'] },
+  recipients_repeated: {
+    help: 'Recipients of those whom no result names: at most so many got it twice',
+    labels: ['class'],
+  },
   route_replies: {
     help: 'Recipients that a route gave an outcome: accepted, deferred, refused, or unknown where it was lost after the dot',
     labels: ['route', 'outcome'],

@@ -49,6 +49,7 @@ import {
 import { sendCopies } from './outgoing-send.ts';
 import { haltedBy, orderOf } from './post-order.ts';
 import { createRecipientLimits, type RecipientLimits } from './recipient-limits.ts';
+import type { Repeats } from './repeats.ts';
 import { type Disposal, type Hand, untilHeard } from './runner.ts';
 
 /** Cooked posts in memory. */
@@ -75,6 +76,7 @@ export type OutgoingNeeds = {
   readonly dkim?: Pick<Dkim, 'prepare'>;
   /** So long after the first try a recipient is given up on. */
   readonly lifeMs: number;
+  readonly repeats: Pick<Repeats, 'note'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly meter: Meter;
@@ -204,6 +206,7 @@ async function carry(
       journal.open(chunkName(chunk), delivery.ackToken ?? '', delivery.data);
       for (const number of unheard) progress.replies.delete(number);
       const to = dueNow(chunk, progress, clock.now());
+      if (tried.length === 0) needs.repeats.note(chunk, delivery, to.length);
       const secret = needs.secrets.newest();
       const sending = { route, journal, secret, hand, clock, limits: state.limits, halted };
       tried.push(route.name);

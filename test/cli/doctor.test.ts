@@ -1,7 +1,7 @@
 /** What the doctor makes of answers: each fault is named, with the list or stream and the next step. */
 import { describe, expect, test } from 'vitest';
 import type { Check } from '../../src/cli/checks.ts';
-import { healthOf } from '../../src/cli/doctor-nats.ts';
+import { healthOf, syncOf } from '../../src/cli/doctor-nats.ts';
 import { ofNode, ofSlots } from '../../src/cli/doctor-nodes.ts';
 import type { SlotRow } from '../../src/cli/places.ts';
 
@@ -65,6 +65,17 @@ describe('slots', () => {
     expect(told(ofSlots([slot(0, 'a'), slot(1, 'b')]), 'ok')).toEqual([
       'slots: each of 2 has an owner; 1 are to be handed over',
     ]);
+  });
+});
+
+describe('how a server syncs', () => {
+  test('is right, wrong, or not seen; and that is not to be well', () => {
+    const at = 'http://10.0.0.1:8222';
+    expect(syncOf(at, { name: 'nats-1', isAlways: true })).toMatchObject({ level: 'ok' });
+    expect(told([syncOf(at, { name: 'nats-1', isAlways: false })], 'fail')[0]).toMatch(
+      /^sync: nats-1 lacks `sync_interval: always`/,
+    );
+    expect(told([syncOf(at, null)], 'warn')[0]).toMatch(/^sync: not seen: nothing says at http:/);
   });
 });
 

@@ -1,6 +1,6 @@
 /**
  * What the bus does in trouble: recorded from a nats-server, so that the simulated one does the same. Redelivery order, late and
- * lost acks, forgotten ids, a batch sent twice, an append in doubt, a schedule that fell due while nobody was there.
+ * lost acks, forgotten ids, a batch sent twice, an append in doubt, a read that does not see it, a schedule that fell due while nobody was there.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Chunk } from '../../src/mail/chunk.ts';
@@ -26,9 +26,13 @@ export type TroubleUnderTest = {
   restart(ms: number): Promise<void>;
   /** The record is stored, but its answer comes to nobody. */
   appendInDoubt(append: () => Promise<Appended>): Promise<Appended>;
+  /** The same for servers that are busy: it is given up on while the record is on its way. */
+  appendUnseen(append: (ledger: Ledger) => Promise<Appended>): Promise<Appended>;
   close(): Promise<void>;
 };
 
+/** A read that is stale is not one that must be. */
+const READS_MAX = 20;
 /** From so many chunks on they are put as one batch. */
 const BATCH = 70;
 
@@ -129,6 +133,24 @@ export function troubleContract(name: string, make: () => Promise<TroubleUnderTe
       await eventually(async () => (await append()).kind).toBe('refused');
       const last = await it.ledger.last(slotOf(key), key);
       expect(Buffer.from(last?.bytes ?? []).toString()).toBe('the same bytes');
+    });
+
+    test('a read right after an append in doubt says that it is not there, and it is', async () => {
+      const bytes = Buffer.from('on its way');
+      const read = async (): Promise<unknown> => {
+        const key = newKey();
+        const append = (to: Ledger) => to.append(slotOf(key), key, bytes, 0);
+        expect((await it.appendUnseen(append)).kind).toBe('doubt');
+        const last = await it.ledger.last(slotOf(key), key);
+        // So nothing is made of what was read: the same bytes again tell.
+        expect((await append(it.ledger)).kind).toBe('refused');
+        const stored = await it.ledger.last(slotOf(key), key);
+        expect(Buffer.from(stored?.bytes ?? []).toString()).toBe('on its way');
+        return last;
+      };
+      let seen = await read();
+      for (let reads = 1; seen !== null && reads < READS_MAX; reads++) seen = await read();
+      expect(seen).toBeNull();
     });
 
     test('what fell due while nobody was there comes when they are back', async () => {

@@ -94,7 +94,7 @@ test('commands that wait together share one record, each with its own answer, re
   expect(openDraft(world.rows, KEY, 0).state().settings.displayName).toBe('C');
 });
 
-test.each(['doubt-stored', 'doubt-lost', 'full'] as const)(
+test.each(['doubt-stored', 'doubt-late', 'doubt-lost', 'full'] as const)(
   'an append that ends in %s is sent again with the same bytes until the ledger answers',
   async (fault) => {
     const world = fakeHostWorld();

@@ -4,15 +4,33 @@ import { MailError } from '../../src/errors.ts';
 import { slotOf } from '../../src/mail/list-key.ts';
 import { fakeHostWorld } from '../support/fake/host-world.ts';
 import { tick, withList } from '../support/host-story.ts';
-import { KEY } from '../support/list-story.ts';
+import { KEY, OPERATOR } from '../support/list-story.ts';
 
-type Inspected = { readonly n: number; readonly seq: number; readonly lag: number | null };
+type Inspected = { readonly n: number; readonly seq: number; readonly lag: number };
 
 test('fast tells the rows and asks nobody', async () => {
   const world = fakeHostWorld();
   const host = await withList(world);
   Object.assign(world.ledger, { last: () => Promise.reject(new Error('asked')) });
-  expect(await host.inspect(KEY, 'fast')).toMatchObject({ level: 'fast', lag: null });
+  expect(await host.inspect(KEY, 'fast')).toMatchObject({ level: 'fast', lag: 0 });
+});
+
+test('a record on its way is what the owner itself knows to be behind', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  world.ledger.fault = (_, whose) => (whose === 'owner' ? null : 'doubt-lost');
+  const asked = host.command(KEY, { id: 'z', command: { type: 'retire', by: OPERATOR } });
+  await tick(world, 100);
+  const lags = async () => [
+    ((await host.inspect(KEY, 'fast')) as Inspected).lag,
+    host.status().slots.find(({ slot }) => slot === slotOf(KEY))?.lag,
+    host.status().slots.find(({ slot }) => slot !== slotOf(KEY))?.lag,
+  ];
+  expect(await lags()).toEqual([1, 1, 0]);
+  world.ledger.fault = () => null;
+  for (let i = 0; i < 10; i++) await tick(world, 500);
+  await asked;
+  expect(await lags()).toEqual([0, 0, 0]);
 });
 
 test('confirmed compares the rows with the last record, and appends nothing', async () => {

@@ -26,8 +26,8 @@ import {
   readNote,
   startChild,
 } from '../../src/nats/child.ts';
-import { connect, SERVER_VERSION_MIN } from '../../src/nats/connect.ts';
-import { SERVER_VERSION_MIN as SET_UP_VERSION_MIN } from '../../src/nats/find-server.mjs';
+import { connect } from '../../src/nats/connect.ts';
+import { SERVER_VERSION_MIN } from '../../src/nats/find-server.mjs';
 import { freePort, infoAt, runningOn } from '../../src/nats/server-process.ts';
 import type { Clock } from '../../src/world.ts';
 import { findNatsServer } from '../support/nats.ts';
@@ -256,7 +256,6 @@ describe('refusing', () => {
     expect(refused).toBeInstanceOf(OperatorError);
     expect((refused as OperatorError).message).toContain('2.9.10 is too old');
     expect((refused as OperatorError).nextStep).toContain(SERVER_VERSION_MIN);
-    expect(SET_UP_VERSION_MIN).toBe(SERVER_VERSION_MIN);
   });
 
   test('a binary that is none is refused', async () => {

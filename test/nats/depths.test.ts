@@ -1,9 +1,10 @@
 /** What the doctor reads of streams, durables and servers, from a real server. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { consumerStates, streamStates } from '../../src/nats/depths.ts';
-import { seenServers } from '../../src/nats/servers.ts';
+import { seenServers, syncAt } from '../../src/nats/servers.ts';
 import { streamConfigs } from '../../src/nats/streams.ts';
-import { type Site, startSite } from '../support/nats.ts';
+import { freePort } from '../support/free-port.ts';
+import { type Site, startNats, startSite } from '../support/nats.ts';
 
 let site: Site;
 const options = { outgoingAckWaitMs: 120_000 };
@@ -62,4 +63,16 @@ test('every server is seen once, and one that does not answer is said to be sile
     version: site.nats.server.version,
     cluster: null,
   });
+});
+
+test.each([
+  ['always', true],
+  ['2m', false],
+])('a server with sync_interval %s says so at its monitoring port', async (interval, isAlways) => {
+  const port = await freePort();
+  const more = `http: "127.0.0.1:${port}"\nserver_name: "nats-1"\njetstream { sync_interval: ${interval} }`;
+  const server = await startNats({ more });
+  expect(await syncAt(`http://127.0.0.1:${port}`)).toEqual({ name: 'nats-1', isAlways });
+  await server.stop();
+  expect(await syncAt(`http://127.0.0.1:${port}`)).toBeNull();
 });

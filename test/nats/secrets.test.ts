@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { OperatorError } from '../../src/errors.ts';
-import { openSecrets, openSite } from '../../src/nats/secrets.ts';
+import { openSecrets } from '../../src/nats/secrets.ts';
 import type { Kv } from '../../src/world.ts';
 import { createFakeKv } from '../support/fake/kv.ts';
 import { createFakeRandom } from '../support/fake/random.ts';
@@ -79,26 +79,3 @@ test.each([{}, { secrets: [] }, { secrets: ['c2hvcnQ='] }, { secrets: [7] }, 'x'
     await expect(openSecrets(kv, createFakeRandom(1))).rejects.toBeInstanceOf(OperatorError);
   },
 );
-
-test('the site is made once, and found again', async () => {
-  const kv = createFakeKv();
-  const site = await openSite(kv, createFakeRandom(1));
-  expect(site).toMatchObject({ slots: 64, schema: 1 });
-  expect(site.clusterId).toMatch(/^[0-9a-f]{16}$/);
-  expect(await openSite(kv, createFakeRandom(2))).toEqual(site);
-});
-
-test.each([
-  { clusterId: 'x', slots: 128, schema: 1 },
-  { clusterId: 'x', slots: 64, schema: 2 },
-  { slots: 64, schema: 1 },
-  {},
-])('a site of another shape stops the node, with the next step: %j', async (row) => {
-  const kv = createFakeKv();
-  await kv.create('site', bytes(row));
-  const opening = openSite(kv, createFakeRandom(1));
-  await expect(opening).rejects.toMatchObject({
-    name: 'OperatorError',
-    nextStep: expect.stringContaining('version'),
-  });
-});

@@ -1,25 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OperatorError } from '../../src/errors.ts';
-import { type Log, silentLog } from '../../src/log.ts';
-import { ensureStreams, streamConfigs } from '../../src/nats/streams.ts';
+import { silentLog } from '../../src/log.ts';
+import { ensureStreams } from '../../src/nats/ensure.ts';
+import { streamConfigs } from '../../src/nats/streams.ts';
+import { keepingLog } from '../support/keeping-log.ts';
 import { connectTo, type Site, startNats, startSite } from '../support/nats.ts';
-
-type Warning = { fields: Readonly<Record<string, unknown>>; text: string };
-
-/** A log that keeps what it is warned of. */
-function keepingLog(): { log: Log; warnings: Warning[] } {
-  const warnings: Warning[] = [];
-  const log: Log = {
-    ...silentLog,
-    debug: () => {},
-    info: () => {},
-    warn: (fields, text) => warnings.push({ fields, text }),
-    error: () => {},
-    fatal: () => {},
-    child: () => log,
-  };
-  return { log, warnings };
-}
 
 const GIB = 1024 ** 3;
 const options = { replicas: 1, maxFileStore: GIB, log: silentLog };
@@ -49,12 +34,12 @@ describe('on a server', () => {
   });
 
   test('doing it again changes nothing, says nothing and asks little', async () => {
-    const { log, warnings } = keepingLog();
+    const { log, said } = keepingLog();
     const before = site.nats.nc.stats().outMsgs;
     await ensureStreams(site.nats, { ...options, log });
     // Pages of names, not a request for each of the streams and consumers.
     expect(site.nats.nc.stats().outMsgs - before).toBeLessThan(20);
-    expect(warnings).toEqual([]);
+    expect(said('warn')).toEqual([]);
   });
 
   test('several nodes that start at once do not hinder each other', async () => {
@@ -74,14 +59,13 @@ describe('on a server', () => {
       ...consumer.config,
       max_ack_pending: 7,
     });
-    const { log, warnings } = keepingLog();
+    const { log, said } = keepingLog();
     await ensureStreams(site.nats, { ...options, log });
-    expect(warnings.map(({ fields }) => fields)).toEqual([
-      { stream: 'TROUPE_PARKED', drift: { max_age: { stated: 7_776e12, is: 1e15 } } },
+    expect(said('warn')).toEqual([
+      { stream: 'TROUPE_PARKED', setting: 'max_age', stated: 7_776e12, is: 1e15 },
       {
-        stream: 'TROUPE_MAILBOX',
-        consumer: 'mailbox_3',
-        drift: { max_ack_pending: { stated: 1_024, is: 7 } },
+        ...{ stream: 'TROUPE_MAILBOX', consumer: 'mailbox_3' },
+        ...{ setting: 'max_ack_pending', stated: 1_024, is: 7 },
       },
     ]);
     expect((await jsm.streams.info('TROUPE_PARKED')).config.max_age).toBe(1e15);

@@ -9,6 +9,7 @@ const WELL: HealthFacts = {
   roles: ['edge', 'host'],
   rolesUp: ['edge', 'host'],
   isConnected: true,
+  refusedServer: null,
   isStopping: false,
   isRelaxed: false,
   silent: [],
@@ -28,6 +29,7 @@ test('a node with nothing wrong is ok and ready', () => {
 
 test.each<[string, Partial<HealthFacts>, RegExp, boolean]>([
   ['NATS is away', { isConnected: false }, /NATS is away/, false],
+  ['a nats-server is too old', { refusedServer: 'nats-server 2.9.10 is too old' }, /2.9.10/, true],
   ['a role has not started', { rolesUp: ['edge'] }, /not started yet: host/, false],
   ['the disk is nearly full', { disk: { freeBytes: 9e6, isLow: true } }, /only 9 MB/, true],
   ['a list is blocked', { blocked: ['dev@example.org'] }, /dev@example.org/, true],

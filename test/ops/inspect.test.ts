@@ -13,7 +13,7 @@ import type { SlotPlace } from '../../src/ops/slots.ts';
 const KEY: ListKey = listKeyOf(new Uint8Array(26).fill(1));
 const OTHER: ListKey = listKeyOf(new Uint8Array(26).fill(2));
 const HOST: HostFacts = {
-  slots: [{ slot: slotOf(KEY), epoch: 12, reached: 34 }],
+  slots: [{ slot: slotOf(KEY), epoch: 12, reached: 34, lag: 2 }],
   standby: [3, 4],
   awake: 1,
   inHand: 2,
@@ -60,6 +60,7 @@ test('a node names its blocked lists by address, or by key where there is none',
     slots: 1,
     standby: 2,
     leaseMsLeft: 9_000,
+    lag: 2,
   });
 });
 
@@ -75,6 +76,7 @@ test('a slot says who owns it, under which epoch, and how far it is folded', () 
     epoch: 12,
     seq: 34,
     leaseMsLeft: 9_000,
+    lag: 2,
     next: 'n2',
     problem: null,
   });

@@ -19,6 +19,7 @@ import { createSuspects } from '../../src/nats/suspects.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from '../../src/runners/incoming.ts';
 import { dispose as disposeLater } from '../../src/runners/later.ts';
 import { createOutgoing } from '../../src/runners/outgoing.ts';
+import { createRepeats } from '../../src/runners/repeats.ts';
 import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import { type RunnerOptions, type Running, runRunner } from '../../src/runners/runner.ts';
 import { createThrottle } from '../../src/runners/throttle.ts';
@@ -243,6 +244,7 @@ async function startOutgoing(
       journal,
     },
     ...{ bounces: links.linkBounces(life, bus), lifeMs: LIFE_MS },
+    repeats: createRepeats({ log, meter }),
     ...{ read: world.mail.read, secrets: { newest: () => SECRET }, clock: life.clock, log, meter },
   });
   const adopt = (token: string, data: Uint8Array): Delivery => {

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog } from '../../src/log.ts';
 import { connect, type Nats } from '../../src/nats/connect.ts';
+import { ensureStreams } from '../../src/nats/ensure.ts';
 import { findServer } from '../../src/nats/find-server.mjs';
 import { createPublisher, type Publisher } from '../../src/nats/publisher.ts';
-import { ensureStreams } from '../../src/nats/streams.ts';
 import { freePort } from './free-port.ts';
 
 export type NatsServer = {

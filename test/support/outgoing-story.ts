@@ -7,6 +7,7 @@ import type { Dkim } from '../../src/mail/dkim.ts';
 import { listKeyOf } from '../../src/mail/list-key.ts';
 import { decodeChunk, encodeChunk } from '../../src/nats/codec.ts';
 import { createOutgoing, type Outgoing } from '../../src/runners/outgoing.ts';
+import { createRepeats } from '../../src/runners/repeats.ts';
 import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import type { Disposal, Hand } from '../../src/runners/runner.ts';
 import type { Routes } from '../../src/smtp/routes.ts';
@@ -51,6 +52,7 @@ export type OutgoingStory = {
   readonly failing: Map<string, Error>;
   result(chunk: Chunk): Result | null;
   dispose(chunk: Chunk, hand?: Hand, ackToken?: string): Promise<Disposal>;
+  repeated(): { readonly chunks: number; readonly recipients: number };
 };
 
 export function outgoingStory(needs: {
@@ -75,6 +77,8 @@ export function outgoingStory(needs: {
     const error = failing.get(name);
     if (error !== undefined) throw error;
   };
+  const meter = { count: () => undefined, observe: () => undefined };
+  const repeats = createRepeats({ log: silentLog, meter });
   const outgoing = createOutgoing({
     decode: decodeChunk,
     lend: (chunk, tried) => lentBy(needs.route, chunk, tried),
@@ -114,14 +118,12 @@ export function outgoingStory(needs: {
     },
     secrets: { newest: () => SECRET },
     ...(needs.dkim && { dkim: needs.dkim }),
-    lifeMs: LIFE_MS,
-    clock: needs.clock,
-    log: silentLog,
-    meter: { count: () => undefined, observe: () => undefined },
+    ...{ lifeMs: LIFE_MS, clock: needs.clock, log: silentLog, meter, repeats },
   });
   return {
     ...{ outgoing, told, later, bounces, order, reads, failing },
     result: (chunk) => lastOf(chunkName(chunk)),
+    repeated: repeats.all,
     dispose: (chunk, hand = OURS, ackToken = 'token') =>
       outgoing.dispose(deliveryOf(encodeChunk(chunk), ackToken), hand),
   };

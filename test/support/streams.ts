@@ -1,7 +1,7 @@
 /** A connection to a test server on which all streams and buckets stand. */
 import { silentLog } from '../../src/log.ts';
 import type { Nats } from '../../src/nats/connect.ts';
-import { ensureStreams } from '../../src/nats/streams.ts';
+import { ensureStreams } from '../../src/nats/ensure.ts';
 import { connectTo, type NatsServer } from './nats.ts';
 
 /** What the test server allows at most; only what is written is taken. */

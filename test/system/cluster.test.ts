@@ -145,7 +145,7 @@ test('a list is inspected at each level, and a barrier is the only one that appe
     if (now.n !== rested.n) rested = { n: now.n, since: performance.now() };
     return performance.now() - rested.since > RESTED_MS ? now : null;
   });
-  expect(fast).toMatchObject({ level: 'fast', lag: null });
+  expect(fast).toMatchObject({ level: 'fast', lag: 0 });
   expect(await at('confirmed')).toMatchObject({ level: 'confirmed', lag: 0, n: fast.n });
   const after = await at('barrier');
   expect(after).toMatchObject({ level: 'barrier', lag: 0 });

@@ -1,6 +1,10 @@
 /** `troupe doctor` on a site that runs, on what is left when nothing runs, and where nothing ever ran. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { streamConfigs } from '../../src/nats/streams.ts';
+import { silentLog } from '../../src/log.ts';
+import { connect, type Nats } from '../../src/nats/connect.ts';
+import { openKv } from '../../src/nats/kv.ts';
+import { readSite, replaceSite } from '../../src/nats/site-row.ts';
+import { SCHEMA, streamConfigs } from '../../src/nats/streams.ts';
 import { DOMAIN, newPlace, runTroupe, startTestSite, type TestSite } from '../support/site.ts';
 
 let site: TestSite;
@@ -23,6 +27,54 @@ test('a site that runs well is told so, part by part', async () => {
   expect(stdout).toMatch(/^ok +slots +each of 64 has an owner$/m);
   expect(stdout).not.toMatch(/^fail/m);
   expect(code).toBe(0);
+});
+
+/** On the site's nats-server, as its operator. */
+async function byHand<T>(work: (nats: Nats) => Promise<T>): Promise<T> {
+  const nats = await connect({ ...site.nats(), name: 'by hand', log: silentLog });
+  try {
+    return await work(nats);
+  } finally {
+    await nats.close();
+  }
+}
+
+const isBatched = (): Promise<unknown> =>
+  byHand(async ({ jsm }) => {
+    const { config } = await jsm.streams.info('TROUPE_BOUNCES');
+    return { ...config, allow_atomic: false, ...config }.allow_atomic;
+  });
+
+const setBatched = (allow_atomic: boolean): Promise<unknown> =>
+  byHand(async ({ jsm }) => {
+    const { config } = await jsm.streams.info('TROUPE_BOUNCES');
+    await jsm.streams.update('TROUPE_BOUNCES', { ...config, ...{ allow_atomic } });
+  });
+
+test('the streams of an earlier version are upgraded when a node starts, and what a hand changed is told', async () => {
+  await setBatched(false);
+  const drift = /^warn +streams +TROUPE_BOUNCES: allow_atomic is undefined, not true$/m;
+  await site.stop();
+  await site.start();
+  expect(await isBatched()).toBe(false);
+  expect((await site.run('doctor')).stdout).toMatch(drift);
+  await byHand(async (nats) => {
+    const rows = await openKv(nats, 'troupe_site');
+    const found = await readSite(rows);
+    if (found !== null) await replaceSite(rows, { ...found.site, schema: 1 }, found.revision);
+  });
+  expect((await site.run('doctor')).stdout).toMatch(
+    /^warn +schema +.*version 1, not \d+: restart/m,
+  );
+  await site.stop();
+  await site.start();
+  expect(await isBatched()).toBe(true);
+  expect(site.log()).toContain('a setting was changed: this version states another');
+  const { stdout } = await site.run('doctor');
+  expect(stdout).not.toMatch(drift);
+  expect(stdout).toMatch(
+    new RegExp(`^ok +schema +streams and rows are of version ${SCHEMA}$`, 'm'),
+  );
 });
 
 test('where nothing runs, the disk is looked at and nothing is changed', async () => {

@@ -6,11 +6,14 @@ import { OperatorError } from '../../src/errors.ts';
 import { silentLog } from '../../src/log.ts';
 import type { Nats } from '../../src/nats/connect.ts';
 import { connect } from '../../src/nats/connect.ts';
-import { ensureStreams } from '../../src/nats/streams.ts';
+import { ensureStreams } from '../../src/nats/ensure.ts';
+import { eventually } from '../support/eventually.ts';
+import { keepingLog } from '../support/keeping-log.ts';
+import { startNats } from '../support/nats.ts';
 import { newPlace, runTroupe } from '../support/site.ts';
 
-/** Says INFO as nats-server 2.9.10 of Debian 12 does in a cluster, and answers PING. */
-function oldServer(): Server {
+/** Says INFO as nats-server 2.9.10 of Debian 12 does in a cluster, and answers PING; `heard` is told what it is asked. */
+function oldServer(heard: (text: string) => void = () => {}): Server {
   const info = {
     server_id: 'NOLD',
     server_name: 'old-1',
@@ -21,14 +24,20 @@ function oldServer(): Server {
     jetstream: true,
     cluster: 'mail',
   };
-  return createServer((socket) => {
+  const made = createServer((socket) => {
+    dials.set(made, dialsOf(made) + 1);
     socket.on('error', () => {});
     socket.write(`INFO ${JSON.stringify(info)}\r\n`);
     socket.on('data', (bytes) => {
+      heard(bytes.toString('latin1'));
       for (const _ of bytes.toString('latin1').matchAll(/^PING\r$/gm)) socket.write('PONG\r\n');
     });
   });
+  return made;
 }
+
+const dials = new WeakMap<Server, number>();
+const dialsOf = (of: Server): number => dials.get(of) ?? 0;
 
 let server: Server;
 let url = '';
@@ -58,6 +67,29 @@ test('a node says so, with the next step, and ends with 1', async () => {
   expect(code).toBe(1);
   expect(stdout + stderr).toContain('nats-server 2.9.10 is too old');
   expect(stdout + stderr).toContain('on every node');
+});
+
+test('one that is dialled later is left before anything is said to it, until a newer one answers', async () => {
+  const newer = await startNats();
+  const { log, said } = keepingLog();
+  const nats = await connect({ url: newer.url, name: 'test', log, durability: 'strict' });
+  await newer.kill9();
+  const heard: string[] = [];
+  const older = oldServer((text) => heard.push(text)).listen(newer.port, '127.0.0.1');
+  try {
+    await eventually(nats.refused).toMatch(/^nats-server 2\.9\.10 is too old/);
+    nats.nc.publish('a.post', 'kept here');
+    await eventually(() => dialsOf(older)).toBeGreaterThan(2);
+    expect({ heard, isConnected: nats.isConnected() }).toEqual({ heard: [], isConnected: false });
+    expect(said('error')).toHaveLength(1);
+  } finally {
+    older.close();
+    await newer.restart();
+  }
+  await eventually(nats.isConnected).toBe(true);
+  expect(nats.refused()).toBeNull();
+  await nats.close();
+  await newer.stop();
 });
 
 /** A server that makes what it is told, but drops the settings that it does not know. */

@@ -3,8 +3,10 @@ import type { ListKey } from '../../../src/mail/list-key.ts';
 import { ledger as subjectOf } from '../../../src/nats/subjects.ts';
 import type { Appended, Ledger, StoredRecord } from '../../../src/world.ts';
 
-/** What happens to the next append: stored but not answered, neither, or no room. */
-export type LedgerFault = 'doubt-stored' | 'doubt-lost' | 'full';
+/**
+ * What happens to the next append: stored but not answered, stored only after the next read of it, neither, or no room.
+ */
+export type LedgerFault = 'doubt-stored' | 'doubt-late' | 'doubt-lost' | 'full';
 
 export type FakeLedger = Ledger & {
   /** Asked at each append; null lets it pass. */
@@ -22,15 +24,32 @@ export function createFakeLedger(): FakeLedger {
   const records: FakeRecord[] = [];
   const lastOf = new Map<string, FakeRecord>();
   const followers = new Set<() => void>();
+  /** Appends on their way. */
+  const late: (() => void)[] = [];
+  const arrive = (): void => {
+    for (const store of late.splice(0)) store();
+  };
   const append = (
     slot: number,
     whose: ListKey | 'owner',
     bytes: Uint8Array,
     expected: number,
   ): Appended => {
+    arrive();
     const fault = fake.fault(slot, whose);
     if (fault === 'full') return { kind: 'full' };
     if (fault === 'doubt-lost') return { kind: 'doubt' };
+    if (fault !== 'doubt-late') return store(slot, whose, bytes, expected, fault);
+    late.push(() => store(slot, whose, bytes, expected, null));
+    return { kind: 'doubt' };
+  };
+  const store = (
+    slot: number,
+    whose: ListKey | 'owner',
+    bytes: Uint8Array,
+    expected: number,
+    fault: 'doubt-stored' | null,
+  ): Appended => {
     const subject = subjectOf(slot, whose);
     if ((lastOf.get(subject)?.seq ?? 0) !== expected) return { kind: 'refused' };
     const record = { seq: records.length + 1, bytes: bytes.slice(), slot, whose };
@@ -46,6 +65,7 @@ export function createFakeLedger(): FakeLedger {
     append: async (slot, whose, bytes, expected) => append(slot, whose, bytes, expected),
     async last(slot, whose) {
       const record = lastOf.get(subjectOf(slot, whose));
+      arrive();
       return record === undefined ? null : { seq: record.seq, bytes: record.bytes };
     },
     async *read(slot, key, after) {
