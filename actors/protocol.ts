@@ -97,6 +97,8 @@ export type Command =
    * the clock that fired it, even if the list's is behind.
    */
   | { readonly type: 'tell-moderators'; readonly due?: number }
+  /** A timer: HELD had no room for the mail of this hold, `tries` times by now; it may have some again. */
+  | { readonly type: 'keep-hold'; readonly hold: HoldId; readonly tries: number }
   | DeliveryCommand;
 
 /** The most members one `add-members` may carry; a bulk command becomes one fact (design §3). */
@@ -163,6 +165,13 @@ export type Fact =
       readonly type: 'post-discarded';
       readonly post: PostSummary;
       readonly reasons: readonly Reason[];
+    }
+  /** Its mail is not yet in HELD, which was full `tries` times. */
+  | {
+      readonly type: 'hold-to-keep';
+      readonly hold: HoldId;
+      readonly post: PostSummary;
+      readonly tries: number;
     }
   | { readonly type: 'hold-approved'; readonly hold: HoldId; readonly by: By }
   /** `tell`: who is told, or null where nobody may be (RFC 3834). */
@@ -334,8 +343,13 @@ export type Effect =
       readonly hold: HoldId | null;
       readonly post: PostSummary;
     }
-  /** Copies the raw mail of a held post to HELD. */
-  | { readonly type: 'keep-held'; readonly hold: HoldId; readonly post: PostSummary }
+  /** Copies the raw mail of a held post to HELD. `tries`: how often HELD had no room for it; absent: never. */
+  | {
+      readonly type: 'keep-held';
+      readonly hold: HoldId;
+      readonly post: PostSummary;
+      readonly tries?: number;
+    }
   | { readonly type: 'drop-held'; readonly hold: HoldId }
   | {
       readonly type: 'notify-moderators';

@@ -166,6 +166,7 @@ const command = z.discriminatedUnion('type', [
     by,
   }),
   z.strictObject({ type: z.literal('tell-moderators'), due: count.exactOptional() }),
+  z.strictObject({ type: z.literal('keep-hold'), hold: count, tries: count }),
   ...troubles,
 ]);
 
