@@ -132,6 +132,7 @@ describe('hold and outbox', () => {
     const [first = '', second = '', third = ''] = holds;
     const shown = await site.run('hold', 'show', DEV, first);
     expect(shown.stdout).toMatch(/^Subject +first try$/m);
+    expect(shown.stdout).toMatch(/^authentication +none \(nothing vouches for From\)$/m);
     expect(shown.stdout).toContain('  The body of it.');
     expect(await site.run('hold', 'approve', DEV, first, '999')).toMatchObject({
       code: 1,
