@@ -21,7 +21,9 @@ import {
   decideGrant,
   decideRemove,
   decideRevoke,
+  distinct,
   notAllowed,
+  tooMany,
 } from './list/membership.ts';
 import { decideApprove, decideDiscard, decideKeep, decideReject } from './list/moderation.ts';
 import { decideOwnerMail, decidePost, decideTellModerators } from './list/posting.ts';
@@ -131,18 +133,14 @@ function decideCreate(
       ? []
       : { type: 'refusal', code: 'exists', text: 'this key belongs to another list' };
   }
-  const wrong = checkSettings(command.settings);
+  const owners = distinct(command.owners);
+  const moderators = distinct(command.moderators ?? []);
+  const wrong =
+    checkSettings(command.settings) ?? tooMany('owner', owners) ?? tooMany('moderator', moderators);
   if (wrong !== null) return wrong;
   const settings = { ...DEFAULT_SETTINGS, ...command.settings };
-  return [
-    {
-      type: 'list-created',
-      address: command.address,
-      settings,
-      owners: command.owners,
-      by: command.by,
-    },
-  ];
+  const roles = moderators.length === 0 ? { owners } : { owners, moderators };
+  return [{ type: 'list-created', address: command.address, settings, ...roles, by: command.by }];
 }
 
 function decideSet(
@@ -266,6 +264,7 @@ const working = (mode: Mode) => ({
   'moderators-notice-set': { actions: taken(mode) },
   'owner-mail-forwarded': { actions: taken(mode) },
   'owner-mail-discarded': { actions: taken(mode) },
+  'owner-mail-parked': { actions: taken(mode) },
   'post-ordered': { actions: taken(mode) },
   'post-resent': { actions: taken(mode) },
   'storm-seen': { actions: taken(mode) },

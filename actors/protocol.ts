@@ -71,6 +71,7 @@ export type Command =
       readonly address: Address;
       readonly settings: Partial<Settings>;
       readonly owners: readonly Address[];
+      readonly moderators?: readonly Address[];
       readonly by: By;
     }
   | { readonly type: 'set'; readonly settings: Partial<Settings>; readonly by: By }
@@ -114,6 +115,8 @@ export type Fact =
       readonly address: Address;
       readonly settings: Settings;
       readonly owners: readonly Address[];
+      /** Absent: none. */
+      readonly moderators?: readonly Address[];
       readonly by: By;
     }
   | { readonly type: 'settings-changed'; readonly settings: Partial<Settings>; readonly by: By }
@@ -196,6 +199,8 @@ export type Fact =
       readonly to: readonly Address[];
     }
   | { readonly type: 'owner-mail-discarded'; readonly mail: PostSummary }
+  /** The list has no owner. */
+  | { readonly type: 'owner-mail-parked'; readonly mail: PostSummary }
   | DeliveryFact
   | TroubleFact;
 
@@ -375,4 +380,6 @@ export type Effect =
   | PostEffect
   | DeliveryEffect
   | TroubleEffect
+  /** Sets the mail aside whole, to be replayed when there is an owner. */
+  | { readonly type: 'park-owner-mail'; readonly mail: PostSummary }
   | { readonly type: 'forward'; readonly mail: PostSummary; readonly to: readonly Address[] };

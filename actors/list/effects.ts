@@ -85,6 +85,8 @@ export function effectsOf(state: State, mode: Mode, fact: Happened): readonly Ef
       const { number, again, to } = fact;
       return [{ type: 'deliver-again', number, again, to, settings: state.settings }];
     }
+    case 'owner-mail-parked':
+      return [{ type: 'park-owner-mail', mail: fact.mail }];
     case 'owner-mail-forwarded':
       return [{ type: 'forward', mail: fact.mail, to: fact.to }];
     case 'owners-to-tell':

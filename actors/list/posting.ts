@@ -86,9 +86,11 @@ export function decideTellModerators(view: View, due: number): readonly Fact[] {
   return [{ type: 'moderators-told', holds, to: holds === 0 ? [] : toTell(view) }];
 }
 
-/** Owners get what is sent to `-owner`; where there are none it is set aside by the fact alone. */
+/** Owners get what is sent to `-owner`; where there are none it is parked, and a retired list has nobody to tell. */
 export function decideOwnerMail(view: View, mail: PostSummary): readonly Fact[] {
+  const isThere = view.mode() === 'open' || view.mode() === 'emergency';
+  if (!isThere) return [{ type: 'owner-mail-discarded', mail }];
   const to = view.roles('owner');
-  if (view.mode() === 'retired' || to.length === 0) return [{ type: 'owner-mail-discarded', mail }];
+  if (to.length === 0) return [{ type: 'owner-mail-parked', mail }];
   return [{ type: 'owner-mail-forwarded', mail, to }];
 }

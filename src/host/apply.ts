@@ -125,7 +125,7 @@ function expire(
 function writeRows(draft: Draft, n: number, fact: Fact): void {
   switch (fact.type) {
     case 'list-created':
-      draft.put(['roles'], { owner: fact.owners, moderator: [] });
+      draft.put(['roles'], { owner: fact.owners, moderator: fact.moderators ?? [] });
       return;
     case 'members-added':
       fact.members.forEach(({ address, name }, i) => {

@@ -2,7 +2,7 @@
  * What each effect does to the world. Each may be done twice: the ids it uses follow from the list and the fact, so the second
  * time the world has it already.
  */
-import type { Effect } from '../../actors/protocol.ts';
+import type { Effect, PostSummary } from '../../actors/protocol.ts';
 import { assert, unreachable } from '../assert.ts';
 import { MailError } from '../errors.ts';
 import type { Address } from '../mail/address.ts';
@@ -11,6 +11,7 @@ import type { MailRef } from '../mail/envelope.ts';
 import { robotAddress } from '../mail/list-headers.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { heldNotice, rejectionNotice } from '../mail/notice.ts';
+import { decodeMail, encodeMail } from '../nats/mail-store.ts';
 import { openDraft } from '../store/list-rows.ts';
 import { chunksAgain, fanOut, plainRecipe } from './fanout.ts';
 import type { Perform } from './outbox.ts';
@@ -91,6 +92,8 @@ async function perform(
       const mail = copy ?? (await sourceOf(world, key, post.hold, post.mail));
       return world.outgoing.put(chunksAgain(world, key, list, mail, post, effect));
     }
+    case 'park-owner-mail':
+      return parkOwnerMail(world, list, effect.mail);
     case 'forward': {
       const { mail, to } = effect;
       const { id, trace, smtputf8, received } = mail;
@@ -161,6 +164,20 @@ async function keep(
   const { where, isAgain } = copy;
   if (isAgain && (await world.mail.find(where, key, id)) !== null) return true;
   return (await world.mail.keep(where, key, id, mail, note)) !== null;
+}
+
+/** Replayed, it goes to the owners of this list alone, and as a mail that the list has not seen. */
+async function parkOwnerMail(world: HostWorld, list: Address, mail: PostSummary): Promise<void> {
+  const message = await world.mail.message(mail.mail);
+  const { trace } = mail;
+  if (message === null) return world.log.error({ list, trace }, 'a mail to the owners is gone');
+  const { envelope, parts } = decodeMail(message);
+  const recipients = [robotAddress(list, 'owner')];
+  const again = (envelope.again ?? 0) + 1;
+  const headers = encodeMail({ ...envelope, recipients, again }, parts);
+  const parked = { ...message, header: (name: string): string => headers[name] ?? '' };
+  await world.parked.put('owner', parked, `${list} has no owner`);
+  world.log.warn({ list, trace }, 'parked a mail to the owners: the list has none');
 }
 
 /** Mail we write: from the list's owner address, with the null sender, class `notice`. */

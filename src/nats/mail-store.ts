@@ -119,6 +119,10 @@ export function createMailStore(
       return decodeMail(delivery);
     },
     accept: (raw, envelopes) => accept(needs, raw, envelopes),
+    message: async (ref) => {
+      assert(ref.in === 'mail', `a copy in ${ref.in} is no message of MAIL`);
+      return await storedMessage(nats, STREAMS.mail, { seq: ref.seq });
+    },
     read: (ref) => read(needs, ref),
     keep: (where, key, id, from, note) => keep(needs, where, key, id, from, note),
     find: (where, key, id) => find(needs, where, key, id),
@@ -377,7 +381,8 @@ function envelopeOf(text: string): Envelope {
     Array.isArray(value?.recipients) &&
     value.recipients.length > 0 &&
     value.recipients.every((recipient) => typeof recipient === 'string') &&
-    Number.isSafeInteger(value.receivedAt);
+    Number.isSafeInteger(value.receivedAt) &&
+    (value.again === undefined || Number.isSafeInteger(value.again));
   if (!isValid) throw new Error(`${ENVELOPE} is not an envelope`);
   return value as Envelope;
 }

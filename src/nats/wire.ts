@@ -139,6 +139,7 @@ const command = z.discriminatedUnion('type', [
     address: listAddress,
     settings,
     owners: addresses,
+    moderators: addresses.exactOptional(),
     by,
   }),
   z.strictObject({ type: z.literal('set'), settings, by }),

@@ -173,7 +173,8 @@ async function tellOwners(list: KnownList, mail: Mail, needs: IncomingNeeds): Pr
   if (loop !== null) return noteLoop(loop, list, mail, needs);
   const summary = summarise(mail.read, mail.raw, mail.envelope, mail.ref, list);
   // A mail may go to a list and to its owners: two commands, two ids.
-  const id = `o.${summary.id}`;
+  const { again } = mail.envelope;
+  const id = `o.${summary.id}${again === undefined ? '' : `.${again}`}`;
   await needs.mailbox.put(list.key, { id, command: { type: 'owner-mail', mail: summary } });
   note('owner', list, mail, needs, { post: summary.id });
   return null;

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { ROLE_MAX } from '../../actors/list/membership.ts';
 import { APPROVE_MS_MAX } from '../../actors/list/moderation.ts';
 import { HELD_BYTES_MAX, HELD_MAX } from '../../actors/list/posting.ts';
 import type { Mode } from '../../actors/list/view.ts';
@@ -37,6 +38,7 @@ const WORKING = [
   'moderators-notice-set',
   'owner-mail-forwarded',
   'owner-mail-discarded',
+  'owner-mail-parked',
   'post-ordered',
   'post-resent',
   'storm-seen',
@@ -86,6 +88,7 @@ const ALL: Readonly<Record<Fact['type'], true>> = {
   'moderators-notice-set': true,
   'owner-mail-forwarded': true,
   'owner-mail-discarded': true,
+  'owner-mail-parked': true,
   'storm-seen': true,
   'owners-told': true,
   'owners-to-tell': true,
@@ -315,14 +318,18 @@ test('a bad setting is refused by name, and an unchanged one is no change', () =
     .then({ type: 'settings-changed', settings: { footer: 'x\ny' }, by: OPERATOR });
 });
 
-test('mail to the owners is forwarded to them, and set down where there are none', () => {
+test('mail to the owners is forwarded to them, and parked where there are none', () => {
   const mail = post({ sender: STRANGER });
   given(...made)
     .when({ type: 'owner-mail', mail })
     .then({ type: 'owner-mail-forwarded', mail, to: [ANNE] });
-  given(...made, { type: 'role-revoked', role: 'owner', address: ANNE, by: OPERATOR })
-    .when({ type: 'owner-mail', mail })
-    .then({ type: 'owner-mail-discarded', mail });
+  const parked = { type: 'owner-mail-parked', mail } as const;
+  const left = given(...made, { type: 'role-revoked', role: 'owner', address: ANNE, by: OPERATOR });
+  left.when({ type: 'owner-mail', mail }).then(parked);
+  left.and(parked);
+  expect(effectsOf(left).at(-1)).toEqual({ type: 'park-owner-mail', mail });
+  left.and({ type: 'list-retired', by: OPERATOR });
+  left.when({ type: 'owner-mail', mail }).then({ type: 'owner-mail-discarded', mail });
 });
 
 const effectsOf = (story: Story): Effect[] =>
@@ -369,6 +376,26 @@ test('a held mail that HELD had no room for is kept later, unless the post is de
   story.when(keep).then(again);
   story.and({ type: 'hold-discarded', hold: 1, by: OPERATOR });
   story.when(keep).then();
+});
+
+test('a list begins with its owners and moderators, each once and not too many', () => {
+  const create: Command = {
+    ...{ type: 'create', address: LIST, settings: {}, by: OPERATOR },
+    owners: [ANNE, address('Anne@example.org')],
+    moderators: [BART],
+  };
+  const story = given();
+  const facts = story.decide(create);
+  expect(facts).toMatchObject([{ type: 'list-created', owners: [ANNE], moderators: [BART] }]);
+  if (!('type' in facts)) story.and(...facts);
+  expect(story.draft().rolesRow()).toEqual({ owner: [ANNE], moderator: [BART] });
+  const many = Array.from({ length: ROLE_MAX + 1 }, (_, i) => address(`m${i}@example.org`));
+  given()
+    .when({ ...create, owners: many })
+    .refused('too-many');
+  given()
+    .when({ ...create, moderators: many })
+    .refused('too-many');
 });
 
 test('nobody but the first command makes a list, and making it again is no error', () => {

@@ -88,6 +88,11 @@ export function createFakeMailStore(
         onAccepted(message);
       }
     },
+    async message(ref) {
+      check();
+      const message = accepted.find(({ seq }) => seq === ref.seq);
+      return message !== undefined && streams.mail.get(ref.seq) !== undefined ? message : null;
+    },
     async read(ref) {
       check();
       const pieces = piecesOf(ref);
