@@ -9,21 +9,23 @@
  * L1. A post is never lost: each one is accepted, held or discarded exactly once; a held one is later
  *     approved, rejected or discarded exactly once.
  * L2. A held post leaves the hold only by a moderator's word.
- * L3. At most HELD_MAX posts are held; past that the directory says `full` and the edge answers 452.
+ * L3. At HELD_MAX held posts, or HELD_BYTES_MAX bytes of them, the directory says `full` and the edge answers 452.
  * L4. A member's number is never used again, and `nextMember` only grows.
  * L5. Moderators get at most one notice of holds in NOTICE_EVERY_MS.
  */
 import { setup, transition } from 'xstate';
 import { unreachable } from '../src/assert.ts';
-import { effectsOf, type Happened } from './list/effects.ts';
+import { effectsOf, type Happened, withHeld } from './list/effects.ts';
 import {
   decideAdd,
   decideGrant,
   decideRemove,
   decideRevoke,
+  distinct,
   notAllowed,
+  tooMany,
 } from './list/membership.ts';
-import { decideApprove, decideDiscard, decideReject } from './list/moderation.ts';
+import { decideApprove, decideDiscard, decideKeep, decideReject } from './list/moderation.ts';
 import { decideOwnerMail, decidePost, decideTellModerators } from './list/posting.ts';
 import { decideOrder, decideResend } from './list/sending.ts';
 import { changesOnly, checkSettings, DEFAULT_SETTINGS } from './list/settings.ts';
@@ -78,6 +80,8 @@ export function decide(view: View, command: Command): readonly Fact[] | Refusal 
       return decideReject(view, command.hold, command.comment, command.by);
     case 'discard':
       return decideDiscard(view, command.hold, command.by);
+    case 'keep-hold':
+      return decideKeep(view, command.hold, command.tries);
     case 'order-post':
       return decideOrder(view, command.post, command.order, command.by);
     case 'resend':
@@ -108,6 +112,7 @@ const ALLOWED_WHEN_RETIRED: ReadonlySet<Command['type']> = new Set([
     'approve',
     'reject',
     'discard',
+    'keep-hold',
     'tell-moderators',
   ] as const),
   ...(['bounce-verdict', 'bounce-hint', 'bounce-storm', 'tell-owners'] as const),
@@ -128,18 +133,14 @@ function decideCreate(
       ? []
       : { type: 'refusal', code: 'exists', text: 'this key belongs to another list' };
   }
-  const wrong = checkSettings(command.settings);
+  const owners = distinct(command.owners);
+  const moderators = distinct(command.moderators ?? []);
+  const wrong =
+    checkSettings(command.settings) ?? tooMany('owner', owners) ?? tooMany('moderator', moderators);
   if (wrong !== null) return wrong;
   const settings = { ...DEFAULT_SETTINGS, ...command.settings };
-  return [
-    {
-      type: 'list-created',
-      address: command.address,
-      settings,
-      owners: command.owners,
-      by: command.by,
-    },
-  ];
+  const roles = moderators.length === 0 ? { owners } : { owners, moderators };
+  return [{ type: 'list-created', address: command.address, settings, ...roles, by: command.by }];
 }
 
 function decideSet(
@@ -207,12 +208,14 @@ function evolve(state: State, fact: Happened): State {
       return { ...state, live: state.live - 1 };
     case 'post-accepted':
       return { ...state, posts: fact.number };
-    case 'post-held':
-      return { ...state, held: state.held + 1, holds: fact.hold, untold: state.untold + 1 };
+    case 'post-held': {
+      const { held, heldBytes } = withHeld(state, 1, fact.post.bytes);
+      return { ...state, held, heldBytes, holds: fact.hold, untold: state.untold + 1 };
+    }
     case 'hold-approved':
     case 'hold-rejected':
     case 'hold-discarded':
-      return { ...state, held: state.held - 1 };
+      return { ...state, ...withHeld(state, -1, -fact.heldBytes) };
     case 'moderators-told':
       return { ...state, untold: 0, toldAt: fact.at, noticeDue: null };
     case 'moderators-notice-set':
@@ -253,6 +256,7 @@ const working = (mode: Mode) => ({
   'role-revoked': { actions: taken(mode) },
   'post-accepted': { actions: taken(mode) },
   'post-held': { actions: taken(mode) },
+  'hold-to-keep': { actions: taken(mode) },
   'hold-approved': { actions: taken(mode) },
   'hold-rejected': { actions: taken(mode) },
   'hold-discarded': { actions: taken(mode) },
@@ -260,6 +264,7 @@ const working = (mode: Mode) => ({
   'moderators-notice-set': { actions: taken(mode) },
   'owner-mail-forwarded': { actions: taken(mode) },
   'owner-mail-discarded': { actions: taken(mode) },
+  'owner-mail-parked': { actions: taken(mode) },
   'post-ordered': { actions: taken(mode) },
   'post-resent': { actions: taken(mode) },
   'storm-seen': { actions: taken(mode) },
@@ -296,6 +301,7 @@ export const machine = chart.createMachine({
       on: {
         'member-removed': { actions: taken('retired') },
         'post-discarded': { actions: taken('retired') },
+        'hold-to-keep': { actions: taken('retired') },
         'hold-rejected': { actions: taken('retired') },
         'hold-discarded': { actions: taken('retired') },
         'moderators-told': { actions: taken('retired') },

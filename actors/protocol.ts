@@ -71,6 +71,7 @@ export type Command =
       readonly address: Address;
       readonly settings: Partial<Settings>;
       readonly owners: readonly Address[];
+      readonly moderators?: readonly Address[];
       readonly by: By;
     }
   | { readonly type: 'set'; readonly settings: Partial<Settings>; readonly by: By }
@@ -97,6 +98,8 @@ export type Command =
    * the clock that fired it, even if the list's is behind.
    */
   | { readonly type: 'tell-moderators'; readonly due?: number }
+  /** A timer: HELD had no room for the mail of this hold, `tries` times by now; it may have some again. */
+  | { readonly type: 'keep-hold'; readonly hold: HoldId; readonly tries: number }
   | DeliveryCommand;
 
 /** The most members one `add-members` may carry; a bulk command becomes one fact (design §3). */
@@ -112,6 +115,8 @@ export type Fact =
       readonly address: Address;
       readonly settings: Settings;
       readonly owners: readonly Address[];
+      /** Absent: none. */
+      readonly moderators?: readonly Address[];
       readonly by: By;
     }
   | { readonly type: 'settings-changed'; readonly settings: Partial<Settings>; readonly by: By }
@@ -164,6 +169,13 @@ export type Fact =
       readonly post: PostSummary;
       readonly reasons: readonly Reason[];
     }
+  /** Its mail is not yet in HELD, which was full `tries` times. */
+  | {
+      readonly type: 'hold-to-keep';
+      readonly hold: HoldId;
+      readonly post: PostSummary;
+      readonly tries: number;
+    }
   | { readonly type: 'hold-approved'; readonly hold: HoldId; readonly by: By }
   /** `tell`: who is told, or null where nobody may be (RFC 3834). */
   | {
@@ -187,6 +199,8 @@ export type Fact =
       readonly to: readonly Address[];
     }
   | { readonly type: 'owner-mail-discarded'; readonly mail: PostSummary }
+  /** The list has no owner. */
+  | { readonly type: 'owner-mail-parked'; readonly mail: PostSummary }
   | DeliveryFact
   | TroubleFact;
 
@@ -337,8 +351,13 @@ export type Effect =
       readonly hold: HoldId | null;
       readonly post: PostSummary;
     }
-  /** Copies the raw mail of a held post to HELD. */
-  | { readonly type: 'keep-held'; readonly hold: HoldId; readonly post: PostSummary }
+  /** Copies the raw mail of a held post to HELD. `tries`: how often HELD had no room for it; absent: never. */
+  | {
+      readonly type: 'keep-held';
+      readonly hold: HoldId;
+      readonly post: PostSummary;
+      readonly tries?: number;
+    }
   | { readonly type: 'drop-held'; readonly hold: HoldId }
   | {
       readonly type: 'notify-moderators';
@@ -364,4 +383,6 @@ export type Effect =
   | PostEffect
   | DeliveryEffect
   | TroubleEffect
+  /** Sets the mail aside whole, to be replayed when there is an owner. */
+  | { readonly type: 'park-owner-mail'; readonly mail: PostSummary }
   | { readonly type: 'forward'; readonly mail: PostSummary; readonly to: readonly Address[] };

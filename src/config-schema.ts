@@ -6,6 +6,7 @@
  */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { isBan } from './mail/bans.ts';
 import { BULK_MEMBERS, CLASS_ORDER } from './mail/class-order.ts';
 
 export const ROLES = ['edge', 'incoming', 'host', 'outgoing', 'web'] as const;
@@ -16,6 +17,8 @@ const RULES_MAX = 100;
 const DOMAINS_MAX = 10_000;
 const DKIM_KEYS_MAX = 1_000;
 const TRUSTED_MAX = 1_000;
+const BANS_MAX = 10_000;
+const CLOSED = 'The site is closed for now, try again later';
 const UNITS: Readonly<Record<string, number>> = {
   '': 1,
   b: 1,
@@ -63,6 +66,24 @@ const network = z
   .string()
   .refine(isNetwork)
   .describe('an IP address or a CIDR, such as 10.0.0.0/8');
+
+const ban = z
+  .string()
+  .refine(isBan)
+  .describe(
+    'an address, @domain, @.domain for its subdomains, or a pattern such as spam-*@*.example',
+  );
+
+/** What is said while the site is closed; null while it is open. A line of an SMTP reply holds some 500 octets. */
+const closed = z
+  .union([
+    z.boolean(),
+    z.null(),
+    z.enum(['true', 'false']).transform((given) => given === 'true'),
+    z.string().regex(/^[\x20-\x7e]{1,200}$/),
+  ])
+  .transform((given) => (given === true ? CLOSED : given === false ? null : given))
+  .describe('true, false, or what senders are told: at most 200 ASCII characters');
 
 /** Enough to know an address from a domain; a list that is not there is nobody's mistake. */
 const MAILBOX = /^[^\s@A-Z]+@[^\s@A-Z]+$/;
@@ -182,6 +203,8 @@ export const schema = z.strictObject({
     .prefault({}),
   devmode: z.string().regex(MAILBOX).optional().describe('a mail address that gets all mail'),
   dkim: list(dkimKey, DKIM_KEYS_MAX).default([]),
+  bans: list(ban, BANS_MAX).default([]),
+  closed: closed.default(null),
   trusted: list(network, TRUSTED_MAX).default(['127.0.0.1', '::1']),
   tls: z.strictObject({ key: file, cert: file }).optional(),
   durability: z.enum(['strict', 'relaxed']).default('strict').describe('strict or relaxed'),

@@ -128,6 +128,10 @@ export type Config = {
   readonly devmode?: string | undefined;
   /** Empty: nothing is signed. */
   readonly dkim: readonly DkimConfig[];
+  /** Envelope senders whose posts and commands are refused (src/mail/bans.ts). */
+  readonly bans: readonly string[];
+  /** What is answered to all mail while the site is closed; null: it is open. */
+  readonly closed: string | null;
   /** Our MTAs: addresses and CIDRs, exempt from limits an address. */
   readonly trusted: readonly string[];
   /** Readable PEM files; absent: no STARTTLS. */

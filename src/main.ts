@@ -1,6 +1,6 @@
 /**
  * Wires the program, with `site.ts` and `roles.ts`: these three alone know every part. Starts the roles it is given in the order
- * in which they need each other, and stops them the other way round: web and edge, runners, actors, NATS.
+ * in which they need each other, and stops them the other way round: edge, runners, actors, web, and NATS last.
  */
 import { join } from 'node:path';
 import { systemClock, systemRandom } from './clock.ts';

@@ -6,6 +6,7 @@ import type { Command } from '../actors/protocol.ts';
 import { systemClock, systemRandom } from './clock.ts';
 import { readDkimKeys } from './config-dkim.ts';
 import { startHost } from './host/host.ts';
+import { createBans } from './mail/bans.ts';
 import { CLASSES } from './mail/chunk.ts';
 import { isLarge, largeMax } from './mail/class-order.ts';
 import { createDkim } from './mail/dkim.ts';
@@ -290,8 +291,11 @@ export async function startEdgeRole(node: Node): Promise<void> {
   const needs = {
     resolve: pacedBounces(resolve, isSending, { clock: systemClock, meter }),
     accept: acceptOf(node, isSending),
+    ...{ isBanned: createBans(config.bans), closed: config.closed },
     ...{ isReady, clock: systemClock, random: systemRandom, meter, log },
   };
+  if (config.closed !== null)
+    log.warn({ closed: config.closed }, 'the site is closed: no mail is taken');
   const edge = await startEdge(options, needs);
   closers.push(() => edge.stop());
   parts.edge = edge;

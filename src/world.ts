@@ -183,6 +183,8 @@ export type MailStore = {
    * Throws MailError 452 4.3.1 when full, 451 4.3.0 when NATS is away.
    */
   accept(raw: RawMail, envelopes: readonly { kind: MailKind; envelope: Envelope }[]): Promise<void>;
+  /** The message of MAIL that is the last of a mail, as it was accepted; null when it is gone. */
+  message(ref: MailRef): Promise<Pick<Delivery, 'subject' | 'seq' | 'data' | 'header'> | null>;
   /** The raw bytes; null when they are gone. */
   read(ref: MailRef): Promise<Uint8Array | null>;
   /** Copies raw mail to HELD or ARCHIVE under the list's key; the same `id` again within 2 minutes is one. Null when the source is gone. */

@@ -158,6 +158,28 @@ describe('the file', () => {
     expect(load(`nats: {storage: ${text}}`).nats.storage).toBe(bytes);
   });
 
+  test.each([
+    ['', null],
+    ['closed: false', null],
+    ['closed: true', 'The site is closed for now, try again later'],
+    ['closed: We move until noon', 'We move until noon'],
+  ])('%j closes the site with %j', (text, said) => {
+    expect(load(text).closed).toBe(said);
+  });
+
+  test('what is written out for a sender process is read again as it is', () => {
+    for (const text of ['', 'closed: true']) {
+      const config = load(text);
+      expect(load(JSON.stringify(config))).toEqual(config);
+    }
+  });
+
+  test('bans are addresses, domains and patterns', () => {
+    const bans = ['eve@evil.example', '@evil.example', '@.evil.example', 'spam-*@*.example'];
+    expect(load(JSON.stringify({ bans })).bans).toEqual(bans);
+    expect(load('').bans).toEqual([]);
+  });
+
   test('ports may be 0: the system picks', () => {
     const config = load('smtp: {port: 0}\nlmtp: {port: 0}\nhttp: {port: 0}\nnats: {port: 0}');
     expect([config.smtp.port, config.lmtp.port, config.http.port, config.nats.port]).toEqual([
@@ -174,7 +196,12 @@ describe('the environment', () => {
       TROUPE_DOMAINS: 'b.example, c.example',
       TROUPE_ROUTES: '[{"name":"r","url":"lmtp://127.0.0.1:24"}]',
       TROUPE_DATA: '/srv/troupe',
+      TROUPE_BANS: '["@evil.example", "a*@x.example"]',
+      TROUPE_CLOSED: 'true',
     });
+    expect(config.bans).toEqual(['@evil.example', 'a*@x.example']);
+    expect(config.closed).toMatch(/^The site is closed/);
+    expect(load('closed: true', { TROUPE_CLOSED: 'false' }).closed).toBeNull();
     expect(config.smtp).toMatchObject({ port: 2626, connectionsPerAddress: 7 });
     expect(config.domains).toEqual(['b.example', 'c.example']);
     expect(config.routes[0]?.name).toBe('r');
@@ -223,6 +250,10 @@ describe('mistakes', () => {
     ['domains: [Lists.Example]', /`domains.0` must be a domain name in lower case/],
     ['durability: lax', /`durability` must be strict or relaxed/],
     ['trusted: [10.0.0.0/33]', /`trusted.0` must be an IP address or a CIDR/],
+    ['bans:\n- eve', /^FILE:2: `bans.0` must be an address, @domain/],
+    ['bans: "@x"', /^FILE:1: `bans` must be a list of at most 10000, each an address/],
+    ['\nclosed: "a\\nb"', /^FILE:2: `closed` must be true, false, or what senders are told/],
+    ['closed: 7', /^FILE:1: `closed` must be true/],
     ['maxMessageBytes: 5', /`maxMessageBytes` must be a size .* from 64KiB/],
     ['nats:\n  url: http://x', /^FILE:2: `nats.url` must be a URL such as nats:/],
     ['nats:\n  user: me', /^FILE:2: `nats.user` is for `nats.url`/],

@@ -1,12 +1,25 @@
 /** What a list's facts cause outside of it, as data. */
 import { assert } from '../../src/assert.ts';
 import type { Effect, Fact } from '../protocol.ts';
-import { HELD_MAX } from './posting.ts';
+import { HELD_BYTES_MAX, HELD_MAX } from './posting.ts';
 import { troubleEffects } from './troubles.ts';
 import type { Mode, State } from './view.ts';
 
-/** A fact with the time of its record. */
-export type Happened = Fact & { readonly at: number };
+/** A fact with the time of its record, and with the bytes of the mail where it ends a hold. */
+export type Happened = (Exclude<Fact, HoldEnd> | (HoldEnd & { readonly heldBytes: number })) & {
+  readonly at: number;
+};
+export type HoldEnd = Extract<Fact, { type: 'hold-approved' | 'hold-rejected' | 'hold-discarded' }>;
+
+/** What is held, counted; a row of before there were bytes counts none, so these never go below it. */
+export type HeldCount = Pick<State, 'held' | 'heldBytes'>;
+
+export function withHeld(state: HeldCount, posts: number, bytes: number): HeldCount {
+  return { held: state.held + posts, heldBytes: Math.max(0, state.heldBytes + bytes) };
+}
+
+const isFull = ({ held, heldBytes }: HeldCount): boolean =>
+  held >= HELD_MAX || heldBytes >= HELD_BYTES_MAX;
 
 /** What a fact causes, given the state after it. */
 export function effectsOf(state: State, mode: Mode, fact: Happened): readonly Effect[] {
@@ -31,15 +44,21 @@ export function effectsOf(state: State, mode: Mode, fact: Happened): readonly Ef
       return [deliver, { type: 'archive', number, hold, post }];
     }
     case 'post-held': {
-      const keep = { type: 'keep-held', hold: fact.hold, post: fact.post } as const;
-      return state.held === HELD_MAX ? [keep, directory(state, 'full')] : [keep];
+      const { hold, post } = fact;
+      const keep = { type: 'keep-held', hold, post } as const;
+      const isFilled = isFull(state) && !isFull(withHeld(state, -1, -post.bytes));
+      return isFilled ? [keep, directory(state, 'full')] : [keep];
+    }
+    case 'hold-to-keep': {
+      const { hold, post, tries } = fact;
+      return [{ type: 'keep-held', hold, post, tries }];
     }
     case 'hold-approved':
-      return roomAgain(state, mode);
+      return roomAgain(state, mode, fact);
     case 'hold-rejected': {
       const drop = { type: 'drop-held', hold: fact.hold } as const;
       const { hold, at, tell, comment, subject, messageId } = fact;
-      if (tell === null) return [drop, ...roomAgain(state, mode)];
+      if (tell === null) return [drop, ...roomAgain(state, mode, fact)];
       const notice = {
         type: 'notify-rejection',
         hold,
@@ -49,10 +68,10 @@ export function effectsOf(state: State, mode: Mode, fact: Happened): readonly Ef
         messageId,
         comment,
       } as const;
-      return [notice, drop, ...roomAgain(state, mode)];
+      return [notice, drop, ...roomAgain(state, mode, fact)];
     }
     case 'hold-discarded':
-      return [{ type: 'drop-held', hold: fact.hold }, ...roomAgain(state, mode)];
+      return [{ type: 'drop-held', hold: fact.hold }, ...roomAgain(state, mode, fact)];
     case 'moderators-told': {
       const { holds, to, at } = fact;
       if (to.length === 0) return [];
@@ -66,6 +85,8 @@ export function effectsOf(state: State, mode: Mode, fact: Happened): readonly Ef
       const { number, again, to } = fact;
       return [{ type: 'deliver-again', number, again, to, settings: state.settings }];
     }
+    case 'owner-mail-parked':
+      return [{ type: 'park-owner-mail', mail: fact.mail }];
     case 'owner-mail-forwarded':
       return [{ type: 'forward', mail: fact.mail, to: fact.to }];
     case 'owners-to-tell':
@@ -79,14 +100,19 @@ export function effectsOf(state: State, mode: Mode, fact: Happened): readonly Ef
 
 /** `full` unless there is room: a change of settings on a full list must not reopen it. */
 function directory(state: State, wanted: 'active' | 'full' | 'retired'): Effect {
-  const isFull = wanted === 'active' && state.held >= HELD_MAX;
   const { address } = state;
   assert(address !== '', 'a list without an address has no facts but its creation');
   const { maxMessageBytes } = state.settings;
-  return { type: 'publish-directory', address, state: isFull ? 'full' : wanted, maxMessageBytes };
+  const is = wanted === 'active' && isFull(state) ? 'full' : wanted;
+  return { type: 'publish-directory', address, state: is, maxMessageBytes };
 }
 
-/** The one hold that makes room again opens the list; a retired one stays retired. */
-function roomAgain(state: State, mode: Mode): readonly Effect[] {
-  return state.held === HELD_MAX - 1 && mode !== 'retired' ? [directory(state, 'active')] : [];
+/** The end of a hold that makes room again opens the list; a retired one stays retired. */
+function roomAgain(
+  state: State,
+  mode: Mode,
+  { heldBytes }: { readonly heldBytes: number },
+): readonly Effect[] {
+  const wasFull = isFull(withHeld(state, 1, heldBytes));
+  return wasFull && !isFull(state) && mode !== 'retired' ? [directory(state, 'active')] : [];
 }

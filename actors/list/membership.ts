@@ -65,9 +65,23 @@ export function decideGrant(
 ): readonly Fact[] | Refusal {
   if (!mayManage(view, by)) return notAllowed(`name a ${role}`);
   if (has(view, role, address)) return [];
-  if (view.roles(role).length >= ROLE_MAX)
-    return { type: 'refusal', code: 'too-many', text: `a list has at most ${ROLE_MAX} ${role}s` };
-  return [{ type: 'role-granted', role, address, by }];
+  return (
+    tooMany(role, [...view.roles(role), address]) ?? [{ type: 'role-granted', role, address, by }]
+  );
+}
+
+export function tooMany(role: Role, addresses: readonly Address[]): Refusal | null {
+  if (addresses.length <= ROLE_MAX) return null;
+  return { type: 'refusal', code: 'too-many', text: `a list has at most ${ROLE_MAX} ${role}s` };
+}
+
+/** Each address once, as it was first written. */
+export function distinct(addresses: readonly Address[]): readonly Address[] {
+  const first = new Map<string, Address>();
+  for (const address of addresses) {
+    if (!first.has(addressKey(address))) first.set(addressKey(address), address);
+  }
+  return [...first.values()];
 }
 
 export function decideRevoke(

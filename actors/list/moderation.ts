@@ -52,6 +52,12 @@ export function decideDiscard(view: View, hold: HoldId, by: By): readonly Fact[]
   return decideHeld(view, hold, by, 'discarded', () => [{ type: 'hold-discarded', hold, by }]);
 }
 
+/** What was decided meanwhile needs no copy any more. */
+export function decideKeep(view: View, hold: HoldId, tries: number): readonly Fact[] {
+  const held = view.hold(hold);
+  return held === null ? [] : [{ type: 'hold-to-keep', hold, post: held.post, tries }];
+}
+
 /** Deciding the same twice is no error; deciding otherwise, after the post has gone, is. */
 function decideHeld(
   view: View,

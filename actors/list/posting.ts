@@ -1,10 +1,13 @@
 /** Posting: whether a post is accepted, held or discarded. The rules, in order. */
 import type { Address } from '../../src/mail/address.ts';
 import type { Fact, HoldId, PostSummary, Reason } from '../protocol.ts';
+import { MESSAGE_BYTES_MAX } from './settings.ts';
 import type { State, View } from './view.ts';
 
-/** Past this many held posts the directory says `full` and the edge answers 452 (L3). */
+/** At this many held posts, or bytes of them, the directory says `full` and the edge answers 452 (L3). */
 export const HELD_MAX = 1_000;
+/** As many as the largest mail has that any list takes, so that each can be held. */
+export const HELD_BYTES_MAX = MESSAGE_BYTES_MAX;
 /** Moderators get at most one notice of holds in this time. */
 export const NOTICE_EVERY_MS = 10 * 60_000;
 /** A chunk covers this many numbers at least and at most (design §3). */
@@ -83,9 +86,11 @@ export function decideTellModerators(view: View, due: number): readonly Fact[] {
   return [{ type: 'moderators-told', holds, to: holds === 0 ? [] : toTell(view) }];
 }
 
-/** Owners get what is sent to `-owner`; where there are none it is set aside by the fact alone. */
+/** Owners get what is sent to `-owner`; where there are none it is parked, and a retired list has nobody to tell. */
 export function decideOwnerMail(view: View, mail: PostSummary): readonly Fact[] {
+  const isThere = view.mode() === 'open' || view.mode() === 'emergency';
+  if (!isThere) return [{ type: 'owner-mail-discarded', mail }];
   const to = view.roles('owner');
-  if (view.mode() === 'retired' || to.length === 0) return [{ type: 'owner-mail-discarded', mail }];
+  if (to.length === 0) return [{ type: 'owner-mail-parked', mail }];
   return [{ type: 'owner-mail-forwarded', mail, to }];
 }

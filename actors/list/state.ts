@@ -4,7 +4,7 @@ import { DEFAULT_SETTINGS } from './settings.ts';
 import type { Mode, State } from './view.ts';
 
 /** Raised when `State` or the chart changes shape; old rows are brought up to date where they are read. */
-export const LIST_VERSION = 3;
+export const LIST_VERSION = 4;
 
 /** A list before its first fact. */
 export const EMPTY: State = {
@@ -16,6 +16,7 @@ export const EMPTY: State = {
   live: 0,
   held: 0,
   holds: 0,
+  heldBytes: 0,
   untold: 0,
   toldAt: 0,
   noticeDue: null,

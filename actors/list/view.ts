@@ -22,6 +22,8 @@ export type State = {
   /** Posts held now, and ever. */
   readonly held: number;
   readonly holds: HoldId;
+  /** What the mails of those held now have together. */
+  readonly heldBytes: number;
   /** Holds that no notice has told of, when the last notice went, and when the next is due. */
   readonly untold: number;
   readonly toldAt: number;

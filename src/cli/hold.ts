@@ -149,6 +149,7 @@ function printHeld(
     ['why', held.reasons.join(', ')],
     ['size', bytesText(held.post.bytes)],
     ['envelope from', held.post.sender === '' ? '<>' : held.post.sender],
+    ['authentication', authenticationText(held.post.authentication)],
     ['trace', held.post.trace],
     ...(preview?.header ?? [['Subject', held.post.subject] as const]),
   ]);
@@ -161,6 +162,11 @@ function printHeld(
   for (const line of lines.slice(0, PREVIEW_LINES_MAX)) out.print(`  ${line}`);
   const more = lines.length - PREVIEW_LINES_MAX;
   if (more > 0) out.print(`  … ${more} more lines`);
+}
+
+/** In the words of RFC 8601 §2.2, and what they mean for a moderator. */
+function authenticationText(result: HeldPost['post']['authentication']): string {
+  return `${result} (nothing vouches for From)`;
 }
 
 // ── approve, reject, discard ──────────────────────────────────────────────

@@ -10,9 +10,6 @@ import { bytesText, clean, printFields, printTable, timeText, toJson } from './p
 import { changeOf, pairOf, settingRows } from './settings.ts';
 import { addressFrom, command, commandId, findList, type Site, viewOf } from './site.ts';
 
-/** A list created without a word on it takes posts up to this size, as the list actor's default. */
-const SIZE_DEFAULT_BYTES = 1024 * 1024;
-
 type SettingFlags = {
   readonly name?: string;
   readonly description?: string;
@@ -101,21 +98,22 @@ function pairsOf(flags: SettingFlags & { readonly emergency?: string }): [string
  * half done.
  */
 async function create(context: Context, text: string, flags: CreateFlags): Promise<ExitCode> {
-  const address = listAddress(text, (await context.config()).domains);
+  const { domains, maxMessageBytes } = await context.config();
+  const address = listAddress(text, domains);
   const { settings } = changeOf(pairsOf(flags));
   const owners = flags.owner.map(addressFrom);
   const moderators = flags.moderator.map(addressFrom);
   return await context.withSite(async (site) => {
     const key = listKeyOf(context.random.bytes(26));
-    const size = settings.maxMessageBytes ?? SIZE_DEFAULT_BYTES;
-    const { entry, created } = await site.directory.reserve(address, key, size);
+    // The entry's size is the site's until the list says its own; no mail is taken before.
+    const { entry, created } = await site.directory.reserve(address, key, maxMessageBytes);
     if (!created && entry.state !== 'new') {
       const text = `${address} exists${entry.state === 'retired' ? ' and is retired' : ' already'}`;
       throw refused({ type: 'refusal', code: 'exists', text });
     }
-    const by = context.by;
-    await command(site, entry, entry.key, { type: 'create', address, settings, owners, by });
-    for (const moderator of moderators) await grant(context, site, entry, 'moderator', moderator);
+    const roles = { owners, ...(moderators.length > 0 && { moderators }) };
+    const { by } = context;
+    await command(site, entry, entry.key, { type: 'create', address, settings, ...roles, by });
     tellDone(context, { created: address, key: entry.key }, `created ${address}`);
     if (owners.length === 0 && !context.out.json) {
       context.out.note(`It has no owner yet: troupe list set ${address} --add-owner YOU@DOMAIN`);
@@ -227,17 +225,6 @@ function grantsOf(flags: SetFlags): Grant[] {
   return all.flatMap(([type, role, texts]) =>
     texts.map((text) => ({ type, role, address: addressFrom(text) })),
   );
-}
-
-async function grant(
-  context: Context,
-  site: Site,
-  list: DirectoryEntry,
-  role: Role,
-  address: Address,
-): Promise<void> {
-  const what: Command = { type: 'grant', role, address, by: context.by };
-  await commandOrUnchanged(context, site, list, what);
 }
 
 /** What is already as it was asked to be is no failure: an operator's script may run twice. */

@@ -3,7 +3,8 @@
  * live and what is rebuilt cannot differ (design §3).
  */
 
-import { isDeliveryFact, stepDelivery } from '../../actors/delivery.ts';
+import { type DeliveryFact, isDeliveryFact, stepDelivery } from '../../actors/delivery.ts';
+import type { Happened } from '../../actors/list/effects.ts';
 import type { Verdict } from '../../actors/list/view.ts';
 import { answerOf, step, takes } from '../../actors/list.ts';
 import type { Effect, Fact } from '../../actors/protocol.ts';
@@ -42,9 +43,21 @@ function stepList(draft: Draft, fact: Fact): readonly Effect[] {
   if (isDeliveryFact(fact)) return [];
   const before = draft.list();
   assert(takes(before.value, fact.type), `${before.value} does not take ${fact.type}`);
-  const { row, effects } = step(before, { ...fact, at: draft.at });
+  const { row, effects } = step(before, happened(draft, fact));
   draft.put(['list'], row);
   return effects;
+}
+
+/** The mail of a hold is counted by what its row says: an old fact says nothing of it. */
+function happened(draft: Draft, fact: Exclude<Fact, DeliveryFact>): Happened {
+  switch (fact.type) {
+    case 'hold-approved':
+    case 'hold-rejected':
+    case 'hold-discarded':
+      return { ...fact, at: draft.at, heldBytes: draft.hold(fact.hold)?.post.bytes ?? 0 };
+    default:
+      return { ...fact, at: draft.at };
+  }
 }
 
 /** The chart of a member's mail; who leaves without ever having been in trouble has none. */
@@ -112,7 +125,7 @@ function expire(
 function writeRows(draft: Draft, n: number, fact: Fact): void {
   switch (fact.type) {
     case 'list-created':
-      draft.put(['roles'], { owner: fact.owners, moderator: [] });
+      draft.put(['roles'], { owner: fact.owners, moderator: fact.moderators ?? [] });
       return;
     case 'members-added':
       fact.members.forEach(({ address, name }, i) => {

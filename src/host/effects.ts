@@ -2,7 +2,7 @@
  * What each effect does to the world. Each may be done twice: the ids it uses follow from the list and the fact, so the second
  * time the world has it already.
  */
-import type { Effect } from '../../actors/protocol.ts';
+import type { Effect, PostSummary } from '../../actors/protocol.ts';
 import { assert, unreachable } from '../assert.ts';
 import { MailError } from '../errors.ts';
 import type { Address } from '../mail/address.ts';
@@ -11,6 +11,7 @@ import type { MailRef } from '../mail/envelope.ts';
 import { robotAddress } from '../mail/list-headers.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { heldNotice, rejectionNotice } from '../mail/notice.ts';
+import { decodeMail, encodeMail } from '../nats/mail-store.ts';
 import { openDraft } from '../store/list-rows.ts';
 import { chunksAgain, fanOut, plainRecipe } from './fanout.ts';
 import type { Doing, Perform } from './outbox.ts';
@@ -22,6 +23,10 @@ import type { HostWorld } from './world.ts';
 const EFFECTS_MAX = 32;
 /** Fan-outs of all lists that publish at once; the others wait their turn. */
 const FANOUTS_MAX = 4;
+
+/** The copy of a held mail that HELD had no room for is tried again: first after 5 minutes, then twice as long, up to 4 hours. */
+const KEEP_MS_MIN = 5 * 60_000;
+const KEEP_MS_MAX = 4 * 3_600_000;
 
 /** Makes the performer of effects; what it holds is only its two gates. */
 export function createPerform(world: HostWorld): Perform {
@@ -54,13 +59,11 @@ async function perform(
       const { number, post, hold } = effect;
       const mail = await sourceOf(world, key, hold, post.mail);
       const note = { number, at: post.receivedAt, messageId: post.messageId, trace: post.trace };
-      return keep(world, { where: 'archive', isAgain }, key, `a${number}`, mail, note);
+      if (await keep(world, { where: 'archive', isAgain }, key, `a${number}`, mail, note)) return;
+      throw new MailError(451, '4.3.0', 'the stored mail cannot be read');
     }
-    case 'keep-held': {
-      const { hold, post } = effect;
-      const note = { hold, trace: post.trace };
-      return keep(world, { where: 'held', isAgain }, key, `h${hold}`, post.mail, note);
-    }
+    case 'keep-held':
+      return keepHeld(world, key, effect, isAgain);
     case 'drop-held': {
       const held = await world.mail.find('held', key, `h${effect.hold}`);
       return held === null ? undefined : world.mail.drop(held);
@@ -90,6 +93,8 @@ async function perform(
       const mail = copy ?? (await sourceOf(world, key, post.hold, post.mail));
       return world.outgoing.put(chunksAgain(world, key, list, mail, post, effect));
     }
+    case 'park-owner-mail':
+      return parkOwnerMail(world, list, effect.mail);
     case 'forward': {
       const { mail, to } = effect;
       const { id, trace, smtputf8, received } = mail;
@@ -121,7 +126,34 @@ async function sourceOf(
   return (await world.mail.find('held', key, `h${hold}`)) ?? mail;
 }
 
-/** Keeps a copy once: the store knows an id for two minutes, and what may be older is looked for. */
+/**
+ * Copies the mail of a hold to HELD. Where that is full, the mail stays in MAIL and the copy is tried again later, so that the
+ * effects behind it go on: who fills HELD stops no list's posts.
+ */
+async function keepHeld(
+  world: HostWorld,
+  key: ListKey,
+  { hold, post, tries = 0 }: Extract<Effect, { type: 'keep-held' }>,
+  isAgain: boolean,
+): Promise<void> {
+  const note = { hold, trace: post.trace };
+  const copy = { where: 'held', isAgain: isAgain || tries > 0 } as const;
+  try {
+    if (await keep(world, copy, key, `h${hold}`, post.mail, note)) return;
+    world.log.error({ list: key, hold, tries }, 'a held mail is gone from MAIL; it cannot be kept');
+  } catch (error) {
+    if (!(error instanceof MailError && error.code === 452)) throw error;
+    const again = { hold, tries: tries + 1 };
+    const due = world.clock.now() + Math.min(KEEP_MS_MIN * 2 ** tries, KEEP_MS_MAX);
+    const command = { type: 'keep-hold', ...again } as const;
+    const asked = { id: `keep.${hold}.${again.tries}`, command };
+    await world.later.put(`${key}.keep.${hold}`, due, { to: 'mailbox', key, asked });
+    world.log.error({ list: key, ...again, due }, 'HELD is full; a held mail waits in MAIL');
+    world.meter.count('held_put_off');
+  }
+}
+
+/** Keeps a copy once: the store knows an id for two minutes, and what may be older is looked for. False: the mail is gone. */
 async function keep(
   world: HostWorld,
   copy: { readonly where: 'held' | 'archive'; readonly isAgain: boolean },
@@ -129,11 +161,24 @@ async function keep(
   id: string,
   mail: MailRef,
   note: unknown,
-): Promise<void> {
+): Promise<boolean> {
   const { where, isAgain } = copy;
-  if (isAgain && (await world.mail.find(where, key, id)) !== null) return;
-  if ((await world.mail.keep(where, key, id, mail, note)) !== null) return;
-  throw new MailError(451, '4.3.0', 'the stored mail cannot be read');
+  if (isAgain && (await world.mail.find(where, key, id)) !== null) return true;
+  return (await world.mail.keep(where, key, id, mail, note)) !== null;
+}
+
+/** Replayed, it goes to the owners of this list alone, and as a mail that the list has not seen. */
+async function parkOwnerMail(world: HostWorld, list: Address, mail: PostSummary): Promise<void> {
+  const message = await world.mail.message(mail.mail);
+  const { trace } = mail;
+  if (message === null) return world.log.error({ list, trace }, 'a mail to the owners is gone');
+  const { envelope, parts } = decodeMail(message);
+  const recipients = [robotAddress(list, 'owner')];
+  const again = (envelope.again ?? 0) + 1;
+  const headers = encodeMail({ ...envelope, recipients, again }, parts);
+  const parked = { ...message, header: (name: string): string => headers[name] ?? '' };
+  await world.parked.put('owner', parked, `${list} has no owner`);
+  world.log.warn({ list, trace }, 'parked a mail to the owners: the list has none');
 }
 
 /** Mail we write: from the list's owner address, with the null sender, class `notice`. */

@@ -22,6 +22,8 @@ export type Envelope = {
   readonly helo: string;
   /** One id from the edge to the MTA, in every log line. */
   readonly trace: string;
+  /** How often a list could not do what the mail asked and set it aside: it is new to the list when it is replayed. Absent: never. */
+  readonly again?: number;
 };
 
 /** Where raw mail is: a stream, the sequence of the last message, and the sequences of the parts before it. */

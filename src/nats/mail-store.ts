@@ -119,6 +119,10 @@ export function createMailStore(
       return decodeMail(delivery);
     },
     accept: (raw, envelopes) => accept(needs, raw, envelopes),
+    message: async (ref) => {
+      assert(ref.in === 'mail', `a copy in ${ref.in} is no message of MAIL`);
+      return await storedMessage(nats, STREAMS.mail, { seq: ref.seq });
+    },
     read: (ref) => read(needs, ref),
     keep: (where, key, id, from, note) => keep(needs, where, key, id, from, note),
     find: (where, key, id) => find(needs, where, key, id),
@@ -168,15 +172,27 @@ async function keep(
 ): Promise<MailRef | null> {
   const last = await pieceOf(needs, from, from.seq);
   if (last === null) return null;
-  const parts = await inParallel(from.parts ?? [], async (seq, i) => {
-    const bytes = await pieceOf(needs, from, seq);
-    if (bytes === null) return null;
-    return (await copy(needs, where, key, `${id}/${i}`, bytes, { [PART_OF]: id })).seq;
-  });
-  const copied = parts.filter((seq) => seq !== null);
-  if (copied.length < parts.length) return null;
-  const headers = { [ID]: id, [NOTE]: asciiJson(note), ...partsHeader(copied) };
-  return await copy(needs, where, key, id, last, headers);
+  const copied: number[] = [];
+  const put = async (part: string, bytes: Uint8Array, headers: Record<string, string>) => {
+    const ref = await copy(needs, where, key, part, bytes, headers);
+    copied.push(ref.seq);
+    return ref;
+  };
+  try {
+    const parts = await inParallel(from.parts ?? [], async (seq, i) => {
+      const bytes = await pieceOf(needs, from, seq);
+      return bytes === null ? null : (await put(`${id}/${i}`, bytes, { [PART_OF]: id })).seq;
+    });
+    const there = parts.filter((seq) => seq !== null);
+    if (there.length < parts.length) return null;
+    const headers = { [ID]: id, [NOTE]: asciiJson(note), ...partsHeader(there) };
+    return await put(id, last, headers);
+  } catch (error) {
+    const isFull = error instanceof MailError && error.code === 452;
+    // Parts that nobody names would take room that smaller mails have.
+    if (isFull && where === 'held') await dropParts(needs, copied);
+    throw error;
+  }
 }
 
 /** Stores one message of a copy, or finds the one with this id that is there already. */
@@ -246,10 +262,14 @@ async function search(
  * The message that names the parts goes last, so that an interrupted drop can be found and done
  * again.
  */
-async function drop({ nats }: Needs, ref: MailRef): Promise<void> {
+async function drop(needs: Needs, ref: MailRef): Promise<void> {
   assert(ref.in === 'held', `mail in ${ref.in} is not dropped one by one`);
-  await inParallel(ref.parts ?? [], (seq) => deleteStored(nats, STREAMS.held, seq));
-  await deleteStored(nats, STREAMS.held, ref.seq);
+  await dropParts(needs, ref.parts ?? []);
+  await deleteStored(needs.nats, STREAMS.held, ref.seq);
+}
+
+async function dropParts({ nats }: Needs, parts: readonly number[]): Promise<void> {
+  await inParallel(parts, (seq) => deleteStored(nats, STREAMS.held, seq));
 }
 
 // ── Pieces ────────────────────────────────────────────────────────────────
@@ -299,7 +319,7 @@ async function* fullPieces(pieces: AsyncIterable<Uint8Array>): AsyncIterable<Uin
   if (some.length > 0) yield joined();
 }
 
-/** The results in order; a bounded number at once. */
+/** The results in order; a bounded number at once. Rejects only when nothing of it is under way any more. */
 async function inParallel<A, B>(
   all: readonly A[],
   each: (one: A, index: number) => Promise<B>,
@@ -307,7 +327,9 @@ async function inParallel<A, B>(
   const results: B[] = [];
   for (let from = 0; from < all.length; from += PIECES_IN_FLIGHT_MAX) {
     const some = all.slice(from, from + PIECES_IN_FLIGHT_MAX);
-    results.push(...(await Promise.all(some.map((one, i) => each(one, from + i)))));
+    const under = some.map((one, i) => each(one, from + i));
+    await Promise.allSettled(under);
+    results.push(...(await Promise.all(under)));
   }
   return results;
 }
@@ -359,7 +381,8 @@ function envelopeOf(text: string): Envelope {
     Array.isArray(value?.recipients) &&
     value.recipients.length > 0 &&
     value.recipients.every((recipient) => typeof recipient === 'string') &&
-    Number.isSafeInteger(value.receivedAt);
+    Number.isSafeInteger(value.receivedAt) &&
+    (value.again === undefined || Number.isSafeInteger(value.again));
   if (!isValid) throw new Error(`${ENVELOPE} is not an envelope`);
   return value as Envelope;
 }

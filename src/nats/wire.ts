@@ -139,6 +139,7 @@ const command = z.discriminatedUnion('type', [
     address: listAddress,
     settings,
     owners: addresses,
+    moderators: addresses.exactOptional(),
     by,
   }),
   z.strictObject({ type: z.literal('set'), settings, by }),
@@ -166,6 +167,7 @@ const command = z.discriminatedUnion('type', [
     by,
   }),
   z.strictObject({ type: z.literal('tell-moderators'), due: count.exactOptional() }),
+  z.strictObject({ type: z.literal('keep-hold'), hold: count, tries: count }),
   ...troubles,
 ]);
 

@@ -46,6 +46,7 @@ export const COUNTERS: Readonly<Record<string, Named>> = {
     help: 'Commands left in the mailbox because their list takes none',
     labels: [],
   },
+  held_put_off: { help: 'Held mails that wait in MAIL because HELD is full', labels: [] },
   bounces_folded: { help: 'Events of BOUNCES folded into scores', labels: [] },
   bounce_checkpoints: { help: 'Checkpoints of folded bounces', labels: [] },
   bounce_checkpoint_bytes: { help: 'Bytes of rows in those checkpoints', labels: [] },

@@ -18,7 +18,8 @@ export function welcome(note: SiteNote, hasSample: boolean, capturesMail: boolea
     lines.push('', 'See what came out (no MTA is configured, so it is kept and sent nowhere):', '');
     lines.push(`  npx troupe outbox        or ${note.httpUrl}/outbox`);
   }
-  lines.push('', `Look at a list:  npx troupe inspect list ${SAMPLE_LIST}`, '');
+  if (hasSample) lines.push('', `Look at a list:  npx troupe inspect list ${SAMPLE_LIST}`, '');
+  else lines.push('', 'Look at the lists:  npx troupe list ls', '');
   return `${lines.join('\n')}\n`;
 }
 

@@ -12,7 +12,7 @@
  * I2. The same mail sent again gives a post the same command id: a list takes it once.
  * I3. What cannot be read is held by its list, never dropped; only a bug parks it.
  *
- * Nothing is looked up in DNS: the trace says unauthenticated.
+ * Nothing is looked up in DNS: the log and the hold say `authentication: none`, as RFC 8601 §2.2 does of what was not checked.
  */
 
 import type { Command } from '../../actors/protocol.ts';
@@ -164,7 +164,7 @@ async function tellPost(list: KnownList, mail: Mail, needs: IncomingNeeds): Prom
   if (loop !== null) return noteLoop(loop, list, mail, needs);
   const post = summarise(mail.read, mail.raw, mail.envelope, mail.ref, list);
   await needs.mailbox.put(list.key, { id: post.id, command: { type: 'post', post } });
-  note('post', list, mail, needs, { post: post.id });
+  note('post', list, mail, needs, { post: post.id, authentication: post.authentication });
   return null;
 }
 
@@ -173,7 +173,8 @@ async function tellOwners(list: KnownList, mail: Mail, needs: IncomingNeeds): Pr
   if (loop !== null) return noteLoop(loop, list, mail, needs);
   const summary = summarise(mail.read, mail.raw, mail.envelope, mail.ref, list);
   // A mail may go to a list and to its owners: two commands, two ids.
-  const id = `o.${summary.id}`;
+  const { again } = mail.envelope;
+  const id = `o.${summary.id}${again === undefined ? '' : `.${again}`}`;
   await needs.mailbox.put(list.key, { id, command: { type: 'owner-mail', mail: summary } });
   note('owner', list, mail, needs, { post: summary.id });
   return null;

@@ -29,6 +29,10 @@ export type EdgeNeeds = {
   readonly accept: MailStore['accept'];
   /** False while mail cannot be kept: MAIL is answered 451 4.3.0. */
   readonly isReady: () => boolean;
+  /** True of an envelope sender whose posts and commands are refused: RCPT is answered 550 5.7.1. */
+  readonly isBanned: (sender: Address) => boolean;
+  /** What MAIL is answered with 451 4.3.2 while the site takes no mail; null: it does. */
+  readonly closed: string | null;
   readonly clock: Clock;
   readonly random: Random;
   readonly meter: Meter;
@@ -73,6 +77,7 @@ export function begin(given: SMTPServerAddress, door: Door): EdgeTransaction | M
   const sender = given.address === '' ? '' : parseAddress(given.address);
   const smtputf8 = parameters.SMTPUTF8 === true;
   const declared = typeof parameters.SIZE === 'string' ? Number(parameters.SIZE) : 0;
+  if (needs.closed !== null) return new MailError(451, '4.3.2', needs.closed);
   if (!needs.isReady()) return new MailError(451, '4.3.0', 'Not ready, try again later');
   if (Object.keys(parameters).some((key) => !MAIL_PARAMETERS.has(key))) return notAParameter();
   if (sender === null) return new MailError(501, '5.1.7', 'Bad sender address');
@@ -124,18 +129,27 @@ function judge(
   transaction: EdgeTransaction,
   address: Address,
   connection: EdgeConnection,
-  { wrongMacs }: Door,
+  { wrongMacs, needs }: Door,
 ): MailError | null {
   if ('refuse' in answer) {
     if (answer.isWrongMac !== true || connection.isTrusted) return answer.refuse;
     wrongMacs.count(connection.peer);
     return wrongMacs.isOver(connection.peer) ? tooManyGuesses() : answer.refuse;
   }
+  if (isBanned(transaction, answer.kind, needs)) return banned();
   if (transaction.declared > answer.maxMessageBytes) return tooLarge();
   transaction.recipients.push({ address, ...answer });
   // As JSON in ASCII: a character beyond it is six, and the quotes and comma are three.
   transaction.envelopeBytes += (isSmtputf8(address) ? 6 : 1) * address.length + 3;
   return null;
+}
+
+/**
+ * A ban is for lists and their robots: who is banned may still write to the owners, as with Mailman, and no bounce is refused for
+ * who sent it.
+ */
+function isBanned({ sender }: EdgeTransaction, kind: MailKind, needs: EdgeNeeds): boolean {
+  return (kind === 'post' || kind === 'command') && sender !== '' && needs.isBanned(sender);
 }
 
 /**
@@ -164,6 +178,10 @@ export function tooLarge(): MailError {
 /** 421 4.7.0: told at RCPT, and to whoever connects again within the minute. */
 export function tooManyGuesses(): MailError {
   return new MailError(421, '4.7.0', 'Too many unknown addresses, try again later');
+}
+
+function banned(): MailError {
+  return new MailError(550, '5.7.1', 'This sender may not write here');
 }
 
 function notAParameter(): MailError {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { NOTICE_EVERY_MS, widthOf } from '../../actors/list/posting.ts';
-import type { Command, Effect, Fact } from '../../actors/protocol.ts';
+import type { Command, Effect, Fact, HeldPost } from '../../actors/protocol.ts';
 import { chunksOf } from '../../src/host/fanout.ts';
 import {
   ANNE,
@@ -21,8 +21,8 @@ const STRANGER = address('eve@elsewhere.example');
 /** Commands a fuzzer may try, in an order it chooses. */
 const command: fc.Arbitrary<Command> = fc.oneof(
   fc
-    .constantFrom(ANNE, BART, STRANGER)
-    .map((from): Command => ({ type: 'post', post: post({ from: [from] }) })),
+    .tuple(fc.constantFrom(ANNE, BART, STRANGER), fc.integer({ min: 1, max: 1_000_000 }))
+    .map(([from, bytes]): Command => ({ type: 'post', post: post({ from: [from], bytes }) })),
   fc.integer({ min: 1, max: 6 }).map((hold): Command => ({ type: 'approve', hold, by: OPERATOR })),
   fc.integer({ min: 1, max: 6 }).map((hold): Command => ({ type: 'discard', hold, by: OPERATOR })),
   fc
@@ -82,8 +82,9 @@ test('L1, L2, L4: whatever is asked, every post ends once, holds leave by a word
       const numbers = facts.flatMap((fact) => (fact.type === 'members-added' ? [fact.first] : []));
       expect([...numbers].sort((a, b) => a - b)).toEqual(numbers);
       expect(new Set(numbers).size).toBe(numbers.length);
-      const heldNow = [...story.rows.range([KEY, 'hold', 0], [KEY, 'hold', 1e9])].length;
-      expect(story.draft().state().held).toBe(heldNow);
+      const holds = [...story.rows.range([KEY, 'hold', 0], [KEY, 'hold', 1e9])];
+      const heldBytes = holds.reduce((sum, [, row]) => sum + (row as HeldPost).post.bytes, 0);
+      expect(story.draft().state()).toMatchObject({ held: holds.length, heldBytes });
       const members = [...story.rows.range([KEY, 'member', 0], [KEY, 'member', 1e9])].length;
       expect(story.draft().state().live).toBe(members);
     }),

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
+import { ROLE_MAX } from '../../actors/list/membership.ts';
 import { APPROVE_MS_MAX } from '../../actors/list/moderation.ts';
-import { HELD_MAX } from '../../actors/list/posting.ts';
+import { HELD_BYTES_MAX, HELD_MAX } from '../../actors/list/posting.ts';
 import type { Mode } from '../../actors/list/view.ts';
 import { machine, takes } from '../../actors/list.ts';
 import type { Command, Effect, Fact, HoldId } from '../../actors/protocol.ts';
@@ -14,6 +15,7 @@ import {
   made,
   OPERATOR,
   post,
+  type Story,
 } from '../support/list-story.ts';
 
 const MODES: readonly Mode[] = ['new', 'open', 'emergency', 'retired'];
@@ -28,6 +30,7 @@ const WORKING = [
   'role-revoked',
   'post-accepted',
   'post-held',
+  'hold-to-keep',
   'hold-approved',
   'hold-rejected',
   'hold-discarded',
@@ -35,6 +38,7 @@ const WORKING = [
   'moderators-notice-set',
   'owner-mail-forwarded',
   'owner-mail-discarded',
+  'owner-mail-parked',
   'post-ordered',
   'post-resent',
   'storm-seen',
@@ -50,6 +54,7 @@ const LAW: Readonly<Record<Mode, readonly Fact['type'][]>> = {
   retired: [
     'member-removed',
     'post-discarded',
+    'hold-to-keep',
     'hold-rejected',
     'hold-discarded',
     'moderators-told',
@@ -75,6 +80,7 @@ const ALL: Readonly<Record<Fact['type'], true>> = {
   'post-accepted': true,
   'post-held': true,
   'post-discarded': true,
+  'hold-to-keep': true,
   'hold-approved': true,
   'hold-rejected': true,
   'hold-discarded': true,
@@ -82,6 +88,7 @@ const ALL: Readonly<Record<Fact['type'], true>> = {
   'moderators-notice-set': true,
   'owner-mail-forwarded': true,
   'owner-mail-discarded': true,
+  'owner-mail-parked': true,
   'storm-seen': true,
   'owners-told': true,
   'owners-to-tell': true,
@@ -180,10 +187,11 @@ test('a post larger than the list takes, or with bad MIME, is held with every re
   ]);
 });
 
+const heldPost = post({ from: [STRANGER], sender: STRANGER });
 const held = (hold: HoldId, changes = {}): Fact => ({
   type: 'post-held',
   hold,
-  post: post({ from: [STRANGER], sender: STRANGER, ...changes }),
+  post: { ...heldPost, ...changes },
   reasons: ['not-a-member'],
 });
 
@@ -310,28 +318,84 @@ test('a bad setting is refused by name, and an unchanged one is no change', () =
     .then({ type: 'settings-changed', settings: { footer: 'x\ny' }, by: OPERATOR });
 });
 
-test('mail to the owners is forwarded to them, and set down where there are none', () => {
+test('mail to the owners is forwarded to them, and parked where there are none', () => {
   const mail = post({ sender: STRANGER });
   given(...made)
     .when({ type: 'owner-mail', mail })
     .then({ type: 'owner-mail-forwarded', mail, to: [ANNE] });
-  given(...made, { type: 'role-revoked', role: 'owner', address: ANNE, by: OPERATOR })
-    .when({ type: 'owner-mail', mail })
-    .then({ type: 'owner-mail-discarded', mail });
+  const parked = { type: 'owner-mail-parked', mail } as const;
+  const left = given(...made, { type: 'role-revoked', role: 'owner', address: ANNE, by: OPERATOR });
+  left.when({ type: 'owner-mail', mail }).then(parked);
+  left.and(parked);
+  expect(effectsOf(left).at(-1)).toEqual({ type: 'park-owner-mail', mail });
+  left.and({ type: 'list-retired', by: OPERATOR });
+  left.when({ type: 'owner-mail', mail }).then({ type: 'owner-mail-discarded', mail });
 });
+
+const effectsOf = (story: Story): Effect[] =>
+  [...story.rows.range([KEY, 'outbox', 0], [KEY, 'outbox', Number.MAX_SAFE_INTEGER])].map(
+    ([, effect]) => effect as Effect,
+  );
+const statesOf = (story: Story): string[] =>
+  effectsOf(story).flatMap((effect) => (effect.type === 'publish-directory' ? [effect.state] : []));
 
 test('L3: the hold that fills the list makes the directory say full, and the next decision opens it', () => {
   const full = given(...made);
   for (let hold = 1; hold <= HELD_MAX; hold++) full.and(held(hold));
-  const states = (): string[] =>
-    [...full.rows.range([KEY, 'outbox', 0], [KEY, 'outbox', Number.MAX_SAFE_INTEGER])]
-      .map(([, effect]) => effect as Effect)
-      .flatMap((effect) => (effect.type === 'publish-directory' ? [effect.state] : []));
-  expect(states()).toEqual(['active', 'full']);
+  expect(statesOf(full)).toEqual(['active', 'full']);
   full.and({ type: 'settings-changed', settings: { displayName: 'Still full' }, by: OPERATOR });
-  expect(states()).toEqual(['active', 'full', 'full']);
+  expect(statesOf(full)).toEqual(['active', 'full', 'full']);
   full.and({ type: 'hold-discarded', hold: 7, by: OPERATOR });
-  expect(states()).toEqual(['active', 'full', 'full', 'active']);
+  expect(statesOf(full)).toEqual(['active', 'full', 'full', 'active']);
+});
+
+test('L3: so does the hold whose mail fills it in bytes, and each way out of the hold gives them back', () => {
+  const half = { bytes: HELD_BYTES_MAX / 2 };
+  const full = given(...made, held(1, half), held(2, { bytes: half.bytes - 1 }));
+  expect(statesOf(full)).toEqual(['active']);
+  full.and(held(3, { bytes: 1 }));
+  expect(statesOf(full)).toEqual(['active', 'full']);
+  full.and(held(4), { type: 'hold-discarded', hold: 4, by: OPERATOR });
+  expect(statesOf(full)).toEqual(['active', 'full']);
+  const subject = { subject: '', messageId: '', tell: null };
+  full.and({ type: 'hold-rejected', hold: 2, comment: '', ...subject, by: OPERATOR });
+  expect(statesOf(full)).toEqual(['active', 'full', 'active']);
+  expect(full.draft().state()).toMatchObject({ held: 2, heldBytes: half.bytes + 1 });
+  full.and({ type: 'hold-approved', hold: 1, by: OPERATOR });
+  expect(full.draft().state()).toMatchObject({ held: 1, heldBytes: 1 });
+});
+
+test('a held mail that HELD had no room for is kept later, unless the post is decided by then', () => {
+  const story = given(...made, held(1), held(2));
+  const keep: Command = { type: 'keep-hold', hold: 1, tries: 3 };
+  const again = { type: 'hold-to-keep', hold: 1, post: heldPost, tries: 3 } as const;
+  story.when(keep).then(again);
+  story.and(again);
+  expect(effectsOf(story).at(-1)).toEqual({ ...again, type: 'keep-held' });
+  story.and({ type: 'list-retired', by: OPERATOR });
+  story.when(keep).then(again);
+  story.and({ type: 'hold-discarded', hold: 1, by: OPERATOR });
+  story.when(keep).then();
+});
+
+test('a list begins with its owners and moderators, each once and not too many', () => {
+  const create: Command = {
+    ...{ type: 'create', address: LIST, settings: {}, by: OPERATOR },
+    owners: [ANNE, address('Anne@example.org')],
+    moderators: [BART],
+  };
+  const story = given();
+  const facts = story.decide(create);
+  expect(facts).toMatchObject([{ type: 'list-created', owners: [ANNE], moderators: [BART] }]);
+  if (!('type' in facts)) story.and(...facts);
+  expect(story.draft().rolesRow()).toEqual({ owner: [ANNE], moderator: [BART] });
+  const many = Array.from({ length: ROLE_MAX + 1 }, (_, i) => address(`m${i}@example.org`));
+  given()
+    .when({ ...create, owners: many })
+    .refused('too-many');
+  given()
+    .when({ ...create, moderators: many })
+    .refused('too-many');
 });
 
 test('nobody but the first command makes a list, and making it again is no error', () => {

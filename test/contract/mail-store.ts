@@ -146,6 +146,17 @@ export function mailStoreContract(name: string, open: () => Promise<OpenMailStor
       expect(await opened.stored('post')).toHaveLength(0);
     });
 
+    test('gives a message of MAIL as it was accepted', async () => {
+      const opened = await open();
+      const ref = await accepted(opened, someBytes(LARGE));
+      const message = await opened.store.message(ref);
+      if (message === null) throw new Error('it is gone');
+      expect([message.seq, message.subject]).toEqual([ref.seq, 'troupe.mail.post']);
+      expect(decodeMail(message)).toMatchObject({ envelope: someEnvelope(), parts: ref.parts });
+      expect(mailRefOf(message)).toEqual(ref);
+      expect(await opened.store.message({ in: 'mail', seq: 4_000_000 })).toBeNull();
+    });
+
     test('says null for a mail that is not there', async () => {
       const { store } = await open();
       expect(await store.read({ in: 'mail', seq: 4_000_000 })).toBeNull();

@@ -132,5 +132,7 @@ test('the configurations in the README are valid', () => {
     domains: ['lists.example.org'],
     routes: [{ name: 'postfix' }],
   });
+  expect(configured('bans:').bans).toHaveLength(4);
+  expect(configured('bans:').closed).toMatch(/until noon$/);
   expect(configured('mta1').routes.map(({ name }) => name)).toEqual(['mta1', 'mta2', 'relay']);
 });

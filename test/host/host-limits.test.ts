@@ -192,6 +192,38 @@ test('moderators hear of holds by a notice, and once more when ten minutes have 
   expect(world.put.map(({ class: cls }) => cls)).toEqual(['notice', 'notice']);
 });
 
+test('a full HELD stops no post: the held mail waits in MAIL, is copied when there is room, and can be approved', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  const setPosting = (id: string, posting: 'closed' | 'anyone') =>
+    host.command(KEY, { id, command: { type: 'set', settings: { posting }, by: OPERATOR } });
+  world.mail.fillHeld(true);
+  await setPosting('closed', 'closed');
+  for (const text of ['one', 'two']) world.send(KEY, await mailOf(world, text));
+  await tick(world, 2_000);
+  await setPosting('open', 'anyone');
+  world.send(KEY, await mailOf(world, 'free'));
+  await tick(world, 2_000);
+  const sent = () => world.put.filter(({ class: cls }) => cls === 'post').map(({ post }) => post);
+  expect(sent()).toEqual(['1']);
+  const fired = async (id: string): Promise<void> => {
+    const timer = world.later.waiting.get(`${KEY}.keep.${id}`);
+    await tick(world, (timer?.at ?? 0) - world.clock.now() + 1);
+    if (timer?.due.to === 'mailbox') world.send(KEY, timer.due.asked);
+    await tick(world, 2_000);
+  };
+  await fired('1');
+  expect(await world.mail.find('held', KEY, 'h1')).toBeNull();
+  world.mail.fillHeld(false);
+  await fired('1');
+  expect(await world.mail.find('held', KEY, 'h1')).not.toBeNull();
+  await host.command(KEY, { id: 'yes', command: { type: 'approve', hold: 2, by: OPERATOR } });
+  await tick(world, 2_000);
+  expect(sent()).toEqual(['1', '2']);
+  await fired('2');
+  expect(await world.mail.find('held', KEY, 'h2')).toBeNull();
+});
+
 test('a post to more members than the site calls many is bulk, as the list is when it is sent', async () => {
   const world = { ...fakeHostWorld(), bulkMembers: 2 };
   const host = await withList(world);

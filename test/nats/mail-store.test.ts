@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ListKey } from '../../src/mail/list-key.ts';
 import type { Nats } from '../../src/nats/connect.ts';
-import { createMailStore, decodeMail } from '../../src/nats/mail-store.ts';
+import { createMailStore, decodeMail, mailRefOf } from '../../src/nats/mail-store.ts';
 import { createPublisher } from '../../src/nats/publisher.ts';
-import { mail } from '../../src/nats/subjects.ts';
+import { held, mail } from '../../src/nats/subjects.ts';
 import type { MailStore } from '../../src/world.ts';
 import { rawMail, someBytes, someEnvelope } from '../contract/mail-store.ts';
 import { type NatsServer, startNats } from '../support/nats.ts';
@@ -102,6 +102,20 @@ test('a mail of 12 MiB is kept and copied', async () => {
   expect(parts).toHaveLength(23);
   const read = await store.read({ in: 'mail', seq: message.seq, parts });
   expect(read?.length).toBe(size);
+});
+
+test('where HELD has no room for a mail, nothing of it stays there, and a smaller one is kept', async () => {
+  await nats.jsm.streams.purge('TROUPE_HELD');
+  await store.accept(rawMail(someBytes(1_900_000)), [{ ...post, kind: 'command' }]);
+  await store.accept(rawMail(someBytes(200_000)), [{ ...post, kind: 'command' }]);
+  const [large, small] = (await storedOn(nats, 'TROUPE_MAIL', mail('command'))).slice(-2);
+  if (large === undefined || small === undefined) throw new Error('nothing was stored');
+  for (let times = 0; times < 3; times++) {
+    const keeping = store.keep('held', KEY, 'large', mailRefOf(large), null);
+    await expect(keeping).rejects.toMatchObject({ code: 452, status: '4.3.1' });
+    expect(await storedOn(nats, 'TROUPE_HELD', held(KEY))).toEqual([]);
+  }
+  expect(await store.keep('held', KEY, 'small', mailRefOf(small), null)).not.toBeNull();
 });
 
 test('a full stream says 452 4.3.1, and what it has stays', async () => {

@@ -48,6 +48,7 @@ const COMMANDS: { readonly [T in Command['type']]: Extract<Command, { type: T }>
   discard: { type: 'discard', hold: 1, by },
   'order-post': { type: 'order-post', post: 7, order: 'pause', by },
   resend: { type: 'resend', post: 7, to: [1, 5], by },
+  'keep-hold': { type: 'keep-hold', hold: 4, tries: 2 },
   'tell-moderators': { type: 'tell-moderators' },
   'bounce-verdict': {
     ...{ type: 'bounce-verdict', verdict: 'warn', member: 7, count: 2, complaint: false },

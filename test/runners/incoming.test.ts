@@ -344,6 +344,12 @@ test('I1: every recipient ends as a command, in the park, or, only for a loop, i
   );
 });
 
+test('the log says of a post that nothing vouches for its author', async () => {
+  const { needs, logged } = world();
+  await dispose(mailTo(['dev@lists.example']), needs);
+  expect(logged).toMatchObject([{ trace: 't1', authentication: 'none' }]);
+});
+
 test('no body, subject or address of an author is ever logged', async () => {
   const { needs, logged } = world();
   await dispose(mailTo(['dev@lists.example', 'dev-owner@lists.example', machine('u', 1)]), needs);

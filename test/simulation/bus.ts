@@ -137,7 +137,7 @@ function createQueues(clock: Clock, onChunk: (data: Uint8Array) => void) {
 
 const MAIL_HEADERS = ['Troupe-Envelope', 'Troupe-Parts'];
 
-function serverClock(timeline: Timeline): Clock {
+export function serverClock(timeline: Timeline): Clock {
   return {
     now: () => Math.floor(STARTED_AT + timeline.now()),
     monotonic: timeline.now,

@@ -216,6 +216,7 @@ export function linkMail(life: Life, { mail }: Bus): MailStore {
         envelopes.map((one) => life.call(`accept ${one.kind}`, () => mail.accept(raw, [one]))),
       );
     },
+    message: (ref) => life.call(`message ${ref.seq}`, () => mail.message(ref)),
     read: (ref) => life.call(`read ${ref.in} ${ref.seq}`, () => mail.read(ref)),
     keep: (where, key, id, from, note) =>
       life.call(`keep ${where} ${id}`, () => mail.keep(where, key, id, from, note)),

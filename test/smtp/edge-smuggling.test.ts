@@ -1,6 +1,6 @@
 /**
- * Smuggling probes (reliability §4.3 rows 1–4): what ends a message, against a strict model of
- * bytes.
+ * Smuggling probes (reliability §4.3 rows 1, 3 and 4; row 2 is exit-smuggling.test.ts, row 5
+ * edge-limits.test.ts): what ends a message, against a strict model of bytes.
  *
  * The model: DATA ends at CRLF.CRLF and nowhere else; every other line end is content, and becomes
  * CRLF.

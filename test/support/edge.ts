@@ -9,6 +9,7 @@ import { systemRandom } from '../../src/clock.ts';
 import { MailError } from '../../src/errors.ts';
 import type { Log } from '../../src/log.ts';
 import { type Address, domainOf, localPartOf } from '../../src/mail/address.ts';
+import { createBans } from '../../src/mail/bans.ts';
 import type { Envelope, MailKind } from '../../src/mail/envelope.ts';
 import { type Edge, type EdgeOptions, startEdge } from '../../src/smtp/edge.ts';
 import { EDGE_LIMITS, type EdgeLimits } from '../../src/smtp/edge-limits.ts';
@@ -42,6 +43,8 @@ export type EdgeSetup = {
   readonly limits?: Partial<EdgeLimits>;
   readonly options?: Partial<EdgeOptions>;
   readonly resolve?: EdgeNeeds['resolve'];
+  readonly bans?: readonly string[];
+  readonly closed?: string;
 };
 
 /**
@@ -87,6 +90,8 @@ export async function openEdge(setup: EdgeSetup = {}): Promise<TestEdge> {
       });
     },
     isReady: () => test.isReady,
+    isBanned: createBans(setup.bans ?? []),
+    closed: setup.closed ?? null,
     clock,
     random: systemRandom,
     meter: {

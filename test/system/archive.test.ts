@@ -21,7 +21,7 @@ const MEMBERS = ['one', 'two', 'three', 'four', 'five'].map((name) => `${name}@s
 const CONNECTIONS = 8;
 const TEST_MS_MAX = 600_000;
 
-/** Why a mail may not come out, as the README lists them: at SMTP, or by a fact. */
+/** Why a mail may not come out: at SMTP, or by a fact. */
 const REFUSALS = ['552 5.3.4'];
 const REASONS = ['no-sender', 'suspicious-mime', 'too-large'];
 

@@ -4,6 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DEFAULT_SETTINGS } from '../../actors/list/settings.ts';
 import type { ListInspection, ListView } from '../../actors/protocol.ts';
 import { silentLog } from '../../src/log.ts';
 import { connect } from '../../src/nats/connect.ts';
@@ -37,11 +38,17 @@ const captured = (subject: string) =>
 
 describe('list', () => {
   test('is created once, and creating it again is refused', async () => {
-    const made = await site.run('list', 'create', DEV, '--name', 'Dev', '--owner', 'o@example.org');
+    const roles = ['--owner', 'o@example.org', '--moderator', 'n@example.org'];
+    const made = await site.run('list', 'create', DEV, '--name', 'Dev', ...roles);
     expect(made).toMatchObject({ code: 0, stdout: `created ${DEV}\n` });
     const again = await site.run('list', 'create', DEV);
     expect(again).toMatchObject({ code: 1, stdout: '' });
     expect(again.stderr).toContain(`${DEV} exists already`);
+    expect(await site.troupe<ListView>('list', 'show', DEV)).toMatchObject({
+      owners: ['o@example.org'],
+      moderators: ['n@example.org'],
+      settings: { maxMessageBytes: DEFAULT_SETTINGS.maxMessageBytes },
+    });
   });
 
   test('is set by words and by flags; twice is no failure', async () => {
@@ -54,7 +61,8 @@ describe('list', () => {
     });
     expect((await site.run('list', 'set', DEV, 'emergency=off')).code).toBe(0);
     const roles = ['--add-moderator', 'm@example.org', '--add-owner', 'p@example.org'];
-    await site.troupe('list', 'set', DEV, ...roles, '--remove-owner', 'o@example.org');
+    const leaving = ['--remove-owner', 'o@example.org', '--remove-moderator', 'n@example.org'];
+    await site.troupe('list', 'set', DEV, ...roles, ...leaving);
     expect(await site.troupe<ListView>('list', 'show', DEV)).toMatchObject({
       state: 'open',
       owners: ['p@example.org'],
@@ -132,6 +140,7 @@ describe('hold and outbox', () => {
     const [first = '', second = '', third = ''] = holds;
     const shown = await site.run('hold', 'show', DEV, first);
     expect(shown.stdout).toMatch(/^Subject +first try$/m);
+    expect(shown.stdout).toMatch(/^authentication +none \(nothing vouches for From\)$/m);
     expect(shown.stdout).toContain('  The body of it.');
     expect(await site.run('hold', 'approve', DEV, first, '999')).toMatchObject({
       code: 1,
@@ -198,6 +207,29 @@ describe('inspect, queue and doctor', () => {
     ]) {
       expect((await site.run('inspect', ...words)).code, words.join(' ')).toBe(1);
     }
+  });
+
+  test('mail to the owners of a list that has none is parked, and theirs when it is replayed', async () => {
+    const list = `orphan@${DOMAIN}`;
+    await site.troupe('list', 'create', list);
+    await post('jane@example.org', `orphan-owner@${DOMAIN}`, 'nobody there');
+    const ls = () => site.troupe<{ seq: number; why: string }[]>('queue', 'ls', '--where', 'owner');
+    const untilParked = () =>
+      until('it is parked', async () => {
+        const found = await ls();
+        return found.length === 1 ? found : null;
+      });
+    const [parked] = await untilParked();
+    expect(parked?.why).toBe(`${list} has no owner`);
+    await site.troupe('queue', 'replay', String(parked?.seq));
+    const [again] = await untilParked();
+    expect(again?.seq).toBeGreaterThan(parked?.seq ?? 0);
+    await site.troupe('list', 'set', list, '--add-owner', 'late@example.org');
+    await site.troupe('queue', 'replay', '--all', '--where', 'owner');
+    const { id } = await captured('nobody there');
+    const mail = await site.troupe<CapturedMail>('outbox', String(id));
+    expect(mail.recipients).toEqual(['late@example.org']);
+    expect(await ls()).toEqual([]);
   });
 
   test('mail for what is not built is parked, shown and replayed', async () => {

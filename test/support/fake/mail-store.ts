@@ -1,7 +1,7 @@
 /**
  * Raw mail in memory, in messages and parts as the real store keeps it, held to the same contract.
  */
-import type { MailError } from '../../../src/errors.ts';
+import { MailError } from '../../../src/errors.ts';
 import {
   MAIL_PIECE_BYTES_MAX,
   type MailKind,
@@ -26,6 +26,8 @@ export type FakeMailStore = MailStore & {
   accepted(): readonly FakeMail[];
   /** All that follows fails with this, until null. */
   failWith(error: MailError | null): void;
+  /** HELD has no room for copies, until false. */
+  fillHeld(isFull: boolean): void;
   /** Forgets a stored message, as age does. */
   forget(where: MailRef['in'], seq: number): void;
   /** Forgets the ids of copies, as the server may at a restart. */
@@ -55,6 +57,7 @@ export function createFakeMailStore(
     return at !== undefined && (clock?.monotonic() ?? at) - at < DEDUPE_MS;
   };
   let failure: MailError | null = null;
+  let isHeldFull = false;
   const check = (): void => {
     if (failure !== null) throw failure;
   };
@@ -85,6 +88,11 @@ export function createFakeMailStore(
         onAccepted(message);
       }
     },
+    async message(ref) {
+      check();
+      const message = accepted.find(({ seq }) => seq === ref.seq);
+      return message !== undefined && streams.mail.get(ref.seq) !== undefined ? message : null;
+    },
     async read(ref) {
       check();
       const pieces = piecesOf(ref);
@@ -97,6 +105,7 @@ export function createFakeMailStore(
       if (pieces === null) return null;
       const before = copies.get(name);
       if (before !== undefined && isKnown(name) && piecesOf(before) !== null) return before;
+      if (where === 'held' && isHeldFull) throw new MailError(452, '4.3.1', 'Mail system is full');
       const seqs = pieces.map((piece) => streams[where].put(piece));
       const seq = seqs.pop() ?? 0;
       const copy: MailRef = { in: where, seq, ...(seqs.length === 0 ? {} : { parts: seqs }) };
@@ -118,6 +127,9 @@ export function createFakeMailStore(
     accepted: () => accepted,
     failWith: (error) => {
       failure = error;
+    },
+    fillHeld: (isFull) => {
+      isHeldFull = isFull;
     },
     forget: (where, seq) => streams[where].forget(seq),
     forgetIds: () => keptAt.clear(),
