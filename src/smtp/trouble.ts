@@ -2,6 +2,7 @@
 import type { Trouble } from '../../actors/route.ts';
 import { MailError } from '../errors.ts';
 import type { RecipientReply } from '../world.ts';
+import { lossIn } from './transact.ts';
 
 /** Node's and OpenSSL's: a handshake that failed, a certificate that does not hold. */
 const OF_TLS = /SSL|TLS|CERT|SIGNATURE/;
@@ -30,6 +31,5 @@ export function troubleOf(error: unknown): Trouble {
 export function troubleIn(replies: readonly RecipientReply[]): Trouble | null {
   const [first] = replies;
   if (first === undefined || replies.some(({ code }) => code !== 421 && code !== 0)) return null;
-  // Our own word for a lost connection (RFC 3463: 4.4.2, bad connection).
-  return first.code === 421 && first.status !== '4.4.2' ? '421' : 'lost';
+  return lossIn(first) ?? (first.code === 421 ? '421' : 'lost');
 }

@@ -37,7 +37,9 @@ async function start(at: Step['command'], answer: Answer): Promise<It> {
       createSmtp({
         ...{ url, tls, name: 'client.example' },
         ...(name === 'bad' &&
-          answer === 'hang' && { connectMsMax: PATIENCE_MS, replyMsMax: PATIENCE_MS }),
+          answer === 'hang' && {
+            ...{ connectMsMax: PATIENCE_MS, commandMsMax: PATIENCE_MS, dotMsMax: PATIENCE_MS },
+          }),
       }),
     clock,
     { file },

@@ -39,7 +39,7 @@ async function begin(
   const clock = systemClock;
   const smtp = createSmtp({
     ...{ url: sink.url, name: 'client.example', tls: 'off' },
-    ...{ connectMsMax: replyMsMax, replyMsMax },
+    ...{ connectMsMax: replyMsMax, commandMsMax: replyMsMax, dotMsMax: replyMsMax },
   });
   const pool = createPool({
     ...{ name: 'mta', smtp, clock, log: silentLog, connectionsMax: CONNECTIONS },
