@@ -63,7 +63,7 @@ export const PROBE_MS_MAX = 45_000;
 /** Shares of its slice that a warming route carries, and how long each where a transaction was answered. */
 export const WARMTHS: readonly number[] = [1 / 8, 1 / 4, 1 / 2];
 export const WARMING_STEP_MS = 1_000;
-/** Each step where nothing came to show it; all of them are longer than an MTA that hangs is waited for. */
+/** Each step where nothing came to show it; together they are longer than a hanging MTA is waited for by default. */
 export const WARMING_QUIET_MS = 30_000;
 
 /** How long until `due`, ms; null where nothing is waited for. */

@@ -50,8 +50,8 @@ export function createSmtp(options: SmtpOptions): Smtp {
   const { protocol, host, port } = parseRouteUrl(options.url);
   const { ca, login } = options;
   const tls = login !== undefined && !isLoopback(host) ? safeFor(options.tls) : options.tls;
-  const connectMsMax = options.connectMsMax ?? CONNECT_MS_MAX;
   const { commandMsMax = COMMAND_MS_MAX, dotMsMax = DOT_MS_MAX } = options;
+  const connectMsMax = options.connectMsMax ?? Math.min(CONNECT_MS_MAX, commandMsMax);
   const settings: Options = {
     host,
     port,

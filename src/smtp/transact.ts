@@ -22,7 +22,8 @@ export const wordOnLoss = (when: Loss, isTimedOut: boolean): RecipientReply =>
   (isTimedOut ? TIMED_OUT : LOST)[when];
 
 /** How a connection was lost, if this is our own word for it; null where the MTA said it. */
-export function lossIn({ reply }: RecipientReply): 'lost' | 'timeout' | null {
+export function lossIn({ code, reply }: RecipientReply): 'lost' | 'timeout' | null {
+  if (code !== 0 && code !== 421) return null;
   if (Object.values(TIMED_OUT).some((own) => own.reply === reply)) return 'timeout';
   return Object.values(LOST).some((own) => own.reply === reply) ? 'lost' : null;
 }

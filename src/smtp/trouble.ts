@@ -27,9 +27,18 @@ export function troubleOf(error: unknown): Trouble {
   return 'refused';
 }
 
-/** Of a transaction; null where the MTA answered it, whatever it said. */
+/**
+ * Of a transaction; null where the MTA answered it, whatever it said. A recipient may have been refused before the connection was
+ * lost: it was lost all the same.
+ */
 export function troubleIn(replies: readonly RecipientReply[]): Trouble | null {
-  const [first] = replies;
-  if (first === undefined || replies.some(({ code }) => code !== 421 && code !== 0)) return null;
-  return lossIn(first) ?? (first.code === 421 ? '421' : 'lost');
+  const own = replies.find((reply) => lossIn(reply) !== null);
+  const isGoodbye = replies.some((reply) => reply.code === 421 && lossIn(reply) === null);
+  if (own !== undefined) return isGoodbye ? '421' : lossIn(own);
+  const isAllGoodbye = isGoodbye && replies.every(({ code }) => code === 421);
+  return isAllGoodbye ? '421' : null;
 }
+
+/** The MTA said nothing at all about it. */
+export const isLost = (replies: readonly RecipientReply[]): boolean =>
+  replies.every((reply) => lossIn(reply) !== null);
