@@ -85,7 +85,8 @@ export function connectionOver(
     }
     const refused = transaction.recipients.map((_, i) => isRefusal(answers[i]));
     // Who was refused before the connection was lost was refused all the same.
-    const isLost = !isWhole || wire.isBroken();
+    const isGoodbye = answers.at(-1)?.startsWith('421') === true; // To DATA: its word on all.
+    const isLost = !isWhole || (wire.isBroken() && !isGoodbye);
     const words = isLost ? [] : await finish(refused, answers, message, following);
     const word = words[Symbol.iterator]();
     return refused.map((isRefused, i) =>

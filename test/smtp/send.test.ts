@@ -18,6 +18,9 @@ afterEach(async () => {
   await Promise.all(sinks.splice(0).map((sink) => sink.close()));
 });
 
+/** Of the answers, not of the connecting: a loaded machine takes its time. */
+const HASTY = { connectMsMax: 60_000, commandMsMax: 100, dotMsMax: 100 };
+
 async function connectTo(
   options: SinkOptions,
   settings: Partial<SmtpOptions> = {},
@@ -141,10 +144,7 @@ for (const extensions of [['PIPELINING'], []]) {
     test(`an MTA that hangs at ${command} ${how} is given up`, async () => {
       const rule = (step: { command: string }): 'hang' | null =>
         step.command === command ? 'hang' : null;
-      const { connection } = await connectTo(
-        { extensions, rule },
-        { commandMsMax: 100, dotMsMax: 100 },
-      );
+      const { connection } = await connectTo({ extensions, rule }, HASTY);
       const replies = await connection.send(transactionTo('a@x.example'));
       expect(replies[0]?.code).toBe(command === 'dot' ? 0 : 421);
       expect(troubleIn(replies)).toBe('timeout');
@@ -154,7 +154,10 @@ for (const extensions of [['PIPELINING'], []]) {
 
 test('who is asked for an answer to the dot has longer than for a command', async () => {
   const rule = (step: Step): Answer => (step.command === 'dot' ? 'hang' : null);
-  const { connection } = await connectTo({ rule }, { commandMsMax: 50, dotMsMax: 400 });
+  const { connection } = await connectTo(
+    { rule },
+    { connectMsMax: 60_000, commandMsMax: 50, dotMsMax: 400 },
+  );
   const startedAt = performance.now();
   await connection.send(transactionTo('a@x.example'));
   expect(performance.now() - startedAt).toBeGreaterThan(390);
@@ -208,14 +211,20 @@ test.each([
 test('an MTA whose answers trickle in is given up: bytes are no answer', async () => {
   const slow = { drips: 20 };
   await expect(connectTo(slow, { connectMsMax: 100 })).rejects.toMatchObject({ status: '4.4.1' });
-  const { connection } = await connectTo({ ...slow, extensions: [] }, { commandMsMax: 100 });
+  const { connection } = await connectTo(
+    { ...slow, extensions: [] },
+    { connectMsMax: 60_000, commandMsMax: 100 },
+  );
   const [reply] = await connection.send(transactionTo('a@x.example'));
   expect(reply).toMatchObject({ code: 421, reply: expect.stringContaining('no answer in time') });
 });
 
 test('an MTA that reads no more of a large message is given up, and nobody knows what it has', async () => {
   const rule = (step: Step): Answer => (step.command === 'body' ? 'hang' : null);
-  const { sink, connection } = await connectTo({ rule }, { commandMsMax: 100, dotMsMax: 300 });
+  const { sink, connection } = await connectTo(
+    { rule },
+    { connectMsMax: 60_000, commandMsMax: 100, dotMsMax: 300 },
+  );
   const message = Buffer.from(`S: x\r\n\r\n${'x'.repeat(76)}\r\n`.repeat(300_000));
   const [reply] = await connection.send({ ...transactionTo('a@x.example'), message });
   expect(reply).toMatchObject({ code: 0, reply: 'the message was not answered in time' });

@@ -71,7 +71,8 @@ test('a login that is refused is trouble of its own', async () => {
 
 test('of transactions, only those that the MTA left unanswered, or answered 421, are trouble', async () => {
   const sink = await sinkThat('quit', null);
-  const impatient = () => client(sink.url, { commandMsMax: 300, dotMsMax: 300 });
+  const impatient = () =>
+    client(sink.url, { connectMsMax: 20_000, commandMsMax: 300, dotMsMax: 300 });
   const connection = await client(sink.url).connect();
   const told: [Answer, Step['command'], string | null][] = [
     [null, 'dot', null],
