@@ -7,9 +7,12 @@
  *        ▼                 └───────────────failed────────────────┘
  *     draining ──resume──▶ half-open            `drain` is taken in every state but draining
  *
+ * A closed route is opened by several failures in a row, any other by one.
+ *
  * M1. Only a closed or a warming route is given mail; any other finishes the transactions under way, no more.
  * M2. A half-open route gets a connection that asks nothing, never a mail: a sick MTA costs no mail a try.
- * M3. A route that was open carries its whole share again only after it worked through every step of warming.
+ * M3. A route that was open carries its whole share again only after it worked in every step of warming, or was not seen to fail for
+ *     long; a single failure on the way opens it again.
  */
 import { setup, transition } from 'xstate';
 
@@ -42,9 +45,13 @@ export type RouteState = {
   readonly openings: number;
   /** Of warming, from 0. */
   readonly step: number;
+  /** A transaction was answered in this step. */
+  readonly isProven: boolean;
 };
 
-export const CLOSED: RouteState = { mode: 'closed', failures: 0, openings: 0, step: 0 };
+type Context = Omit<RouteState, 'mode'>;
+const SETTLED: Context = { failures: 0, openings: 0, step: 0, isProven: false };
+export const CLOSED: RouteState = { mode: 'closed', ...SETTLED };
 
 /** So many failures without a success between them open a route that can still be connected. */
 export const FAILURES_MAX = 5;
@@ -53,15 +60,18 @@ export const OPEN_MS_MIN = 1_000;
 export const OPEN_MS_MAX = 5_000;
 /** Longer than a connection may take to fail: past it another node may probe. */
 export const PROBE_MS_MAX = 45_000;
-/** Shares of its slice that a warming route carries, and how long each. */
+/** Shares of its slice that a warming route carries, and how long each where a transaction was answered. */
 export const WARMTHS: readonly number[] = [1 / 8, 1 / 4, 1 / 2];
 export const WARMING_STEP_MS = 1_000;
+/** Each step where nothing came to show it; together they are longer than a hanging MTA is waited for by default. */
+export const WARMING_QUIET_MS = 30_000;
 
 /** How long until `due`, ms; null where nothing is waited for. */
-export function waitMsOf({ mode, openings }: RouteState): number | null {
+export function waitMsOf({ mode, openings, isProven }: RouteState): number | null {
   if (mode === 'open') return Math.min(OPEN_MS_MIN * 2 ** Math.max(0, openings - 1), OPEN_MS_MAX);
   if (mode === 'half-open') return PROBE_MS_MAX;
-  return mode === 'warming' ? WARMING_STEP_MS : null;
+  if (mode !== 'warming') return null;
+  return isProven ? WARMING_STEP_MS : WARMING_QUIET_MS;
 }
 
 /** The part of its slice that a route carries now, 0 to 1 (M1). */
@@ -71,8 +81,6 @@ export function warmthOf({ mode, step }: RouteState): number {
 }
 
 // ── Machine ───────────────────────────────────────────────────────────────
-
-type Context = Omit<RouteState, 'mode'>;
 
 const chart = setup({
   types: { context: {} as Context, events: {} as Observed },
@@ -93,10 +101,12 @@ const reopen = chart.assign({
   failures: ({ context }) => context.failures + 1,
   openings: ({ context }) => context.openings + 1,
   step: 0,
+  isProven: false,
 });
-const warmUp = chart.assign({ failures: 0, step: 0 });
-const nextStep = chart.assign({ step: ({ context }) => context.step + 1 });
-const settle = chart.assign({ failures: 0, openings: 0, step: 0 });
+const warmUp = chart.assign({ failures: 0, step: 0, isProven: false });
+const prove = chart.assign({ failures: 0, isProven: true });
+const nextStep = chart.assign({ step: ({ context }) => context.step + 1, isProven: false });
+const settle = chart.assign(SETTLED);
 
 const probe = { type: 'perform', params: { type: 'probe' } } as const;
 const open = { target: 'open', actions: [reopen] } as const;
@@ -106,7 +116,7 @@ const failed = [{ guard: 'isEnough', ...open }, { actions: [failOnce] }] as cons
 /** Law: what may follow what. What is not expected in a state is not taken. */
 export const machine = chart.createMachine({
   id: 'route',
-  context: { failures: 0, openings: 0, step: 0 },
+  context: SETTLED,
   initial: 'closed',
   states: {
     closed: { on: { failed, worked: { actions: [recover] }, ...drain } },
@@ -121,8 +131,8 @@ export const machine = chart.createMachine({
     },
     warming: {
       on: {
-        failed,
-        worked: { actions: [recover] },
+        failed: open,
+        worked: { actions: [prove] },
         due: [
           { guard: 'hasNextStep', actions: [nextStep] },
           { target: 'closed', actions: [settle] },

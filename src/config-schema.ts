@@ -108,6 +108,7 @@ export const routeSchema = z.strictObject({
   messages: count(1, 100_000).default(1_000),
   recipients: count(1, 1_000).default(100),
   rate: count(1, 100_000).optional(),
+  timeoutSeconds: count(1, 600).default(60),
   ehlo: domain.optional(),
   tls: z
     .enum(['opportunistic', 'required', 'off'])

@@ -42,6 +42,11 @@ export type RouteConfig = {
   readonly recipients: number;
   /** Envelopes a second, of all nodes together; absent: as fast as it takes them. */
   readonly rate?: number | undefined;
+  /**
+   * For each answer, but 10 minutes for that to the final dot; and at most 30 for all before the first mail. A route that answers
+   * nobody for so long is opened. 1 to 600.
+   */
+  readonly timeoutSeconds: number;
   /** Said in EHLO; absent: `hostname`. */
   readonly ehlo?: string | undefined;
   readonly tls: 'opportunistic' | 'required' | 'off';

@@ -63,9 +63,10 @@ export async function openRouteSet(node: Node): Promise<Routes> {
 }
 
 function smtpOf(route: RouteConfig, hostname: string): Smtp {
-  const { url, tls, ca, user, ehlo, messages } = route;
+  const { url, tls, ca, user, ehlo, messages, timeoutSeconds } = route;
+  const commandMsMax = 1_000 * timeoutSeconds;
   return createSmtp({
-    ...{ url, tls, ca, name: ehlo ?? hostname, transactionsMax: messages },
+    ...{ url, tls, ca, name: ehlo ?? hostname, transactionsMax: messages, commandMsMax },
     ...(user !== undefined && { login: { user, pass: passwordOf(route) } }),
   });
 }

@@ -107,6 +107,7 @@ describe('the file', () => {
         connections: 5,
         messages: 1_000,
         recipients: 100,
+        timeoutSeconds: 60,
         tls: 'opportunistic',
       },
     ]);

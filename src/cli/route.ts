@@ -16,7 +16,7 @@ import {
 import type { Site } from './site.ts';
 
 /** What is given as a number; the rest as text. */
-const NUMBERS = ['weight', 'connections', 'messages', 'recipients', 'rate'];
+const NUMBERS = ['weight', 'connections', 'messages', 'recipients', 'rate', 'timeoutSeconds'];
 const WORDS = ['url', 'role', 'tls', 'ehlo', 'ca', 'user', 'passwordFile'];
 const KNOWN = `Settings are ${[...NUMBERS, ...WORDS].join(', ')}; without a value one goes back to its default.`;
 const FILES =

@@ -1,14 +1,14 @@
 /** One route as this node has it: its connections, its hand, its breaker, its pace, and what it did so far. */
 import type { RouteConfig } from '../config.ts';
-import { MailError } from '../errors.ts';
 import type { ClassOrder } from '../mail/class-order.ts';
-import type { Meter, RecipientReply, Route, Smtp, SmtpConnection } from '../world.ts';
+import type { Meter, RecipientReply, Route, Smtp, SmtpConnection, Transaction } from '../world.ts';
 import type { Candidate } from './choice.ts';
 import { createHand, type Hand, OVERFLOW_MAX } from './hand.ts';
 import { createPace } from './pace.ts';
-import { createPool, type Pool, type PoolState } from './pool.ts';
+import { away, createPool, type Pool, type PoolState } from './pool.ts';
 import { createHealth, type Health, type HealthNeeds } from './route-health.ts';
-import { troubleIn, troubleOf } from './trouble.ts';
+import { type Silence, watchSilence } from './silence.ts';
+import { isLost, troubleIn, troubleOf } from './trouble.ts';
 
 export type LiveRoute = {
   readonly settings: RouteConfig;
@@ -61,13 +61,28 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
     },
   });
   const changed = (): void => {
-    if (health.warmth() === 0) hand.turnAway();
+    if (health.warmth() === 0) {
+      hand.turnAway();
+      pool.turnAway();
+    }
     needs.changed();
   };
-  const probe = problem === null ? pool.probe : null;
-  const health: Health = createHealth({ ...needs, name, probe, changed });
+  const probe = async (): Promise<void> => {
+    const { open, idle } = pool.state();
+    // One more connection would say nothing about those that mail goes over.
+    if (silence.isSilent() && open - idle >= connections) throw away({ code: 'ETIMEDOUT' });
+    await pool.probe();
+  };
+  const health: Health = createHealth({
+    ...{ ...needs, name, changed },
+    probe: problem === null ? probe : null,
+  });
   const warmth = (): number => (stopping.signal.aborted || problem !== null ? 0 : health.warmth());
-  const ear = createEar(name, hand, health, needs.meter);
+  const silence = watchSilence({
+    ...{ clock, patienceMs: settings.timeoutSeconds * 1_000, signal: stopping.signal },
+    onSilent: () => health.failed('timeout', true),
+  });
+  const ear = createEar(name, { hand, health, silence }, needs.meter);
   const mayCarry = (): boolean => warmth() > 0;
   return {
     ...{ settings, hand, health, handMax, room: handMax + OVERFLOW_MAX, problem },
@@ -117,7 +132,7 @@ function routeOver(parts: Parts, stopping: AbortSignal): Route {
       if (!mayCarry()) throw away();
       return pool.withConnection(cls, (connection) => {
         if (!mayCarry()) throw away();
-        return use(listened(connection, mySlot, ear.heard, mayCarry));
+        return use(listened(connection, mySlot, ear, mayCarry));
       });
     },
     isAlive: () =>
@@ -132,33 +147,50 @@ function routeOver(parts: Parts, stopping: AbortSignal): Route {
 }
 
 type Ear = {
-  heard(connection: SmtpConnection, replies: readonly RecipientReply[]): void;
+  /** Sends it, and hears what is answered. */
+  send(
+    connection: SmtpConnection,
+    transaction: Transaction,
+    following: Transaction | undefined,
+  ): Promise<readonly RecipientReply[]>;
   counts: LiveRoute['counts'];
 };
 
 /** Hears what the MTA answers, and tells the breaker what it means. */
-function createEar(route: string, hand: Hand, health: Health, meter: Meter): Ear {
+function createEar(
+  route: string,
+  { hand, health, silence }: Pick<LiveRoute, 'hand' | 'health'> & { readonly silence: Silence },
+  meter: Meter,
+): Ear {
   const counts = { accepted: 0, failed: 0 };
   /** Connections whose last transaction was answered. */
   const good = new WeakSet<SmtpConnection>();
+  function heard(connection: SmtpConnection, replies: readonly RecipientReply[]): void {
+    for (const [outcome, count] of tallied(replies)) {
+      meter.count('route_replies', { route, outcome }, count);
+      if (outcome === 'accepted') counts.accepted += count;
+      else if (outcome !== 'refused') counts.failed += count;
+    }
+    const how = troubleIn(replies);
+    if (how === null) {
+      good.add(connection);
+      health.worked();
+    } else if (how !== 'timeout' && good.delete(connection)) {
+      health.noted(how); // MTAs close connections after so many mails or seconds; the next one will tell.
+    } else {
+      health.failed(how, false);
+    }
+  }
   return {
     counts: () => counts,
-    heard(connection, replies) {
-      hand.moved();
-      for (const [outcome, count] of tallied(replies)) {
-        meter.count('route_replies', { route, outcome }, count);
-        if (outcome === 'accepted') counts.accepted += count;
-        else if (outcome !== 'refused') counts.failed += count;
-      }
-      const how = troubleIn(replies);
-      if (how === null) {
-        good.add(connection);
-        health.worked();
-      } else if (good.delete(connection)) {
-        health.noted(how); // MTAs close connections after so many mails or seconds; the next one will tell.
-      } else {
-        health.failed(how, false);
-      }
+    async send(connection, transaction, following) {
+      silence.began(transaction);
+      const replies = await connection.send(transaction, following);
+      const isAnswered = !isLost(replies);
+      silence.ended(transaction, isAnswered);
+      if (isAnswered) hand.moved();
+      heard(connection, replies);
+      return replies;
     },
   };
 }
@@ -185,7 +217,7 @@ function outcomeOf(code: number): Outcome {
 function listened(
   connection: SmtpConnection,
   mySlot: (() => Promise<void>) | null,
-  heard: Ear['heard'],
+  ear: Pick<Ear, 'send'>,
   mayCarry: Parts['mayCarry'],
 ): SmtpConnection {
   return {
@@ -195,10 +227,7 @@ function listened(
         if (!mayCarry()) return transaction.recipients.map(() => NOT_BEGUN);
       }
       // Where each has its time, none is begun before it.
-      const next = mySlot === null ? following : undefined;
-      const replies = await connection.send(transaction, next);
-      heard(connection, replies);
-      return replies;
+      return ear.send(connection, transaction, mySlot === null ? following : undefined);
     },
     get isOpen() {
       return connection.isOpen && mayCarry();
@@ -211,6 +240,3 @@ function listened(
 const NOT_BEGUN: RecipientReply = { code: 421, status: '4.4.1', reply: 'not sent: no mail now' };
 
 const NO_SMTP: Smtp = { connect: () => Promise.reject(away()) };
-
-const away = (): MailError =>
-  new MailError(451, '4.4.1', 'the outgoing mail server does not answer');

@@ -49,6 +49,8 @@ export type Pool = Route & {
   state(): PoolState;
   /** Makes one connection more, and keeps it where there is room. Throws what `Smtp.connect` throws. */
   probe(): Promise<void>;
+  /** Tells all who wait for a connection that there is none to be had now. */
+  turnAway(): void;
   /** Closes all connections: those in use when they come back. Whoever waits is told 4.3.2. */
   stop(): void;
 };
@@ -112,6 +114,9 @@ export function createPool(options: PoolOptions): Pool {
     state: () => {
       const { open, idle, line } = state;
       return { open, idle: idle.length, waiting: line.count('small') + line.count('large') };
+    },
+    turnAway() {
+      for (const waiter of state.line.clear()) waiter.reject(away());
     },
     stop() {
       state.stopping.abort();
@@ -215,6 +220,10 @@ async function reap(state: State): Promise<void> {
   }
   state.isReaping = false;
 }
+
+/** Of an MTA that is not to be had now. */
+export const away = (cause?: unknown): MailError =>
+  new MailError(451, '4.4.1', 'the outgoing mail server does not answer', cause);
 
 const stopped = (): MailError => new MailError(451, '4.3.2', 'the system is stopping');
 

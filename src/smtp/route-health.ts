@@ -118,7 +118,9 @@ export function createHealth(needs: HealthNeeds): Health {
     },
     noted: (how, error) => note(state, how, error),
     worked() {
-      if (state.row.state.failures > 0) step(state, { type: 'worked' }, null);
+      const { mode, failures, isProven } = state.row.state;
+      const isNews = failures > 0 || (mode === 'warming' && !isProven);
+      if (isNews) step(state, { type: 'worked' }, null);
     },
     tell: (order) => tell(state, order),
     adopt: (read, isFirst) => adopt(state, read, isFirst),
@@ -134,6 +136,7 @@ function step(state: State, event: Observed, how: Trouble | null): void {
   const { state: after, effects } = breaker.observe(before, event);
   if (after.mode === before.mode && after.step === before.step && effects.length === 0) {
     state.row = { ...state.row, state: after };
+    if (breaker.waitMsOf(after) !== breaker.waitMsOf(before)) waitAnew(state);
     return;
   }
   become(state, { state: after, at: clock.now(), by: node, how });
@@ -149,10 +152,14 @@ function become(state: State, next: HealthRow): void {
     const level = next.state.mode === 'open' ? 'warn' : 'info';
     log[level]({ route, before, how: next.how, by: next.by }, `the route is ${next.state.mode}`);
   }
+  waitAnew(state);
+  changed();
+}
+
+function waitAnew(state: State): void {
   state.timer.end();
   state.timer = endWith(state.stopping.signal);
   void waitOut(state);
-  changed();
 }
 
 /** Never longer than the state's own wait, whatever another node's clock says. */
@@ -245,7 +252,7 @@ function healthOf(value: Uint8Array, modes: readonly string[]): HealthRow | null
     const { state, at, by, how } = JSON.parse(new TextDecoder().decode(value)) as HealthRow;
     const numbers = [state.failures, state.openings, state.step, at];
     if (!modes.includes(state.mode) || !numbers.every(Number.isFinite)) return null;
-    return { state, at, by, how };
+    return { state: { ...state, isProven: state.isProven === true }, at, by, how };
   } catch {
     return null;
   }

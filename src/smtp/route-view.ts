@@ -35,6 +35,7 @@ export type RouteView = {
     readonly messages: number;
     readonly recipients: number;
     readonly rate: number | null;
+    readonly timeoutSeconds: number;
     readonly ehlo: string | null;
     readonly tls: string;
     readonly hasCa: boolean;
@@ -57,7 +58,8 @@ export function routeViews(routes: Routes): readonly RouteView[] {
 }
 
 function viewOf({ settings, health, hand, room, counts, connections, problem }: LiveRoute) {
-  const { name, url, role, weight, messages, recipients, rate, ehlo, tls, ca, user } = settings;
+  const { name, url, role, weight, messages, recipients, rate, timeoutSeconds } = settings;
+  const { ehlo, tls, ca, user } = settings;
   const { state, at, by, how } = health.row();
   const { open, idle } = connections();
   const place = url === '' ? null : new URL(url);
@@ -78,7 +80,7 @@ function viewOf({ settings, health, hand, room, counts, connections, problem }: 
     ...counts(),
     troubles: health.troubles(),
     settings: {
-      ...{ messages, recipients, rate: rate ?? null, ehlo: ehlo ?? null, tls },
+      ...{ messages, recipients, rate: rate ?? null, timeoutSeconds, ehlo: ehlo ?? null, tls },
       hasCa: ca !== undefined,
       hasLogin: user !== undefined,
     },

@@ -58,7 +58,7 @@ export type Routes = {
 /** The route of a site that has none. */
 const CAPTURE: RouteConfig = {
   ...{ name: 'capture', url: '', weight: 1, role: 'primary', connections: 20 },
-  ...{ messages: 1_000, recipients: 100, tls: 'off' },
+  ...{ messages: 1_000, recipients: 100, timeoutSeconds: 60, tls: 'off' },
 };
 
 type State = {

@@ -5,18 +5,21 @@
 import SMTPConnection, { type Options } from 'nodemailer/lib/smtp-connection';
 import { MailError } from '../errors.ts';
 import type { Smtp } from '../world.ts';
-import { pipelined, socketOf } from './pipeline.ts';
+import { connectionOver } from './pipeline.ts';
 import { putAwayWhenRefused } from './put-away.ts';
 import { parseRouteUrl } from './route-url.ts';
-import { keptOpen, offersOf } from './transact.ts';
+import { offersOf } from './transact.ts';
+import { takeOver } from './wire.ts';
 
-/** To a TCP connection, the greeting, the answer to EHLO and the end of a TLS handshake. */
-export const CONNECT_MS_MAX = 30_000;
+/** All that comes before mail, together: TCP (Postfix's `smtp_connect_timeout`), the greeting, EHLO, STARTTLS and the login. */
+const CONNECT_MS_MAX = 30_000;
 /**
- * Without a byte from the MTA: what RFC 5321 §4.5.3.2.6 asks after the final dot, the longest of
- * its times.
+ * For the answer to a command. RFC 5321 §4.5.3.2 and Postfix have 300 s, for strangers' MTAs; a route is our own, who is given up on
+ * before the dot may be sent to by another at once.
  */
-export const REPLY_MS_MAX = 10 * 60_000;
+const COMMAND_MS_MAX = 60_000;
+/** For the answer to the final dot: who gives up earlier sends mail twice (RFC 5321 §4.5.3.2.6; Postfix's `smtp_data_done_timeout`). */
+const DOT_MS_MAX = 10 * 60_000;
 /**
  * Transactions on one connection; many MTAs count, and a reconnect spreads load over their
  * addresses.
@@ -37,7 +40,8 @@ export type SmtpOptions = {
   readonly ca?: string | undefined;
   readonly login?: { readonly user: string; readonly pass: string } | undefined;
   readonly connectMsMax?: number;
-  readonly replyMsMax?: number;
+  readonly commandMsMax?: number;
+  readonly dotMsMax?: number;
   readonly transactionsMax?: number;
 };
 
@@ -46,6 +50,8 @@ export function createSmtp(options: SmtpOptions): Smtp {
   const { protocol, host, port } = parseRouteUrl(options.url);
   const { ca, login } = options;
   const tls = login !== undefined && !isLoopback(host) ? safeFor(options.tls) : options.tls;
+  const { commandMsMax = COMMAND_MS_MAX, dotMsMax = DOT_MS_MAX } = options;
+  const connectMsMax = options.connectMsMax ?? Math.min(CONNECT_MS_MAX, commandMsMax);
   const settings: Options = {
     host,
     port,
@@ -59,23 +65,27 @@ export function createSmtp(options: SmtpOptions): Smtp {
       rejectUnauthorized: tls !== 'opportunistic' || ca !== undefined,
       ...(ca !== undefined && { ca }),
     },
-    connectionTimeout: options.connectMsMax ?? CONNECT_MS_MAX,
-    greetingTimeout: options.connectMsMax ?? CONNECT_MS_MAX,
-    socketTimeout: options.replyMsMax ?? REPLY_MS_MAX,
+    connectionTimeout: connectMsMax,
+    greetingTimeout: connectMsMax,
+    socketTimeout: dotMsMax,
     allowInternalNetworkInterfaces: true,
   };
   const transactionsMax = options.transactionsMax ?? TRANSACTIONS_PER_CONNECTION_MAX;
   return {
     async connect() {
-      const connection = await openConnection(settings, tls === 'opportunistic');
-      const offers = offersOf(String(connection.lastServerResponse));
-      if (login !== undefined) await logIn(connection, login);
-      const socket = protocol === 'lmtp' || !offers.pipelining ? null : socketOf(connection);
-      return putAwayWhenRefused(
-        socket === null
-          ? keptOpen(connection, offers, transactionsMax)
-          : pipelined(connection, socket, offers, transactionsMax),
-      );
+      const deadline = AbortSignal.timeout(connectMsMax);
+      try {
+        const connection = await greeted(settings, tls === 'opportunistic', deadline);
+        const offers = offersOf(String(connection.lastServerResponse));
+        if (login !== undefined) {
+          await finished(connection, deadline, (done) => connection.login(login, done));
+        }
+        const wire = takeOver(connection, { command: commandMsMax, dot: dotMsMax });
+        const isLmtp = protocol === 'lmtp';
+        return putAwayWhenRefused(connectionOver(wire, offers, isLmtp, transactionsMax));
+      } catch (error) {
+        throw cannotConnect(error);
+      }
     },
   };
 }
@@ -87,57 +97,48 @@ const safeFor = (tls: SmtpOptions['tls']): SmtpOptions['tls'] =>
   tls === 'opportunistic' ? 'required' : tls;
 
 /** Connects; where TLS is only an opportunity and fails, once more without it. */
-async function openConnection(settings: Options, mayFallBack: boolean): Promise<SMTPConnection> {
+async function greeted(
+  settings: Options,
+  mayFallBack: boolean,
+  deadline: AbortSignal,
+): Promise<SMTPConnection> {
+  const connection = new SMTPConnection(settings);
   try {
-    const connection = await greeted(settings);
+    await finished(connection, deadline, (done) => connection.connect(done));
     // A refused STARTTLS leaves its own reply, and what the MTA can do is not known from it.
     if (/^2/.test(String(connection.lastServerResponse))) return connection;
     connection.close();
   } catch (error) {
     const isTls = error instanceof Error && 'code' in error && error.code === 'ETLS';
-    if (!mayFallBack || !isTls) throw cannotConnect(error);
+    if (!mayFallBack || !isTls) throw error;
   }
-  try {
-    return await greeted({ ...settings, opportunisticTLS: false, ignoreTLS: true });
-  } catch (error) {
-    throw cannotConnect(error);
-  }
+  return greeted({ ...settings, opportunisticTLS: false, ignoreTLS: true }, false, deadline);
 }
 
-/** Resolves when EHLO is answered. */
-function greeted(settings: Options): Promise<SMTPConnection> {
-  return new Promise((resolve, reject) => {
-    const connection = new SMTPConnection(settings);
-    const failed = (error: unknown): void => {
-      reject(error);
-      connection.close();
-    };
-    connection.once('error', failed);
-    connection.once('end', () => reject(new Error('the connection was closed')));
-    connection.connect((error) => {
-      if (error) return failed(error);
-      connection.removeAllListeners('error');
-      connection.removeAllListeners('end');
-      resolve(connection);
-    });
-  });
-}
-
-function logIn(
+/** Resolves when what begins is done; closes the connection when it fails, or is not done by the deadline. */
+function finished(
   connection: SMTPConnection,
-  login: { readonly user: string; readonly pass: string },
+  deadline: AbortSignal,
+  begin: (done: (error?: Error | null) => void) => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const failed = (error: unknown): void => {
-      connection.close();
-      reject(cannotConnect(error));
-    };
-    connection.once('error', failed);
-    connection.login(login, (error) => {
-      if (error) return failed(error);
+    const end = (error?: Error | null): void => {
+      deadline.removeEventListener('abort', late);
       connection.removeAllListeners('error');
-      resolve();
-    });
+      connection.removeAllListeners('end');
+      if (error) {
+        connection.on('error', () => undefined); // Whatever comes while it closes.
+        connection.close();
+        reject(error);
+      } else resolve();
+    };
+    const late = (): void =>
+      end(Object.assign(new Error('it did not answer in time'), { code: 'ETIMEDOUT' }));
+    deadline.addEventListener('abort', late);
+    connection.once('error', end);
+    connection.once('end', () => end(new Error('the connection was closed')));
+    if (deadline.aborted) late();
+    else begin(end);
   });
 }
 

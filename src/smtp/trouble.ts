@@ -2,6 +2,7 @@
 import type { Trouble } from '../../actors/route.ts';
 import { MailError } from '../errors.ts';
 import type { RecipientReply } from '../world.ts';
+import { lossIn } from './transact.ts';
 
 /** Node's and OpenSSL's: a handshake that failed, a certificate that does not hold. */
 const OF_TLS = /SSL|TLS|CERT|SIGNATURE/;
@@ -26,10 +27,18 @@ export function troubleOf(error: unknown): Trouble {
   return 'refused';
 }
 
-/** Of a transaction; null where the MTA answered it, whatever it said. */
+/**
+ * Of a transaction; null where the MTA answered it, whatever it said. A recipient may have been refused before the connection was
+ * lost: it was lost all the same.
+ */
 export function troubleIn(replies: readonly RecipientReply[]): Trouble | null {
-  const [first] = replies;
-  if (first === undefined || replies.some(({ code }) => code !== 421 && code !== 0)) return null;
-  // Our own word for a lost connection (RFC 3463: 4.4.2, bad connection).
-  return first.code === 421 && first.status !== '4.4.2' ? '421' : 'lost';
+  const own = replies.find((reply) => lossIn(reply) !== null);
+  const isGoodbye = replies.some((reply) => reply.code === 421 && lossIn(reply) === null);
+  if (own !== undefined) return isGoodbye ? '421' : lossIn(own);
+  const isAllGoodbye = isGoodbye && replies.every(({ code }) => code === 421);
+  return isAllGoodbye ? '421' : null;
 }
+
+/** The MTA said nothing at all about it. */
+export const isLost = (replies: readonly RecipientReply[]): boolean =>
+  replies.every((reply) => lossIn(reply) !== null);

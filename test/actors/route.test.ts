@@ -8,6 +8,8 @@ import {
   observe,
   ROUTE_MODES,
   type RouteState,
+  WARMING_QUIET_MS,
+  WARMING_STEP_MS,
   WARMTHS,
   waitMsOf,
   warmthOf,
@@ -46,7 +48,7 @@ test('the table of what each state takes', () => {
     'closed  down: open, failed: closed, worked: -, due: -, drain: draining, resume: -',
     'open  down: -, failed: -, worked: -, due: half-open probe, drain: draining, resume: -',
     'half-open  down: open, failed: open, worked: warming, due: half-open probe, drain: draining, resume: -',
-    'warming  down: open, failed: warming, worked: -, due: warming, drain: draining, resume: -',
+    'warming  down: open, failed: open, worked: warming, due: warming, drain: draining, resume: -',
     'draining  down: -, failed: -, worked: -, due: -, drain: -, resume: half-open probe',
   ]);
 });
@@ -58,15 +60,25 @@ test('failures open it only where no success is between them', () => {
   expect(after(...many, FAILED).mode).toBe('open');
 });
 
-test('M3: after it was open it carries more at each step, and at last all', () => {
+test('M3: after it was open it carries more at each step that it worked in, and at last all', () => {
   let state = after(DOWN, due, worked);
   const warmths: number[] = [];
   while (state.mode === 'warming') {
     warmths.push(warmthOf(state));
+    expect(waitMsOf(state), 'nothing showed yet that it works').toBe(WARMING_QUIET_MS);
+    state = observe(state, worked).state;
+    expect(waitMsOf(state)).toBe(WARMING_STEP_MS);
     state = observe(state, due).state;
   }
   expect(warmths).toEqual(WARMTHS);
   expect(state).toEqual(CLOSED);
+});
+
+test('M3: one that fails while it warms is open again at once, and for longer', () => {
+  for (const seen of [[], [worked], [worked, due], [worked, due, worked, due]]) {
+    const state = after(DOWN, due, worked, ...seen, FAILED);
+    expect([state.mode, state.openings, waitMsOf(state)]).toEqual(['open', 2, 2_000]);
+  }
 });
 
 test('it stays open longer each time it fails again, up to a bound, and as briefly as ever once it was closed', () => {

@@ -118,17 +118,15 @@ async function postUntilBothSendTo(mta: Mta): Promise<void> {
   }
 }
 
-/** Resolves when each node has `a` so. */
-async function untilBothHave(is: (mode: string) => boolean): Promise<void> {
+/** How each node has `a`. */
+async function modes(): Promise<readonly string[]> {
   type Answer = { readonly routes: readonly { readonly name: string; readonly mode: string }[] };
-  await until('both nodes have it so', async () => {
-    for (const { name } of nodes) {
+  return Promise.all(
+    nodes.map(async ({ name }) => {
       const answer = (await requestFrom(connection, inspectRoutesAt(name), 10_000)) as Answer;
-      const mode = answer.routes.find((route) => route.name === 'a')?.mode;
-      if (mode === undefined || !is(mode)) return null;
-    }
-    return true;
-  });
+      return answer.routes.find((route) => route.name === 'a')?.mode ?? 'none';
+    }),
+  );
 }
 
 test(
@@ -139,7 +137,9 @@ test(
     const arrived = b.sink.waitFor(1);
     expect(await first().post(LIST)).toBe(250);
     await arrived;
-    await untilBothHave((mode) => mode !== 'closed');
+    await until('both nodes have it so', async () =>
+      (await modes()).includes('closed') ? null : true,
+    );
     await postUntilBothSendTo(b);
     await untilSaid(async ({ mode, openings }) => {
       if (mode !== 'open' || openings < OPENINGS) return false;
@@ -157,8 +157,13 @@ test(
 
 test('when it is well again one probe finds out, and both send over it', SLOW, async () => {
   a.isSick = false;
-  await untilSaid(({ mode }) => mode === 'closed');
+  await untilSaid(({ mode }) => mode === 'warming');
   expect(a.greeted.filter(({ isTaken }) => isTaken)).toHaveLength(1);
-  await untilBothHave((mode) => mode === 'closed');
+  // What it is given shows that it works: it has its whole share step by step.
+  await until('it is closed', async () => {
+    if ((await modes()).every((mode) => mode === 'closed')) return true;
+    expect(await first().post(LIST)).toBe(250);
+    return null;
+  });
   await postUntilBothSendTo(a);
 });

@@ -22,14 +22,21 @@ afterEach(async () => {
   opened = null;
 });
 
-type It = OutgoingStory & { readonly bad: Sink; readonly good: Sink; mode(): string | undefined };
+type It = OutgoingStory & {
+  readonly bad: Sink;
+  readonly good: Sink;
+  mode(): string | undefined;
+  /** How the bad one failed. */
+  troubles(): readonly string[];
+};
 
 async function start(at: Step['command'], answer: Answer): Promise<It> {
   const rule = (step: Step): Answer => (step.command === at ? answer : null);
-  const [bad, good] = [await startSink({ rule }), await startSink()];
+  const extensions = at === 'starttls' ? ['STARTTLS'] : ['PIPELINING', '8BITMIME'];
+  const [bad, good] = [await startSink({ rule, extensions }), await startSink()];
   const clock = systemClock;
   const file = [
-    routeOf('bad', { url: bad.url, weight: 1_000 }),
+    routeOf('bad', { url: bad.url, weight: 1_000, tls: 'opportunistic' }),
     routeOf('good', { url: good.url, role: 'fallback' }),
   ];
   const routes = await openTestRoutes(
@@ -37,7 +44,9 @@ async function start(at: Step['command'], answer: Answer): Promise<It> {
       createSmtp({
         ...{ url, tls, name: 'client.example' },
         ...(name === 'bad' &&
-          answer === 'hang' && { connectMsMax: PATIENCE_MS, replyMsMax: PATIENCE_MS }),
+          answer === 'hang' && {
+            ...{ connectMsMax: PATIENCE_MS, commandMsMax: PATIENCE_MS, dotMsMax: PATIENCE_MS },
+          }),
       }),
     clock,
     { file },
@@ -45,42 +54,58 @@ async function start(at: Step['command'], answer: Answer): Promise<It> {
   opened = { routes, sinks: [bad, good] };
   const { journal } = createFakeJournal(clock);
   const story = outgoingStory({ route: routes, journal, clock });
-  const mode = () =>
-    routes
-      .all()
-      .find(({ live }) => live.route.name === 'bad')
-      ?.live.health.row();
-  return { ...story, bad, good, mode: () => mode()?.state.mode };
+  const health = () => routes.all().find(({ live }) => live.route.name === 'bad')?.live.health;
+  return {
+    ...{ ...story, bad, good },
+    mode: () => health()?.row().state.mode,
+    troubles: () => Object.keys(health()?.troubles() ?? {}),
+  };
 }
 
 const everybody = Array.from({ length: MEMBERS }, (_, n) => member(n)).sort();
 
-test.each<[Step['command'], Answer]>([
-  ['connect', 'hang'],
-  ['connect', 'drop'],
-  ['connect', '421 4.3.2 not now'],
-  ['connect', '554 5.7.1 not you'],
-  ['ehlo', 'drop'],
-  ['ehlo', '421 4.3.2 not now'],
-  ['mail', 'drop'],
-  ['mail', '421 4.3.2 not now'],
-  ['rcpt', '421 4.3.2 not now'],
-  ['data', 'drop'],
-  ['data', '421 4.3.2 not now'],
-])('at %s it says %s', async (at, answer) => {
-  const { bad, good, dispose, later, result, mode } = await start(at, answer);
-  const chunk = chunkOf(MEMBERS, {}, systemClock.now());
-  expect(await dispose(chunk)).toEqual({ kind: 'done' });
-  expect(good.recipients().sort()).toEqual(everybody);
-  expect([bad.recipients(), later.size]).toEqual([[], 0]);
-  expect(result(chunk)).toMatchObject({ kind: 'done', route: 'good', deferred: [], refused: [] });
-  expect(mode(), 'and it is left alone from then on').not.toBe('closed');
-});
+test.each<[Step['command'], Answer, string]>([
+  ['connect', 'hang', 'timeout'],
+  ['connect', 'drop', 'greeting'],
+  ['connect', '421 4.3.2 not now', '421'],
+  ['connect', '554 5.7.1 not you', 'greeting'],
+  ['ehlo', 'hang', 'timeout'],
+  ['ehlo', 'drop', 'greeting'],
+  ['ehlo', '421 4.3.2 not now', '421'],
+  ['starttls', 'hang', 'timeout'],
+  ['mail', 'hang', 'timeout'],
+  ['mail', 'drop', 'lost'],
+  ['mail', '421 4.3.2 not now', '421'],
+  ['rcpt', 'hang', 'timeout'],
+  ['rcpt', 'drop', 'lost'],
+  ['rcpt', '421 4.3.2 not now', '421'],
+  ['data', 'hang', 'timeout'],
+  ['data', 'drop', 'lost'],
+  ['data', '421 4.3.2 not now', '421'],
+])(
+  'at %s it says %s: all goes by the other, and it is told apart as %s',
+  async (at, answer, how) => {
+    const { bad, good, dispose, later, result, mode, troubles } = await start(at, answer);
+    const chunk = chunkOf(MEMBERS, {}, systemClock.now());
+    expect(await dispose(chunk)).toEqual({ kind: 'done' });
+    expect(good.recipients().sort()).toEqual(everybody);
+    expect([bad.recipients(), later.size]).toEqual([[], 0]);
+    expect(result(chunk)).toMatchObject({ kind: 'done', route: 'good', deferred: [], refused: [] });
+    expect(mode(), 'and it is left alone from then on').not.toBe('closed');
+    expect(troubles()).toContain(how);
+  },
+);
 
-test.each<Answer>(['accept-and-drop', 'drop', 'hang'])(
-  'at the dot it says %s: who may have it waits, the others get it by the other',
-  async (answer) => {
-    const { bad, good, dispose, later, result } = await start('dot', answer);
+test.each<[Step['command'], Answer]>([
+  ['body', 'drop'],
+  ['body', 'hang'],
+  ['dot', 'accept-and-drop'],
+  ['dot', 'drop'],
+  ['dot', 'hang'],
+])(
+  'at the %s it says %s: who may have it waits, the others get it by the other',
+  async (at, answer) => {
+    const { bad, good, dispose, later, result } = await start(at, answer);
     const chunk = chunkOf(MEMBERS, {}, systemClock.now());
     await dispose(chunk);
     const waiting = [...later.values()].flatMap((next) =>

@@ -10,7 +10,16 @@ import type { Chunk, Mode } from '../../src/mail/chunk.ts';
 import { createPool, type Pool } from '../../src/smtp/pool.ts';
 import { createSmtp } from '../../src/smtp/send.ts';
 import { createFakeJournal } from '../support/fake/journal.ts';
-import { at, greylists, LIES, STEPS, TROUBLES, takesAtMost } from '../support/hostile.ts';
+import {
+  at,
+  BODY_TROUBLES,
+  greylists,
+  LIES,
+  REFUSABLE,
+  STEPS,
+  TROUBLES,
+  takesAtMost,
+} from '../support/hostile.ts';
 import { chunkOf, type OutgoingStory, outgoingStory } from '../support/outgoing-story.ts';
 import { type Sink, type SinkOptions, startSink } from '../support/sink.ts';
 
@@ -39,7 +48,7 @@ async function begin(
   const clock = systemClock;
   const smtp = createSmtp({
     ...{ url: sink.url, name: 'client.example', tls: 'off' },
-    ...{ connectMsMax: replyMsMax, replyMsMax },
+    ...{ connectMsMax: replyMsMax, commandMsMax: replyMsMax, dotMsMax: replyMsMax },
   });
   const pool = createPool({
     ...{ name: 'mta', smtp, clock, log: silentLog, connectionsMax: CONNECTIONS },
@@ -72,7 +81,10 @@ const got = (sink: Sink): string[] =>
   sink.mails.filter((mail) => mail.isAnswered).flatMap((mail) => [...mail.recipients]);
 
 describe.each(['individual', 'shared'] as const)('in mode %s', (mode) => {
-  const cases = STEPS.flatMap((step) => TROUBLES.map((trouble) => [step, trouble] as const));
+  const cases = [
+    ...STEPS.flatMap((step) => TROUBLES.map((trouble) => [step, trouble] as const)),
+    ...BODY_TROUBLES.map((trouble) => ['body', trouble] as const),
+  ];
   test.each(cases)('after trouble at %s (%s) everybody has one copy', async (step, trouble) => {
     const isHanging = trouble === 'hang';
     const rule = at(step, trouble, TIMES);
@@ -84,6 +96,22 @@ describe.each(['individual', 'shared'] as const)('in mode %s', (mode) => {
     expect(copies.sort()).toEqual(expected(chunk));
     expect(story.told.flatMap(({ result }) => result.refused)).toEqual([]);
   });
+
+  test.each(REFUSABLE)(
+    'refused for good at %s is refused, and everybody else has one copy',
+    async (step) => {
+      const { sink, story } = await begin({ rule: at(step, '554 5.7.1 not wanted', TIMES) });
+      const chunk = chunkIn(mode);
+      await toTheEnd(story, chunk);
+      const refused = story.told.flatMap(({ result }) =>
+        result.refused.map(({ number }) => number),
+      );
+      expect(refused.length).toBeGreaterThan(0);
+      const others = chunk.to.filter(([number]) => !refused.includes(number));
+      expect(got(sink).sort()).toEqual(expected({ ...chunk, to: others }));
+      expect(story.bounces.map(({ member }) => member).sort()).toEqual(refused.sort());
+    },
+  );
 
   test.each(LIES)('an MTA that $name gets its mail all the same', async (lie) => {
     const { sink, story } = await begin(lie, lie.hearsOne === true ? IMPATIENT_MS : PATIENT_MS);

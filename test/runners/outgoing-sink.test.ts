@@ -41,7 +41,7 @@ beforeEach(async () => {
   sink = await startSink();
   const smtp = createSmtp({
     ...{ url: sink.url, name: 'client.example', tls: 'off' },
-    ...{ connectMsMax: REPLY_MS_MAX, replyMsMax: REPLY_MS_MAX },
+    ...{ connectMsMax: REPLY_MS_MAX, commandMsMax: REPLY_MS_MAX },
   });
   pool = createPool({ name: 'mta', smtp, clock, log: silentLog, connectionsMax: CONNECTIONS });
 });

@@ -18,15 +18,24 @@ const A = transactionTo('a@x.example');
 const B = transactionTo('b@x.example');
 const C = transactionTo('c@x.example');
 
-async function connectTo(rule: (step: Step) => Answer, extensions?: readonly string[]) {
+async function connectTo(
+  rule: (step: Step) => Answer,
+  extensions?: readonly string[],
+  isLmtp = false,
+) {
   const steps: string[] = [];
   const noted = (step: Step): Answer => {
-    steps.push(step.command);
+    if (step.command !== 'body') steps.push(step.command);
     return rule(step);
   };
-  const sink = await startSink({ rule: noted, ...(extensions && { extensions }) });
+  const sink = await startSink({ rule: noted, isLmtp, ...(extensions && { extensions }) });
   sinks.push(sink);
-  const smtp = createSmtp({ url: sink.url, name: 'client.example', tls: 'off', replyMsMax: 2_000 });
+  const smtp = createSmtp({
+    url: sink.url,
+    name: 'client.example',
+    tls: 'off',
+    commandMsMax: 2_000,
+  });
   const connection = await smtp.connect();
   connections.push(connection);
   return { sink, connection, steps };
@@ -46,6 +55,36 @@ test('what follows has its envelope sent with the message before it, and its mes
   expect(sink.recipients()).toEqual(['a@x.example', 'b@x.example', 'c@x.example']);
   for (const { message } of sink.mails) expect(message.equals(Buffer.from(A.message))).toBe(true);
   expect(sink.connections()).toBe(1);
+});
+
+test('over LMTP too; and each recipient of a message has its answer to the dot', async () => {
+  const full = (step: Step): Answer =>
+    step.command === 'dot' && step.argument.startsWith('full') ? '452 4.2.2 full' : null;
+  const { sink, connection, steps } = await connectTo(full, undefined, true);
+  const three = transactionTo('a@x.example', 'full@x.example', 'c@x.example');
+  expect(codesOf(await connection.send(three, B))).toEqual([250, 452, 250]);
+  await until('DATA of the second', () => (steps.lastIndexOf('data') > 4 ? true : null));
+  expect(steps.slice(-3)).toEqual(['mail', 'rcpt', 'data']);
+  expect(codesOf(await connection.send(B))).toEqual([250]);
+  expect(sink.recipients()).toEqual(['a@x.example', 'c@x.example', 'b@x.example']);
+});
+
+test('over LMTP who is refused at RCPT has no answer to the dot, nor takes another’s', async () => {
+  for (const extensions of [['PIPELINING'], []]) {
+    const { sink, connection } = await connectTo(
+      ({ command, argument }) => {
+        if (command === 'rcpt' && argument.includes('gone')) return '550 5.1.1 nobody';
+        return command === 'dot' && argument.startsWith('full') ? '452 4.2.2 full' : null;
+      },
+      extensions,
+      true,
+    );
+    const all = ['gone@x.example', 'full@x.example', 'a@x.example', 'gone2@x.example'];
+    expect(codesOf(await connection.send(transactionTo(...all)))).toEqual([550, 452, 250, 550]);
+    expect(codesOf(await connection.send(transactionTo('gone@x.example')))).toEqual([550]);
+    expect(codesOf(await connection.send(B))).toEqual([250]);
+    expect(sink.recipients()).toEqual(['a@x.example', 'b@x.example']);
+  }
 });
 
 test('without PIPELINING what follows waits for its turn', async () => {

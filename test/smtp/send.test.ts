@@ -4,10 +4,11 @@ import { ERRORS_MAX } from '../../src/smtp/put-away.ts';
 import { parseReply } from '../../src/smtp/reply.ts';
 import { parseRouteUrl } from '../../src/smtp/route-url.ts';
 import { createSmtp, type SmtpOptions } from '../../src/smtp/send.ts';
+import { troubleIn } from '../../src/smtp/trouble.ts';
 import type { SmtpConnection } from '../../src/world.ts';
 import { transactionTo } from '../contract/smtp.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Sink, type SinkOptions, startSink } from '../support/sink.ts';
+import { type Answer, type Sink, type SinkOptions, type Step, startSink } from '../support/sink.ts';
 
 const sinks: Sink[] = [];
 const connections: SmtpConnection[] = [];
@@ -16,6 +17,9 @@ afterEach(async () => {
   for (const connection of connections.splice(0)) connection.close();
   await Promise.all(sinks.splice(0).map((sink) => sink.close()));
 });
+
+/** Of the answers, not of the connecting: a loaded machine takes its time. */
+const HASTY = { connectMsMax: 60_000, commandMsMax: 100, dotMsMax: 100 };
 
 async function connectTo(
   options: SinkOptions,
@@ -140,12 +144,24 @@ for (const extensions of [['PIPELINING'], []]) {
     test(`an MTA that hangs at ${command} ${how} is given up`, async () => {
       const rule = (step: { command: string }): 'hang' | null =>
         step.command === command ? 'hang' : null;
-      const { connection } = await connectTo({ extensions, rule }, { replyMsMax: 100 });
-      const [reply] = await connection.send(transactionTo('a@x.example'));
-      expect(reply?.code).toBe(command === 'dot' ? 0 : 421);
+      const { connection } = await connectTo({ extensions, rule }, HASTY);
+      const replies = await connection.send(transactionTo('a@x.example'));
+      expect(replies[0]?.code).toBe(command === 'dot' ? 0 : 421);
+      expect(troubleIn(replies)).toBe('timeout');
     });
   }
 }
+
+test('who is asked for an answer to the dot has longer than for a command', async () => {
+  const rule = (step: Step): Answer => (step.command === 'dot' ? 'hang' : null);
+  const { connection } = await connectTo(
+    { rule },
+    { connectMsMax: 60_000, commandMsMax: 50, dotMsMax: 400 },
+  );
+  const startedAt = performance.now();
+  await connection.send(transactionTo('a@x.example'));
+  expect(performance.now() - startedAt).toBeGreaterThan(390);
+});
 
 test('a refused RSET ends the connection, and nobody is refused for it', async () => {
   const { sink, connection } = await connectTo({ extensions: ['PIPELINING'] });
@@ -181,9 +197,38 @@ test('bare line ends and dots never end a message early', async () => {
   ]);
 });
 
-test('an MTA that never greets is given up', async () => {
-  const attempt = connectTo({ rule: () => 'hang' }, { connectMsMax: 100 });
-  await expect(attempt).rejects.toMatchObject({ status: '4.4.1' });
+test.each([
+  ['the greeting', 'connect', {}],
+  ['EHLO', 'ehlo', {}],
+  ['LHLO', 'ehlo', { isLmtp: true }],
+  ['STARTTLS', 'starttls', { extensions: ['STARTTLS'] }],
+] as const)('an MTA that hangs at %s is given up', async (_, command, options) => {
+  const rule = (step: Step): Answer => (step.command === command ? 'hang' : null);
+  const attempt = connectTo({ ...options, rule }, { connectMsMax: 100, tls: 'opportunistic' });
+  await expect(attempt).rejects.toMatchObject({ status: '4.4.1', cause: { code: 'ETIMEDOUT' } });
+});
+
+test('an MTA whose answers trickle in is given up: bytes are no answer', async () => {
+  const slow = { drips: 20 };
+  await expect(connectTo(slow, { connectMsMax: 100 })).rejects.toMatchObject({ status: '4.4.1' });
+  const { connection } = await connectTo(
+    { ...slow, extensions: [] },
+    { connectMsMax: 60_000, commandMsMax: 100 },
+  );
+  const [reply] = await connection.send(transactionTo('a@x.example'));
+  expect(reply).toMatchObject({ code: 421, reply: expect.stringContaining('no answer in time') });
+});
+
+test('an MTA that reads no more of a large message is given up, and nobody knows what it has', async () => {
+  const rule = (step: Step): Answer => (step.command === 'body' ? 'hang' : null);
+  const { sink, connection } = await connectTo(
+    { rule },
+    { connectMsMax: 60_000, commandMsMax: 100, dotMsMax: 300 },
+  );
+  const message = Buffer.from(`S: x\r\n\r\n${'x'.repeat(76)}\r\n`.repeat(300_000));
+  const [reply] = await connection.send({ ...transactionTo('a@x.example'), message });
+  expect(reply).toMatchObject({ code: 0, reply: 'the message was not answered in time' });
+  expect(sink.mails).toEqual([]);
 });
 
 test('an MTA that greets with 554 cannot be connected', async () => {

@@ -15,7 +15,7 @@ afterEach(async () => {
 
 const client = (url: string, change: Partial<SmtpOptions> = {}) =>
   createSmtp({
-    ...{ url, name: 'client.example', tls: 'off', connectMsMax: 20_000, replyMsMax: 20_000 },
+    ...{ url, name: 'client.example', tls: 'off', connectMsMax: 20_000, commandMsMax: 20_000 },
     ...change,
   });
 
@@ -36,6 +36,7 @@ test.each<[string, string, Step['command'], Answer, Partial<SmtpOptions>]>([
   ['turns us away in its greeting', 'greeting', 'connect', '554 5.7.1 not you', {}],
   ['hangs up before it greets', 'greeting', 'connect', 'drop', {}],
   ['never greets', 'timeout', 'connect', 'hang', { connectMsMax: 300 }],
+  ['never answers EHLO', 'timeout', 'ehlo', 'hang', { connectMsMax: 300 }],
   ['offers no STARTTLS where it is required', 'tls', 'quit', null, { tls: 'required' }],
 ])('an MTA that %s is in trouble of the kind %s', async (_, kind, at, answer, change) => {
   const sink = await sinkThat(at, answer);
@@ -70,6 +71,8 @@ test('a login that is refused is trouble of its own', async () => {
 
 test('of transactions, only those that the MTA left unanswered, or answered 421, are trouble', async () => {
   const sink = await sinkThat('quit', null);
+  const impatient = () =>
+    client(sink.url, { connectMsMax: 20_000, commandMsMax: 300, dotMsMax: 300 });
   const connection = await client(sink.url).connect();
   const told: [Answer, Step['command'], string | null][] = [
     [null, 'dot', null],
@@ -77,10 +80,12 @@ test('of transactions, only those that the MTA left unanswered, or answered 421,
     ['550 5.1.1 nobody', 'rcpt', null],
     ['421 4.3.2 closing', 'mail', '421'],
     ['accept-and-drop', 'dot', 'lost'],
+    ['hang', 'mail', 'timeout'],
+    ['hang', 'dot', 'timeout'],
   ];
   for (const [answer, at, kind] of told) {
     sink.setRule((step) => (step.command === at ? answer : null));
-    const open = connection.isOpen ? connection : await client(sink.url).connect();
+    const open = answer === 'hang' || !connection.isOpen ? await impatient().connect() : connection;
     expect([answer, troubleIn(await open.send(transactionTo('a@x.example')))]).toEqual([
       answer,
       kind,

@@ -8,6 +8,16 @@ type Rule = (step: Step) => Answer;
 
 export const STEPS = ['connect', 'ehlo', 'mail', 'rcpt', 'data', 'dot'] as const;
 
+/** Steps of a transaction at which a refusal is about the mail. */
+export const REFUSABLE = ['mail', 'rcpt', 'data', 'dot'] as const;
+
+/** What may become of the message itself, on its way. */
+export const BODY_TROUBLES: readonly Exclude<Answer, null>[] = [
+  'drop',
+  'hang',
+  '421 4.3.2 going away',
+];
+
 /** The ways in which a step can go wrong and the next try may go right. */
 export const TROUBLES: readonly Exclude<Answer, null>[] = [
   'drop',

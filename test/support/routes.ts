@@ -13,7 +13,7 @@ export const BREAKER = { observe, waitMsOf, warmthOf, closed: CLOSED, modes: ROU
 export function routeOf(name: string, change: Partial<RouteConfig> = {}): RouteConfig {
   return {
     ...{ name, url: `smtp://${name}.example`, weight: 1, role: 'primary', connections: 5 },
-    ...{ messages: 1_000, recipients: 100, tls: 'off' },
+    ...{ messages: 1_000, recipients: 100, timeoutSeconds: 60, tls: 'off' },
     ...change,
   };
 }

@@ -4,9 +4,23 @@
  * those that it dropped after the dot apart: there the sender cannot know.
  */
 import { createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** `body`: the first bytes of a message are here. */
+type Command =
+  | 'connect'
+  | 'ehlo'
+  | 'starttls'
+  | 'mail'
+  | 'rcpt'
+  | 'data'
+  | 'body'
+  | 'dot'
+  | 'rset'
+  | 'quit';
 
 export type Step = {
-  readonly command: 'connect' | 'ehlo' | 'mail' | 'rcpt' | 'data' | 'dot' | 'rset' | 'quit';
+  readonly command: Command;
   /**
    * The command's argument, e.g. `TO:<a@example.org>`; for LMTP's answers to the dot the recipient.
    */
@@ -43,8 +57,8 @@ export type SinkOptions = {
   readonly rule?: (step: Step) => Answer;
   /** Default: PIPELINING, 8BITMIME, SMTPUTF8, DSN. */
   readonly extensions?: readonly string[];
-  /** Each reply comes a byte at a time. */
-  readonly drips?: boolean;
+  /** Each reply comes a byte at a time: a turn of the loop apart, or so many ms. */
+  readonly drips?: boolean | number;
   /** Of commands that come together it hears the first. */
   readonly hearsOne?: boolean;
   readonly isLmtp?: boolean;
@@ -73,7 +87,7 @@ type State = {
   rule: (step: Step) => Answer;
   readonly extensions: readonly string[];
   readonly isLmtp: boolean;
-  readonly drips: boolean;
+  readonly drips: boolean | number;
   readonly hearsOne: boolean;
   readonly counts: Map<string, number>;
   readonly mails: SinkMail[];
@@ -157,6 +171,7 @@ type Session = {
   readonly connection: number;
   envelope: Envelope;
   isInData: boolean;
+  hasBody: boolean;
   isDeaf: boolean;
 };
 
@@ -165,15 +180,16 @@ function serve(socket: Socket, state: State): void {
   state.connections += 1;
   const session: Session = {
     ...{ socket, state, connection: state.connections },
-    ...{ envelope: emptyEnvelope(), isInData: false, isDeaf: false },
+    ...{ envelope: emptyEnvelope(), isInData: false, hasBody: false, isDeaf: false },
   };
   let received = Buffer.alloc(0);
   const onBytes = (): void => {
     while (!session.isDeaf && !socket.destroyed) {
+      if (session.isInData && received.length > 0 && !beginBody(session)) return;
       const end = session.isInData ? endOfMessage(received) : received.indexOf('\r\n');
       if (end < 0) return;
       if (session.isInData) {
-        session.isInData = false;
+        Object.assign(session, { isInData: false, hasBody: false });
         const message = unstuffed(received.subarray(0, end));
         received = received.subarray(end + 3);
         onMessage(session, message);
@@ -194,6 +210,16 @@ function serve(socket: Socket, state: State): void {
   say(session, ask(session, 'connect', ''), '220 sink.example ESMTP');
 }
 
+/** Asked once a message; true if it is to be read. Who hangs here reads no more, and the sender's window closes. */
+function beginBody(session: Session): boolean {
+  if (session.hasBody) return true;
+  session.hasBody = true;
+  const answer = ask(session, 'body', '');
+  if (answer === null) return true;
+  session.socket.pause();
+  return say(session, answer, '');
+}
+
 function ask(
   { state, connection, envelope }: Session,
   command: Step['command'],
@@ -211,7 +237,7 @@ function say(session: Session, answer: Answer, usual: string): boolean {
   const { socket, state } = session;
   if (answer === 'hang') session.isDeaf = true;
   else if (answer === 'drop' || answer === 'accept-and-drop') socket.destroy();
-  else if (state.drips) drip(socket, `${answer ?? usual}\r\n`);
+  else if (state.drips !== false) drip(socket, `${answer ?? usual}\r\n`, state.drips);
   else socket.write(`${answer ?? usual}\r\n`);
   if (answer?.startsWith('421') && !session.isDeaf) socket.end(); // RFC 5321 §3.8.
   return !session.isDeaf && !socket.destroyed && /^[23]/.test(answer ?? usual);
@@ -226,6 +252,8 @@ function onCommand(session: Session, line: string): void {
     say(session, ask(session, what, argument), usual);
   if (command === 'ehlo' || command === 'lhlo') {
     step('ehlo', [...state.extensions, 'OK'].reduceRight(replyLines, ''));
+  } else if (command === 'starttls') {
+    step('starttls', '454 4.7.0 no TLS now');
   } else if (command === 'mail') {
     if (envelope.sender !== null) return void socket.write('503 5.5.1 nested MAIL\r\n');
     const sender = /<([^>]*)>/.exec(argument)?.[1] ?? '';
@@ -283,14 +311,14 @@ function keep(
 }
 
 /** A turn of the loop between two bytes; replies to commands that came together follow one another. */
-function drip(socket: Socket, reply: string): void {
+function drip(socket: Socket, reply: string, pace: number | true): void {
   const before = dripping.get(socket) ?? Promise.resolve();
   const bytes = async (): Promise<void> => {
     await before;
     for (const byte of reply) {
       if (socket.writableEnded || socket.destroyed) return;
       socket.write(byte);
-      await new Promise(setImmediate);
+      await (pace === true ? new Promise(setImmediate) : sleep(pace));
     }
   };
   dripping.set(socket, bytes());

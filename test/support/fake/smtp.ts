@@ -4,6 +4,7 @@
  */
 import { MailError } from '../../../src/errors.ts';
 import type { Address } from '../../../src/mail/address.ts';
+import { wordOnLoss } from '../../../src/smtp/transact.ts';
 import type { RecipientReply, Smtp, SmtpConnection, Transaction } from '../../../src/world.ts';
 
 export type FakeAnswer = RecipientReply | 'lost before' | 'lost after' | null;
@@ -29,8 +30,8 @@ export type FakeSmtp = Smtp & {
 };
 
 const TAKEN: RecipientReply = { code: 250, status: '2.0.0', reply: 'taken' };
-const LOST_BEFORE: RecipientReply = { code: 421, status: '4.4.2', reply: 'lost' };
-const LOST_AFTER: RecipientReply = { code: 0, status: '', reply: 'lost' };
+const LOST_BEFORE = wordOnLoss('before', false);
+const LOST_AFTER = wordOnLoss('in', false);
 
 export function createFakeSmtp(): FakeSmtp {
   const fake: FakeSmtp = {
