@@ -127,6 +127,12 @@ export type Results = {
   order(key: ListKey, post: string, order: PostOrder): Promise<void>;
 };
 
+/**
+ * Which route last had a member's copy of a post, from the delivery record: the one that took it, or else the last that was tried.
+ * Null where that is not known: by now, of mail that is no post, or because who must be asked is away. Never throws.
+ */
+export type RouteOf = (key: ListKey, post: number, member: number) => Promise<string | null>;
+
 /** Copies that came back; kept 60 days. The same event id of a list within 2 minutes is one. */
 export type BouncesOut = { put(key: ListKey, event: BounceEvent): Promise<void> };
 
