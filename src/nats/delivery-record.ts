@@ -3,7 +3,7 @@
  * chunk's name begins with the number of its range of members: so one recipient's results are found without reading any other's.
  */
 import { MailError } from '../errors.ts';
-import { inOrder, standOf, storyOf, type Told } from '../mail/fate.ts';
+import { type Fate, inOrder, standOf, storyOf, type Told } from '../mail/fate.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { RouteOf } from '../world.ts';
 import type { Asker } from './ask.ts';
@@ -70,14 +70,20 @@ export function routesOf(nats: Nats, asker: Pick<Asker, 'question'>): RouteOf {
       const range = Math.floor(member / width);
       const first = await readAll(nats, [firstOf(key, post, range)]);
       const stand = standOf(storyOf(first, member));
-      if (stand?.state === 'handed') return stand.route || null;
+      if (stand?.state === 'handed') return nameOf(stand);
       const all = await resultsOfRange(nats, key, post, range);
-      return standOf(storyOf(all, member))?.route || null;
+      return nameOf(standOf(storyOf(all, member)));
     } catch (error) {
       if (error instanceof MailError || error instanceof BadMessage) return null;
       throw error;
     }
   };
+}
+
+/** Older results name several routes with commas between, where a chunk went by several. */
+function nameOf(stand: Fate | null): string | null {
+  const { route } = stand ?? { route: '' };
+  return route === '' || route.includes(',') ? null : route;
 }
 
 /** The first try of a range that is one chunk. */

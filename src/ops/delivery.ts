@@ -101,31 +101,33 @@ async function report(
   const counts: Record<FateState, number> = { handed: 0, deferred: 0, refused: 0, cancelled: 0 };
   const routes: Record<string, number> = {};
   const reasons = new Map<string, { readonly fate: Fate; recipients: number }>();
-  const handedAt: number[] = [];
+  let firstAt: number | null = null;
+  let lastAt: number | null = null;
   let nextAt: number | null = null;
   for await (const told of resultsByRange(nats, key, facts.number)) {
     for (const fate of stands(told).values()) {
-      const { state, code, status, next } = fate;
+      const { state, code, status, next, at } = fate;
       counts[state] += 1;
       if (next !== null) nextAt = Math.min(nextAt ?? next, next);
-      if (state === 'handed') routes[fate.route] = (routes[fate.route] ?? 0) + 1;
-      else if (state !== 'cancelled') {
+      if (state === 'handed') {
+        routes[fate.route] = (routes[fate.route] ?? 0) + 1;
+        firstAt = Math.min(firstAt ?? at, at);
+        lastAt = Math.max(lastAt ?? at, at);
+      } else if (state !== 'cancelled') {
         const name = `${state} ${code} ${status}`;
         const reason = reasons.get(name) ?? { fate, recipients: 0 };
         reasons.set(name, { ...reason, recipients: reason.recipients + 1 });
       }
     }
-    for (const { result } of told) if (result.accepted.length > 0) handedAt.push(result.at);
   }
   const known = Object.values(counts).reduce((sum, count) => sum + count, 0);
-  handedAt.sort((a, b) => a - b);
   return {
     ...viewOf(facts),
     list,
     counts: { ...counts, queued: Math.max(0, facts.recipients - known) },
     routes,
-    firstAt: handedAt.at(0) ?? null,
-    lastAt: handedAt.at(-1) ?? null,
+    firstAt,
+    lastAt,
     nextAt,
     reasons: [...reasons.values()]
       .sort((a, b) => b.recipients - a.recipients)

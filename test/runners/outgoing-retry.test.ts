@@ -71,7 +71,9 @@ test('the result says why somebody waits, and until when', async () => {
   const chunk = chunkTo(it, ['a@grey.example']);
   await it.dispose(chunk);
   const [waiting] = it.later.values();
-  expect(it.result(chunk)?.deferred).toEqual([{ number: 1, ...GREYLISTED, next: waiting?.at }]);
+  expect(it.result(chunk)?.deferred).toEqual([
+    { number: 1, ...GREYLISTED, route: 'mta', at: it.clock.now(), next: waiting?.at },
+  ]);
 });
 
 test('the last try is at the end of its life, and then it is given up on, with a bounce', async () => {
@@ -80,15 +82,20 @@ test('the last try is at the end of its life, and then it is given up on, with a
   const startedAt = it.clock.now();
   let chunk = chunkTo(it, ['a@full.example']);
   await it.dispose(chunk);
-  for (let tries = 0; it.later.size > 0; tries += 1) {
+  let tries = 1;
+  for (; it.later.size > 0; tries += 1) {
     if (tries > 200) throw new Error('it never ends');
     chunk = await nextTry(it);
     await it.dispose(chunk);
   }
   expect(it.clock.now() - startedAt).toBe(LIFE_MS);
   expect(it.result(chunk)?.refused).toMatchObject([{ number: 1, code: 554, status: '5.4.7' }]);
+  const diagnostic = `554 5.4.7 given up after ${tries} tries: 452 4.2.2 Mailbox full`;
   expect(it.bounces).toMatchObject([
-    { member: 1, post: 7, status: '5.4.7', reason: 'mailbox-full', verified: true },
+    {
+      ...{ member: 1, post: 7, status: '5.4.7', reason: 'mailbox-full', verified: true },
+      ...{ route: 'mta', diagnostic },
+    },
   ]);
 });
 
