@@ -21,6 +21,10 @@ import { type Problematic, problem } from './inspect.ts';
 
 /** Reasons that a report names. */
 const REASONS_MAX = 20;
+/** Replies in one answer, bytes: with what stands beside them it must fit one message of 1 MB. */
+const REPLIES_BYTES_MAX = 512 * 1024;
+/** Of a reply that would not fit. */
+const REPLY_CUT_CHARS = 300;
 
 export type DeliveryNeeds = {
   readonly node: string;
@@ -91,7 +95,26 @@ async function story(
   }
   const queued = facts.recipient.length > 0 && !facts.isOff ? 'queued' : null;
   const state = standOf(fates)?.state ?? queued;
-  return { ...viewOf(facts), list, recipient, state, story: fates };
+  return { ...viewOf(facts), list, recipient, state, story: cutToFit(fates) };
+}
+
+/** The newest replies are whole. */
+function cutToFit(fates: readonly Fate[]): readonly Fate[] {
+  const whole = fitting(fates.toReversed());
+  const isWhole = (index: number): boolean => index >= fates.length - whole;
+  return fates.map((fate, index) =>
+    isWhole(index) ? fate : { ...fate, reply: fate.reply.slice(0, REPLY_CUT_CHARS) },
+  );
+}
+
+/** How many of them, from the first on, have replies that fit one answer; one at least. */
+function fitting(fates: readonly Fate[]): number {
+  let bytes = 0;
+  const more = fates.findIndex(({ reply }) => {
+    bytes += Buffer.byteLength(JSON.stringify(reply));
+    return bytes > REPLIES_BYTES_MAX;
+  });
+  return more < 0 ? fates.length : Math.max(more, 1);
 }
 
 async function report(
@@ -153,7 +176,7 @@ async function failures(
     found.push(...refused.sort(([a], [b]) => a - b));
     if (found.length > page.limit) break;
   }
-  const shown = found.slice(0, page.limit);
+  const shown = found.slice(0, Math.min(page.limit, fitting(found.map(([, fate]) => fate))));
   const numbers = shown.map(([number]) => number);
   const { members } = await ask(needs, key, { post: facts.number, by, numbers });
   const addresses = new Map(members);
@@ -163,6 +186,6 @@ async function failures(
     failures: shown.map(([number, { at, route, code, status, reply }]) => {
       return { number, address: addresses.get(number) ?? null, at, route, code, status, reply };
     }),
-    next: found.length > page.limit ? (numbers.at(-1) ?? null) : null,
+    next: found.length > shown.length ? (numbers.at(-1) ?? null) : null,
   };
 }

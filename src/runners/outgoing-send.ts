@@ -38,6 +38,11 @@ const RUN_MS_MAX = 100;
 export const RATE_REFUSALS_MAX = 20;
 /** What is said within so long of the first is told with its time: each time takes some bytes in the record. */
 const SAME_TIME_MS = 1_000;
+/** Of what is said of a copy that was taken. */
+const TAKEN_CHARS_MAX = 300;
+/** Refusals are kept whole up to so many characters of one try, as many as its result can tell; those after that are cut. */
+export const REFUSALS_CHARS_MAX = 512 * 1024;
+const REFUSAL_CUT_CHARS = 300;
 /** RFC 3461 §4.4. */
 const ENVID_CHARS_MAX = 100;
 
@@ -64,6 +69,8 @@ type State = {
   readonly lost: Map<number, number>;
   /** Who speaks, and when: one for all that is said within a second. */
   by: By;
+  /** Characters of the refusals so far. */
+  refusals: number;
 };
 
 /**
@@ -86,6 +93,7 @@ export async function sendCopies(
     ...{ chunk, cooked, progress, needs, order },
     ...{ inARow: new Map(), lost: new Map() },
     by: { route: route.name, at: clock.now() },
+    refusals: 0,
   };
   const endsAt = clock.monotonic() + CHUNK_MS_MAX;
   let ended: Ended = 'all';
@@ -212,7 +220,7 @@ function note(
     } else if (isLimit(reply)) tooMany.push(recipient);
     else if (reply.code === 421 && mayTryAgain && triesOf(number, state) < TRANSACTION_TRIES_MAX)
       unheard.push(recipient);
-    else progress.replies.set(number, { ...by, ...reply });
+    else progress.replies.set(number, { ...by, ...reply, reply: refusalOf(reply, state) });
     countRate(recipient, reply, state);
   }
   if (accepted.length > 0) needs.journal.accepted(chunkName(chunk), accepted, by);
@@ -236,7 +244,15 @@ function triesOf(number: number, { lost }: State): number {
 
 /** What stands in the record of a copy that was taken, e.g. the id it has in the MTA's queue. */
 const wordsOf = ({ status, reply }: RecipientReply): string =>
-  status === '' ? reply : `${status} ${reply}`;
+  (status === '' ? reply : `${status} ${reply}`).slice(0, TAKEN_CHARS_MAX);
+
+/** What stands in the record, and in the event, of a copy that was not. */
+function refusalOf({ reply }: RecipientReply, state: State): string {
+  state.refusals += reply.length;
+  if (state.refusals <= REFUSALS_CHARS_MAX || reply.length <= REFUSAL_CUT_CHARS) return reply;
+  // A copy: a slice would keep the whole in memory.
+  return Buffer.from(reply.slice(0, REFUSAL_CUT_CHARS)).toString();
+}
 
 /** A provider that only refuses, and for our rate, is left alone for the rest of this try. */
 function countRate(recipient: Recipient, reply: RecipientReply, state: State): void {
