@@ -12,6 +12,7 @@ import type { Class } from './mail/chunk.ts';
 import { createAsker } from './nats/ask.ts';
 import { type Child, startChild } from './nats/child.ts';
 import { connect, type Nats } from './nats/connect.ts';
+import { routesOf } from './nats/delivery-record.ts';
 import { createDirectory } from './nats/directory.ts';
 import { ensureStreams } from './nats/ensure.ts';
 import { openKv } from './nats/kv.ts';
@@ -67,6 +68,7 @@ export async function openSiteParts(
   await claimForSite(data, clusterId);
   const disk = createDisk(data);
   const { silent } = publisher;
+  const asker = createAsker(nats);
   void watchFullDisk({ silent, child, disk, clock: systemClock, log }, ending.signal);
   return {
     ...opened,
@@ -86,7 +88,8 @@ export async function openSiteParts(
     later: createLater<Command>(nats, publisher),
     parked: parkedOut(nats, publisher),
     results: resultsOf(nats, publisher),
-    asker: createAsker(nats),
+    asker,
+    routeOf: routesOf(nats, asker),
   };
 }
 

@@ -7,7 +7,7 @@
  */
 import type { Address } from './mail/address.ts';
 import type { BounceEvent } from './mail/bounce-event.ts';
-import type { Chunk, ChunkId, Class, OrderRow, PostOrder, Result } from './mail/chunk.ts';
+import type { By, Chunk, ChunkId, Class, OrderRow, PostOrder, Result } from './mail/chunk.ts';
 import type { Envelope, MailKind, MailRef, RawMail } from './mail/envelope.ts';
 import type { ListKey } from './mail/list-key.ts';
 
@@ -127,6 +127,12 @@ export type Results = {
   /** Changes nothing where this one or a later one stands, also when it comes late. */
   order(key: ListKey, post: string, row: OrderRow): Promise<void>;
 };
+
+/**
+ * Which route last had a member's copy of a post, from the delivery record: the one that took it, or else the last that was tried.
+ * Null where that is not known: by now, of mail that is no post, or because who must be asked is away. Never throws.
+ */
+export type RouteOf = (key: ListKey, post: number, member: number) => Promise<string | null>;
 
 /** Copies that came back; kept 60 days. The same event id of a list within 2 minutes is one. */
 export type BouncesOut = { put(key: ListKey, event: BounceEvent): Promise<void> };
@@ -311,13 +317,16 @@ export type Lent = { readonly route: Route; giveBack(): void };
 
 // ── What a runner notes on its own node ───────────────────────────────────
 
+/** Member numbers, and by which route each copy was taken, and when. */
+export type Noted = ReadonlyMap<number, By>;
+
 /** A chunk that was in hand when its process ended, and whom the MTA had accepted by then. */
 export type HeldChunk = {
   readonly name: string;
   readonly ackToken: string;
   /** The delivery's bytes. */
   readonly data: Uint8Array;
-  readonly accepted: readonly number[];
+  readonly accepted: Noted;
   /** When it was last taken or renewed, ms since the epoch. */
   readonly renewedAt: number;
 };
@@ -327,13 +336,13 @@ export type Journal = {
   /** Chunks that are open: at start, those that an earlier process left. */
   held(): readonly HeldChunk[];
   /** Whom the journal has as accepted in a chunk that is open; empty if it is not. */
-  acceptedOf(name: string): readonly number[];
+  acceptedOf(name: string): Noted;
   /** Opening an open chunk again keeps whom it has. */
   /** Throws a MailError if it cannot be noted; so does `accepted`. */
   open(name: string, ackToken: string, data: Uint8Array): void;
   renewed(name: string): void;
   /** What is noted outlives the process. */
-  accepted(name: string, numbers: readonly number[]): void;
+  accepted(name: string, numbers: readonly number[], by: By): void;
   close(name: string): void;
 };
 

@@ -18,6 +18,8 @@ import { addressFrom, command, findList, type Site } from './site.ts';
 const ANSWER_MS_MAX = 30_000;
 /** Failures listed at most; with --json and --resend all of them are meant. */
 const LISTED_MAX = 200;
+/** Characters of a reply beside others. */
+const BRIEF_MAX = 160;
 /** Members that one command names; fewer than a list takes (actors/protocol.ts). */
 const RESENT_AT_ONCE = 5_000;
 
@@ -72,7 +74,7 @@ async function report(context: Context, text: string, number: string): Promise<E
     ]);
     if (reasons.length > 0) out.print('');
     const rows = reasons.map(({ state, code, status, recipients, reply }) => {
-      return [recipients, state, codeText(code), status, reply];
+      return [recipients, state, codeText(code), status, brief(reply)];
     });
     if (rows.length > 0)
       printTable(out, ['>members', 'state', '>code', 'status', 'e.g.'], rows, '');
@@ -115,6 +117,9 @@ async function story(
 }
 
 const timeOrNone = (at: number | null): string => (at === null ? '-' : timeText(at));
+/** In a table of many; one recipient’s story, and --json, have all of it. */
+const brief = (reply: string): string =>
+  reply.length > BRIEF_MAX ? `${reply.slice(0, BRIEF_MAX)}…` : reply;
 /** RFC 1047: the connection was lost after the final dot, so nobody knows. */
 const codeText = (code: number): string => (code === 0 ? '?' : String(code));
 
@@ -142,10 +147,10 @@ async function failed(
     }
     const rows = failures
       .slice(0, LISTED_MAX)
-      .map(({ number, address, at, code, status, reply }) => {
-        return [number, address ?? '?', timeText(at), code, status, reply];
+      .map(({ number, address, at, route, code, status, reply }) => {
+        return [number, address ?? '?', timeText(at), route, code, status, brief(reply)];
       });
-    const columns = ['>member', 'address', 'at', '>code', 'status', 'reply'];
+    const columns = ['>member', 'address', 'at', 'route', '>code', 'status', 'reply'];
     printTable(out, columns, rows, 'Nobody was refused.');
     if (failures.length >= LISTED_MAX) out.note(`The first ${LISTED_MAX}; --json has them all.`);
     if (resent !== null) out.print(clean(`sent again to ${resent} of ${failures.length}`));

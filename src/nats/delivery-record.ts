@@ -2,16 +2,23 @@
  * Reads the delivery record of a post: its results in RESULTS. The subject of a result names list, post, chunk and try, and a
  * chunk's name begins with the number of its range of members: so one recipient's results are found without reading any other's.
  */
-import { inOrder, type Told } from '../mail/fate.ts';
+import { MailError } from '../errors.ts';
+import { type Fate, inOrder, standOf, storyOf, type Told } from '../mail/fate.ts';
 import type { ListKey } from '../mail/list-key.ts';
+import type { RouteOf } from '../world.ts';
+import type { Asker } from './ask.ts';
+import { BadMessage } from './codec.ts';
 import type { Nats } from './connect.ts';
 import { decodeResult } from './result-codec.ts';
 import { storedMessage } from './stored.ts';
 import { subjectsIn } from './stored-subjects.ts';
-import { resultsOfPost } from './subjects.ts';
+import { results, resultsOfPost } from './subjects.ts';
 
 /** Reads under way at once. */
 const READS_AT_ONCE = 32;
+/** Posts whose ranges of members are remembered. */
+const WIDTHS_MAX = 1_000;
+const BY = { kind: 'operator', name: 'delivery' } as const;
 
 /** The results of a range of members, in order. Throws MailError 451 when NATS is away. */
 export async function resultsOfRange(
@@ -37,6 +44,52 @@ export async function* resultsByRange(
     const read = some.map(async (range) => inOrder(await readAll(nats, byRange.get(range) ?? [])));
     yield* await Promise.all(read);
   }
+}
+
+/**
+ * Reads the route of one copy. It costs one small read where the copy was handed over at the first try, as nearly all are; the
+ * list's owner is asked once for each post, which members its ranges have.
+ */
+export function routesOf(nats: Nats, asker: Pick<Asker, 'question'>): RouteOf {
+  const widths = new Map<string, number>();
+  async function widthOf(key: ListKey, post: number): Promise<number | null> {
+    const name = `${key}.${post}`;
+    const known = widths.get(name);
+    if (known !== undefined) return known;
+    const reply = await asker.question(key, { ask: 'post', post, by: BY });
+    if (!reply.ok) return null;
+    widths.set(name, reply.answer.width);
+    const [oldest = name] = widths.keys();
+    if (widths.size > WIDTHS_MAX) widths.delete(oldest);
+    return reply.answer.width;
+  }
+  return async (key, post, member) => {
+    try {
+      const width = await widthOf(key, post);
+      if (width === null) return null;
+      const range = Math.floor(member / width);
+      const first = await readAll(nats, [firstOf(key, post, range)]);
+      const stand = standOf(storyOf(first, member));
+      if (stand?.state === 'handed') return nameOf(stand);
+      const all = await resultsOfRange(nats, key, post, range);
+      return nameOf(standOf(storyOf(all, member)));
+    } catch (error) {
+      if (error instanceof MailError || error instanceof BadMessage) return null;
+      throw error;
+    }
+  };
+}
+
+/** Older results name several routes with commas between, where a chunk went by several. */
+function nameOf(stand: Fate | null): string | null {
+  const { route } = stand ?? { route: '' };
+  return route === '' || route.includes(',') ? null : route;
+}
+
+/** The first try of a range that is one chunk. */
+function firstOf(key: ListKey, post: number, range: number): Name {
+  const id = { key, post: String(post), chunk: String(range), try: 0 };
+  return { subject: results(id), chunk: id.chunk, try: 0 };
 }
 
 type Name = { readonly subject: string; readonly chunk: string; readonly try: number };

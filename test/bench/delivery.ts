@@ -3,8 +3,7 @@
  * line makes it. The posts are real ones of the list; what became of their copies is told by the bench, as outgoing tells it.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Result } from '../../src/mail/chunk.ts';
-import { type Range, rangesOf } from '../../src/mail/ranges.ts';
+import { type Accepted, acceptedIn, type By, type Result } from '../../src/mail/chunk.ts';
 import { resultsOf } from '../../src/nats/outlets.ts';
 import { createPublisher } from '../../src/nats/publisher.ts';
 import { inspectDelivery } from '../../src/nats/subjects.ts';
@@ -128,21 +127,36 @@ async function tellAll(bench: BenchSite, { key }: BenchList, members: number, po
 let queued = 0x4a5b6c7d;
 const queuedAs = (): string => `2.0.0 Ok: queued as 4X${(queued++).toString(36).toUpperCase()}z1b`;
 
-const copies = (numbers: readonly number[]): readonly Range[] =>
-  rangesOf(new Map(numbers.map((number) => [number, queuedAs()])));
+const copies = (numbers: readonly number[], by: By): readonly Accepted[] =>
+  acceptedIn(new Map(numbers.map((number) => [number, { ...by, reply: queuedAs() }])));
 
-function resultOf(accepted: readonly number[]): Result {
-  const told = { kind: 'done', at: Date.now(), route: 'postfix' } as const;
-  return { ...told, accepted: copies(accepted), deferred: [], refused: [] };
+const byNow = (): By => ({ route: 'postfix', at: Date.now() });
+
+function resultOf(accepted: readonly number[], by = byNow()): Result {
+  return { kind: 'done', at: by.at, accepted: copies(accepted, by), deferred: [], refused: [] };
 }
 
 function firstTry(numbers: readonly number[]): Result {
-  const busy = { code: 450, status: '4.2.0', reply: 'Recipient address rejected: Greylisted' };
-  const gone = { code: 550, status: '5.1.1', reply: 'Recipient address rejected: User unknown' };
+  const by = byNow();
+  const busy = {
+    ...by,
+    code: 450,
+    status: '4.2.0',
+    reply: 'Recipient address rejected: Greylisted',
+  };
+  const gone = {
+    ...by,
+    code: 550,
+    status: '5.1.1',
+    reply: 'Recipient address rejected: User unknown',
+  };
   const next = Date.now() + 360_000;
   const isGone = (n: number): boolean => n % 100 === 1;
   return {
-    ...resultOf(numbers.filter((n) => n % 50 !== 0 && !isGone(n))),
+    ...resultOf(
+      numbers.filter((n) => n % 50 !== 0 && !isGone(n)),
+      by,
+    ),
     deferred: numbers.filter((n) => n % 50 === 0).map((number) => ({ number, ...busy, next })),
     refused: numbers.filter(isGone).map((number) => ({ number, ...gone })),
   };

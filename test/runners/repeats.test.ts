@@ -3,6 +3,7 @@ import { afterEach, expect, test } from 'vitest';
 import { type Chunk, chunkName, type Result } from '../../src/mail/chunk.ts';
 import { encodeChunk } from '../../src/nats/codec.ts';
 import { createRepeats } from '../../src/runners/repeats.ts';
+import { took } from '../support/chunk.ts';
 import { keepingLog } from '../support/keeping-log.ts';
 import { chunkOf, deliveryOf, OURS } from '../support/outgoing-story.ts';
 import { startOutgoing, stopPools } from '../support/outgoing-world.ts';
@@ -18,8 +19,8 @@ const again = (chunk: Chunk) => ({ ...deliveryOf(encodeChunk(chunk), 'token'), d
 const told = (chunk: Chunk, kind: Result['kind'], ...numbers: readonly number[]) => ({
   name: chunkName(chunk),
   result: {
-    ...{ kind, at: 0, route: 'mta', deferred: [], refused: [] },
-    accepted: numbers.map((number) => [number, number] as const),
+    ...{ kind, at: 0, deferred: [], refused: [] },
+    accepted: numbers.map((number) => took(number)),
   },
 });
 
