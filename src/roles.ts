@@ -14,6 +14,7 @@ import { MAIL_KINDS } from './mail/envelope.ts';
 import { previewText, stopMime } from './mail/mime.ts';
 import { createBounceLog } from './nats/bounces.ts';
 import { decodeChunk, decodeDue } from './nats/codec.ts';
+import { copiesByRoute } from './nats/delivery-record.ts';
 import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
 import { decodeMail } from './nats/mail-store.ts';
 import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
@@ -103,6 +104,7 @@ async function openBounceFold({ config, site, log, closers, idle }: Node) {
   return {
     rows,
     log: createBounceLog(site.nats),
+    copiesByRoute: copiesByRoute(site.nats),
     mailbox: site.mailbox,
     ...{ checkpointEvents, checkpointMs },
     ...{ idle: idle.yields, yieldsTo: idle.state },

@@ -3,9 +3,9 @@
  * chunk's name begins with the number of its range of members: so one recipient's results are found without reading any other's.
  */
 import { MailError } from '../errors.ts';
-import { inOrder, standOf, storyOf, type Told } from '../mail/fate.ts';
+import { inOrder, standOf, stands, storyOf, type Told } from '../mail/fate.ts';
 import type { ListKey } from '../mail/list-key.ts';
-import type { RouteOf } from '../world.ts';
+import type { CopiesByRoute, RouteOf } from '../world.ts';
 import type { Asker } from './ask.ts';
 import { BadMessage } from './codec.ts';
 import type { Nats } from './connect.ts';
@@ -73,6 +73,22 @@ export function routesOf(nats: Nats, asker: Pick<Asker, 'question'>): RouteOf {
       if (stand?.state === 'handed') return stand.route || null;
       const all = await resultsOfRange(nats, key, post, range);
       return standOf(storyOf(all, member))?.route || null;
+    } catch (error) {
+      if (error instanceof MailError || error instanceof BadMessage) return null;
+      throw error;
+    }
+  };
+}
+
+/** Counts a post's copies by route; it reads all of its results, so it is for what happens seldom. */
+export function copiesByRoute(nats: Nats): CopiesByRoute {
+  return async (key, post) => {
+    const copies: Record<string, number> = {};
+    try {
+      for await (const told of resultsByRange(nats, key, post))
+        for (const { state, route } of stands(told).values())
+          if (state === 'handed' || state === 'refused') copies[route] = (copies[route] ?? 0) + 1;
+      return copies;
     } catch (error) {
       if (error instanceof MailError || error instanceof BadMessage) return null;
       throw error;

@@ -156,7 +156,12 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
     results: links.linkResults(life, bus),
     bounces: bounceLog,
     bounceFold: {
-      ...{ rows: fakeRows(), log: bounceLog, mailbox: links.linkMailbox(life, bus) },
+      ...{
+        rows: fakeRows(),
+        log: bounceLog,
+        copiesByRoute: async () => null,
+        mailbox: links.linkMailbox(life, bus),
+      },
       ...{ checkpointEvents: 1_000, checkpointMs: 5_000 },
       ...{ idle: async () => undefined, yieldsTo: () => null },
     },
