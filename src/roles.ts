@@ -25,6 +25,7 @@ import { openRouteSet } from './open-routes.ts';
 import { deliveryIn, factsOf } from './operators.ts';
 import { healthOf } from './ops/health.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incoming.ts';
+import { timely } from './runners/incoming-bounce.ts';
 import { dispose as disposeLater } from './runners/later.ts';
 import { createOutgoing } from './runners/outgoing.ts';
 import { type RunnerOptions, runRunner } from './runners/runner.ts';
@@ -134,6 +135,7 @@ export async function startIncoming(node: Node): Promise<void> {
     read: site.mail.read,
     mailbox: site.mailbox,
     bounces: site.bounces,
+    routeOf: timely(site.routeOf, systemClock),
     recognise,
     park: site.parked.put,
     mayLogLoop: createThrottle(systemClock, LOOP_LOG_EVERY_MS),

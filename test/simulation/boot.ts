@@ -205,6 +205,7 @@ function startIncoming(
     read: world.mail.read,
     mailbox,
     bounces: world.bounces,
+    routeOf: async () => null,
     recognise,
     park: world.parked.put,
     mayLogLoop: createThrottle(life.clock, LOOP_LOG_EVERY_MS),
