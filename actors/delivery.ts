@@ -117,24 +117,28 @@ function evolve(state: DeliveryState, fact: Happened): DeliveryState {
   }
 }
 
-/** What a fact causes, given the state after it. */
-function effectsOf(state: DeliveryState, fact: Happened): readonly DeliveryEffect[] {
+/** What a fact causes, given the state before it. */
+function effectsOf(before: DeliveryState, fact: Happened): readonly DeliveryEffect[] {
   const { number, address, at } = fact;
-  const tell = (what: Standing['what'], count = 0): DeliveryEffect => {
-    const byBounces = state.disabledBy === 'bounces';
+  const state = evolve(before, fact);
+  const tell = (what: Standing['what'], why: Cause | null, count = 0): DeliveryEffect => {
     const id = `l${at}.${number}.${what}.${count}`;
-    const event = { type: 'standing', id, at, member: number, what, count, byBounces } as const;
-    return { type: 'tell-bounces', event };
+    const byBounces = state.disabledBy === 'bounces';
+    const says = { id, at, member: number, what, count, byBounces, cause: why?.seq ?? null };
+    return { type: 'tell-bounces', event: { type: 'standing', ...says } };
   };
   switch (fact.type) {
     case 'member-probed': {
       const { probe, cause } = fact;
-      return [tell('probed', probe), { type: 'send-probe', number, address, probe, cause, at }];
+      return [
+        tell('probed', cause, probe),
+        { type: 'send-probe', number, address, probe, cause, at },
+      ];
     }
     case 'delivery-disabled': {
       const { warning, of, why, cause } = fact;
       const warn = { type: 'send-warning', number, address, warning, of, why, at, cause } as const;
-      const says = [tell('disabled', warning), ...(warning === 0 ? [] : [warn])];
+      const says = [tell('disabled', cause, warning), ...(warning === 0 ? [] : [warn])];
       if (why !== 'bounces' || cause === null || !isDead(cause.reason)) return says;
       return [...says, { type: 'tell-suspects', address, dead: { at, cause } }];
     }
@@ -143,18 +147,24 @@ function effectsOf(state: DeliveryState, fact: Happened): readonly DeliveryEffec
       const { cause } = state;
       const why = 'bounces';
       const warn = { type: 'send-warning', number, address, warning, of, why, at, cause } as const;
-      return [tell('warned', warning), warn];
+      return [tell('warned', cause, warning), warn];
     }
     case 'probe-passed':
-      return [tell('reset')];
+      return [tell('reset', before.cause)];
     case 'delivery-enabled':
-      return [tell('reset'), { type: 'tell-suspects', address, dead: null }];
+      return [
+        tell('reset', isVerdict(fact) ? before.cause : null),
+        { type: 'tell-suspects', address, dead: null },
+      ];
     case 'member-removed':
-      return [tell('removed')];
+      return [tell('removed', isVerdict(fact) ? before.cause : null)];
     default:
       return unreachable(fact);
   }
 }
+
+/** True where bounces made the list do it, and no person. */
+const isVerdict = ({ by }: { readonly by: By }): boolean => by.kind === 'list';
 
 const chart = setup({
   types: { context: {} as DeliveryState, events: {} as Happened },
@@ -164,13 +174,14 @@ const chart = setup({
   },
 });
 
+/** The effects first: what a word of the list rests on is in the state that it ends. */
 const taken = [
-  chart.assign(({ context, event }) => evolve(context, event)),
   {
     type: 'cause' as const,
     params: ({ context, event }: { context: DeliveryState; event: Happened }) =>
       effectsOf(context, event),
   },
+  chart.assign(({ context, event }) => evolve(context, event)),
 ];
 const always = {
   'delivery-enabled': { target: 'delivering', actions: taken },

@@ -15,6 +15,7 @@ import { MAIL_KINDS } from './mail/envelope.ts';
 import { previewText, stopMime } from './mail/mime.ts';
 import { createBounceLog } from './nats/bounces.ts';
 import { decodeChunk, decodeDue } from './nats/codec.ts';
+import { copiesByRoute } from './nats/delivery-record.ts';
 import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
 import { decodeMail } from './nats/mail-store.ts';
 import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
@@ -25,6 +26,7 @@ import { openRouteSet } from './open-routes.ts';
 import { deliveryIn, factsOf } from './operators.ts';
 import { healthOf } from './ops/health.ts';
 import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incoming.ts';
+import { timely } from './runners/incoming-bounce.ts';
 import { dispose as disposeLater } from './runners/later.ts';
 import { createOutgoing } from './runners/outgoing.ts';
 import { createRepeats } from './runners/repeats.ts';
@@ -105,6 +107,7 @@ async function openBounceFold({ config, site, log, closers, idle }: Node) {
   return {
     rows,
     log: createBounceLog(site.nats),
+    copiesByRoute: copiesByRoute(site.nats),
     mailbox: site.mailbox,
     ...{ checkpointEvents, checkpointMs },
     ...{ idle: idle.yields, yieldsTo: idle.state },
@@ -134,6 +137,7 @@ export async function startIncoming(node: Node): Promise<void> {
     read: site.mail.read,
     mailbox: site.mailbox,
     bounces: site.bounces,
+    routeOf: timely(site.routeOf, systemClock),
     recognise,
     park: site.parked.put,
     mayLogLoop: createThrottle(systemClock, LOOP_LOG_EVERY_MS),

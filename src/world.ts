@@ -134,6 +134,15 @@ export type Results = {
  */
 export type RouteOf = (key: ListKey, post: number, member: number) => Promise<string | null>;
 
+/**
+ * How many copies of a post each route took or refused for good so far, from the delivery record; null where it cannot be read.
+ * Never throws.
+ */
+export type CopiesByRoute = (
+  key: ListKey,
+  post: number,
+) => Promise<Readonly<Record<string, number>> | null>;
+
 /** Copies that came back; kept 60 days. The same event id of a list within 2 minutes is one. */
 export type BouncesOut = { put(key: ListKey, event: BounceEvent): Promise<void> };
 
@@ -150,6 +159,8 @@ export type BounceLog = {
     signal: AbortSignal,
     caughtUp: () => void,
   ): AsyncIterable<FoundBounce>;
+  /** One event; null if it is gone, or cannot be read. Throws MailError 451 while NATS is away. */
+  read(seq: number): Promise<BounceEvent | null>;
   /** The first and the last sequence of the whole stream; both 0 if it never held any. */
   span(): Promise<{ readonly first: number; readonly last: number }>;
 };

@@ -1,7 +1,9 @@
 /** What operators may ask about bounces, and what they are answered. Read-only. */
 import type { Address } from '../../src/mail/address.ts';
-import type { Entry, Happening, Score } from '../bounces.ts';
 import type { DeliveryMode, DeliveryState } from '../delivery.ts';
+import type { Word } from './copies.ts';
+import type { Day } from './day.ts';
+import type { Happening, Score } from './score.ts';
 import type { Rules } from './scoring.ts';
 import type { Tally } from './storm.ts';
 
@@ -31,7 +33,7 @@ export type BouncesPage = {
   readonly next: number | null;
 };
 
-/** One member's history; each line names the event in BOUNCES that it rests on. */
+/** One member's history, also of one who left in 60 days; each line names the events in BOUNCES that it rests on. */
 export type BounceHistory = BouncingMember & {
   /** Another list found the address dead, then; null if none did, or this list does not ask. */
   readonly suspect: {
@@ -42,7 +44,8 @@ export type BounceHistory = BouncingMember & {
   readonly rules: Rules;
   readonly trouble: DeliveryState;
   readonly standing: Score['standing'];
-  readonly entries: readonly Entry[];
+  /** Copies that came back, by post: the word that counts. */
+  readonly entries: readonly (Word & { readonly post: number })[];
   readonly history: readonly Happening[];
 };
 
@@ -65,15 +68,8 @@ export type BounceReport = {
   /** Addresses that some list of the site found dead in 60 days. */
   readonly suspects: number;
   /** The newest first. */
-  readonly days: readonly {
-    /** `2026-11-21`, UTC. */
-    readonly day: string;
-    readonly bounces: number;
-    readonly hints: number;
-    readonly complaints: number;
-    readonly reasons: Readonly<Record<string, number>>;
-    readonly routes: Readonly<Record<string, number>>;
-  }[];
+  /** `day`: `2026-11-21`, UTC. */
+  readonly days: readonly ({ readonly day: string } & Day)[];
   /** Posts of which something came back, the newest first. */
   readonly posts: readonly ({ readonly post: number; readonly members: number | null } & Tally)[];
 };

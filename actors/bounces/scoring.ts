@@ -84,25 +84,27 @@ export const isHard = (bounce: Counted, scoring: Scoring): boolean =>
   bounce.permanent && weightOf(bounce, scoring) > 0;
 
 /**
- * The score of all these together. It looks at them as a set: neither their order nor what came
- * twice changes it.
+ * The days that make up the score of all these together, the newest first, each by its weightiest:
+ * back to the first gap of more than a week. It looks at them as a set: neither their order nor what
+ * came twice changes it.
  */
-export function scoreOf(
-  bounces: Iterable<Counted & { readonly at: number }>,
+export function daysOf<B extends Counted & { readonly at: number; readonly post: number }>(
+  bounces: Iterable<B>,
   scoring: Scoring,
-): number {
-  const days = new Map<number, number>();
+): readonly B[] {
+  const days = new Map<number, B>();
   for (const bounce of bounces) {
-    const weight = weightOf(bounce, scoring);
     const day = Math.floor(bounce.at / DAY_MS);
-    if (weight > 0) days.set(day, Math.max(days.get(day) ?? 0, weight));
+    const before = days.get(day);
+    const more = weightOf(bounce, scoring) - (before === undefined ? 0 : weightOf(before, scoring));
+    if (more > 0 || (more === 0 && before !== undefined && bounce.post < before.post))
+      days.set(day, bounce);
   }
-  let score = 0;
-  let later: number | null = null;
-  for (const [day, weight] of [...days].sort(([a], [b]) => b - a)) {
-    if (later !== null && later - day > STALE_DAYS) break;
-    score += weight;
-    later = day;
-  }
-  return score;
+  const newest = [...days].sort(([a], [b]) => b - a);
+  const gap = newest.findIndex(([day], i) => (newest[i - 1]?.[0] ?? day) - day > STALE_DAYS);
+  return newest.slice(0, gap < 0 ? newest.length : gap).map(([, bounce]) => bounce);
 }
+
+/** What these days come to. */
+export const sumOf = (days: readonly Counted[], scoring: Scoring): number =>
+  days.reduce((sum, bounce) => sum + weightOf(bounce, scoring), 0);

@@ -4,9 +4,10 @@
  */
 import { unreachable } from '../../src/assert.ts';
 import type { Address } from '../../src/mail/address.ts';
+import { PROBE_DAYS } from '../bounces/due.ts';
 import { DAY_MS, type Rules } from '../bounces/scoring.ts';
 import type { Storm } from '../bounces/storm.ts';
-import { PROBE_DAYS, type Verdict } from '../bounces.ts';
+import type { Verdict } from '../bounces.ts';
 import type { DeliveryCommand } from '../delivery.ts';
 import type { Fact, Refusal, Settings } from '../protocol.ts';
 import { notAllowed } from './membership.ts';
@@ -104,6 +105,8 @@ function decideOne(
         ...ownersHear(view, { disabled: 0, removed: 1 }),
       ];
     case 're-enable':
+      if (verdict.storm === true)
+        return isWaiting ? [{ type: 'delivery-enabled', ...of, by: { kind: 'list' } }] : NOTHING;
       if (value !== 'probing' || view.at < context.probedAt + PROBE_DAYS * DAY_MS) return NOTHING;
       return [{ type: 'probe-passed', ...of }];
     default:

@@ -10,6 +10,7 @@ import type {
 } from '../../actors/bounces/report.ts';
 import type { Command } from '../../actors/protocol.ts';
 import { OperatorError } from '../errors.ts';
+import type { Bounce } from '../mail/bounce-event.ts';
 import { readBounce } from '../nats/bounces.ts';
 import type { DirectoryEntry } from '../nats/directory.ts';
 import { parkedMessages, replayParked } from '../nats/parked.ts';
@@ -23,8 +24,6 @@ const PAGE = 1_000;
 const REPORT_LISTS_MAX = 10_000;
 /** Mail that was not understood, listed and replayed at most. */
 const PARKED_MAX = 10_000;
-/** DSNs shown with a member's history: the newest. */
-const DSNS_SHOWN = 1;
 
 export const register: Register = (program, run) => {
   const bounces = program.command('bounces').description('mail that came back');
@@ -39,7 +38,7 @@ export const register: Register = (program, run) => {
     );
   bounces
     .command('show <list> <address>')
-    .description("a member's history, and the last DSN")
+    .description("a member's history, what made the list act each time, and what came back last")
     .action((list: string, address: string) => run((c) => show(c, list, address)));
   bounces
     .command('reset <list> <address...>')
@@ -129,9 +128,11 @@ async function show(context: Context, listText: string, addressText: string): Pr
     const list = await findList(site, listText);
     const asked = { ask: 'bounces-of', who: { address } } as const;
     const found = (await question<BounceHistory>(site, list, asked)).answer;
-    const newest = [...found.entries].sort((a, b) => b.seq - a.seq).slice(0, DSNS_SHOWN);
-    const events = await Promise.all(newest.map(({ seq }) => readBounce(site.nats, seq)));
-    const dsns = events.flatMap((event) => (event?.type === 'bounce' ? [event] : []));
+    const seqs = eventsOf(found.history);
+    const events = await Promise.all(seqs.map((seq) => readBounce(site.nats, seq)));
+    const dsns = events.flatMap((event, i) =>
+      event?.type === 'bounce' ? [{ seq: seqs[i], ...event }] : [],
+    );
     if (out.json) {
       out.print(toJson({ ...found, dsns }));
       return DONE;
@@ -148,15 +149,34 @@ async function show(context: Context, listText: string, addressText: string): Pr
       ['probes', trouble.probes],
     ]);
     out.print('');
-    const lines = found.history.map(({ at, seq, what }) => [timeText(at), seq, what]);
-    printTable(out, ['when', '>event', 'what'], lines, 'Nothing came back.');
-    for (const { diagnostic, dsn } of dsns) {
-      out.print('');
-      out.print(clean(diagnostic));
-      if (dsn !== '') out.print(cleanText(Buffer.from(dsn, 'latin1').toString('utf8')).trimEnd());
-    }
+    const lines = found.history.map(({ at, seq, what, cause }) => [
+      ...[timeText(at), seq, what, cause ?? ''],
+    ]);
+    printTable(out, ['when', '>event', 'what', '>because of'], lines, 'Nothing came back.');
+    for (const event of dsns) printEvent(out, event);
+    if (dsns.length < seqs.length) out.note('Older events are gone: they are kept 60 days.');
     return DONE;
   });
+}
+
+/** The events that made the list do something, and what came back last; the newest first. */
+function eventsOf(history: BounceHistory['history']): readonly number[] {
+  const causes = history.flatMap(({ cause }) => cause ?? []);
+  const last = history.findLast(({ cause }) => cause === undefined)?.seq ?? [];
+  return [...new Set([...causes].concat(last))].sort((a, b) => b - a);
+}
+
+function printEvent(out: Context['out'], event: Bounce & { readonly seq: number | undefined }) {
+  const { seq, at, address, reason, status, route, diagnostic, dsn } = event;
+  out.print('');
+  printFields(out, [
+    ['event', `${seq}, ${timeText(at)}`],
+    ['recipient', address ?? 'not named'],
+    ['reason', `${reason} ${status ?? ''}`.trim()],
+    ['route', route ?? 'not known'],
+    ['reply', diagnostic],
+  ]);
+  if (dsn !== '') out.print(cleanText(Buffer.from(dsn, 'latin1').toString('utf8')).trimEnd());
 }
 
 /** Why the address is suspect here, though nothing need have come back of what this list sent. */

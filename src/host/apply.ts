@@ -9,7 +9,7 @@ import type { Verdict } from '../../actors/list/view.ts';
 import { answerOf, step, takes } from '../../actors/list.ts';
 import type { Effect, Fact } from '../../actors/protocol.ts';
 import { assert } from '../assert.ts';
-import { addressKey } from '../mail/address.ts';
+import { addressKey, domainOf } from '../mail/address.ts';
 import type { Done, Draft, MemberRow, PostRow } from '../store/list-rows.ts';
 import type { Entry, LedgerRecord } from './record.ts';
 
@@ -200,7 +200,9 @@ function postRowOf(draft: Draft, fact: Extract<Fact, { type: 'post-accepted' }>)
   const { id, subject, mail, smtputf8, trace } = post;
   const messageId = post.messageIdIsOurs ? post.messageId : '';
   const to = { counter, width, live: draft.state().live - draft.offCount() };
-  return { id, at: draft.at, ...to, subject, hold, mail, messageId, smtputf8, trace };
+  const [author] = post.from;
+  const by = author === undefined ? {} : { author: domainOf(author) };
+  return { id, at: draft.at, ...to, ...by, subject, hold, mail, messageId, smtputf8, trace };
 }
 
 /** How many get no posts, when this member does from now on, or does not. */

@@ -4,6 +4,7 @@
  *   [key, 'score', member]           {score, due}: `due` is where the row stands in the index below
  *   [key, 'post', number]            Tally
  *   [key, 'day', number]             Day
+ *   [key, 'stake', post, member]     what is asked of the member, or was, rests on this post
  *   [key, 'hints']                   the addresses that plain DSNs spoke of today
  *   ['#ask', slot, key, kind, n]     what is to be asked of a list; gone once its mailbox has it
  *   ['#due', slot, at, key, member]  when time alone changes something about a member
@@ -11,15 +12,19 @@
  *   ['#suspects', slot]              how far its lists were told of suspects (`suspicion.ts`)
  */
 
+import { nextOf } from '../../actors/bounces/due.ts';
+import type { Book, Score, Tail } from '../../actors/bounces/score.ts';
 import type { Rules } from '../../actors/bounces/scoring.ts';
-import { type Asking, type Book, nextOf, type Score, type Tail } from '../../actors/bounces.ts';
+import type { Asking } from '../../actors/bounces.ts';
 import { rulesOf } from '../../actors/list/troubles.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { slotOf } from '../mail/list-key.ts';
 import { listKeys, openDraft } from '../store/list-rows.ts';
 import type { Row, RowKey, Rows } from '../world.ts';
 
-export type Checkpoint = { readonly seq: number; readonly at: number };
+/** `v`: by which version of the fold; rows of another are folded anew. */
+export type Checkpoint = { readonly v: number; readonly seq: number; readonly at: number };
+export const FOLD_VERSION = 2;
 export type ScoreRow = { readonly score: Score; readonly due: number };
 /** A row of `#ask` or `#due`, taken apart. */
 export type Ask = { readonly row: RowKey; readonly key: ListKey; readonly asking: Asking };
@@ -30,7 +35,7 @@ export type Books = {
   /** Rows changed since the last checkpoint. */
   dirty(): number;
   /** Writes all that changed, and the checkpoint, in one transaction; about how many bytes. */
-  checkpoint(slot: number, at: Checkpoint): number;
+  checkpoint(slot: number, reached: Omit<Checkpoint, 'v'>): number;
   remove(row: RowKey): void;
   get(row: RowKey): unknown;
   /** Puts off what is due. */
@@ -52,8 +57,7 @@ type State = {
 type Known = {
   readonly slot: number;
   readonly rules: Rules;
-  /** Who got each post. */
-  readonly members: Map<number, number | null>;
+  readonly sent: Map<number, ReturnType<Book['sent']>>;
 };
 
 export function openBooks(bounces: Rows, { rows: lists }: Lists): Books {
@@ -61,8 +65,9 @@ export function openBooks(bounces: Rows, { rows: lists }: Lists): Books {
   return {
     of: (key) => bookOf(state, key),
     dirty: () => state.over.size,
-    checkpoint: (slot, at) => {
-      const writes = [...state.over.values(), [['#slot', slot], at] as const];
+    checkpoint: (slot, reached) => {
+      const checkpoint = { v: FOLD_VERSION, ...reached };
+      const writes = [...state.over.values(), [['#slot', slot], checkpoint] as const];
       bounces.commit(writes);
       state.over = new Map();
       state.known = new Map();
@@ -111,7 +116,8 @@ function bookOf(state: State, key: ListKey): Book {
       const [row, value] = found;
       return { tail: [kind, ...row.slice(2)], value };
     },
-    membersOf: (post) => membersOf(state, key, post),
+    stakes: (post) => stakes(state, key, post),
+    sent: (post) => sentOf(state, key, post),
     rules: () => knownOf(state, key).rules,
   };
 }
@@ -123,18 +129,29 @@ function knownOf({ lists, known }: State, key: ListKey): Known {
   const there = known.get(key);
   if (there !== undefined) return there;
   const { settings } = openDraft(lists, key, 0).state();
-  const made = { slot: slotOf(key), rules: rulesOf(settings), members: new Map() };
+  const made = { slot: slotOf(key), rules: rulesOf(settings), sent: new Map() };
   known.set(key, made);
   return made;
 }
 
-function membersOf(state: State, key: ListKey, post: number): number | null {
-  const { members } = knownOf(state, key);
-  const before = members.get(post);
+function sentOf(state: State, key: ListKey, post: number): ReturnType<Book['sent']> {
+  const { sent } = knownOf(state, key);
+  const before = sent.get(post);
   if (before !== undefined) return before;
-  const size = openDraft(state.lists, key, 0).postRow(post)?.live ?? null;
-  members.set(post, size);
-  return size;
+  const row = openDraft(state.lists, key, 0).postRow(post);
+  const found = row === null ? null : { members: row.live, author: row.author ?? '', at: row.at };
+  sent.set(post, found);
+  return found;
+}
+
+function stakes({ bounces, over }: State, key: ListKey, post: number): readonly number[] {
+  const stored = bounces.range([key, 'stake', post], [key, 'stake', post + 1]);
+  const mine = [...over.values()].filter(
+    ([row]) => row[0] === key && row[1] === 'stake' && row[2] === post,
+  );
+  const live = [...stored].filter(([row]) => !over.has(idOf(row)));
+  live.push(...mine.filter(([, value]) => value !== undefined));
+  return live.map(([row]) => Number(row[3]));
 }
 
 /** The score, and its place in the index of what is due. */
@@ -142,7 +159,8 @@ function putScore(state: State, key: ListKey, member: number, score: Score | und
   const row: RowKey = [key, 'score', member];
   const before = get(state, row) as ScoreRow | undefined;
   const { slot, rules } = knownOf(state, key);
-  const due = score === undefined ? 0 : nextOf(member, score, rules).due;
+  const due =
+    score === undefined ? 0 : nextOf(member, score, rules, score.standing?.at ?? score.at).at;
   const index = (at: number): RowKey => ['#due', slot, at, key, member];
   if (before !== undefined && before.due !== due) put(state, index(before.due), undefined);
   put(state, row, score === undefined ? undefined : { score, due });

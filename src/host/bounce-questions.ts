@@ -1,5 +1,6 @@
 /** Answers to questions about bounces, from the rows of the last checkpoint and the list's own. */
 
+import type { Day } from '../../actors/bounces/day.ts';
 import type {
   BounceHistory,
   BounceQuestion,
@@ -7,14 +8,16 @@ import type {
   BouncesPage,
   BouncingMember,
 } from '../../actors/bounces/report.ts';
+import { NO_SCORE, type Score } from '../../actors/bounces/score.ts';
 import { DAY_MS } from '../../actors/bounces/scoring.ts';
 import type { Tally } from '../../actors/bounces/storm.ts';
-import { currentScore, type Day, NO_SCORE, type Score } from '../../actors/bounces.ts';
+import { currentScore } from '../../actors/bounces/wants.ts';
 import { rulesOf } from '../../actors/list/troubles.ts';
 import type { Question, Refusal } from '../../actors/protocol.ts';
 import { assert, unreachable } from '../assert.ts';
+import { type Address, addressKey } from '../mail/address.ts';
 import { type ListKey, slotOf } from '../mail/list-key.ts';
-import { type Draft, openDraft } from '../store/list-rows.ts';
+import { type Draft, type MemberRow, openDraft } from '../store/list-rows.ts';
 import { type Books, openBooks, type ScoreRow } from './bounce-book.ts';
 import type { FoldStatus } from './bounces.ts';
 import type { Suspicion } from './suspicion.ts';
@@ -24,6 +27,8 @@ const PAGE_MAX = 1_000;
 /** Days and posts in a report: as many as BOUNCES keeps, and a screen holds. */
 const DAYS_MAX = 60;
 const POSTS_MAX = 20;
+/** Rows of who left that are looked through for an address: some 0.3 s. */
+const LEFT_MAX = 100_000;
 
 export type BounceAnswer = BouncesPage | BounceHistory | BounceReport | Refusal;
 
@@ -73,15 +78,21 @@ function pageOf({ world, key, draft, books }: Asked, after: number, limit: numbe
   return { bouncing, threshold, next };
 }
 
-/** Null for one who has left. */
-function memberOf(draft: Draft, books: Books, number: number, score: Score): BouncingMember | null {
-  const address = draft.member(number);
+/** Null for one who has left, unless the row of who did is given. */
+function memberOf(
+  draft: Draft,
+  books: Books,
+  number: number,
+  score: Score,
+  left: MemberRow | null = null,
+): BouncingMember | null {
+  const address = draft.member(number) ?? left?.address ?? null;
   if (address === null) return null;
   return {
     ...{ number, address },
     score: currentScore(books.of(draft.key), score),
-    bounces: score.entries.length,
-    mail: draft.trouble(number).value,
+    bounces: score.copies.length,
+    mail: left === null ? draft.trouble(number).value : 'removed',
     last: score.history.at(-1) ?? null,
   };
 }
@@ -90,19 +101,31 @@ function historyOf(
   { world, suspicion, key, draft, books }: Asked,
   who: Extract<BounceQuestion, { ask: 'bounces-of' }>['who'],
 ): BounceHistory | Refusal {
-  const number = 'number' in who ? who.number : draft.standing(who.address).member;
+  const number = 'number' in who ? who.number : numberOf(draft, who.address);
+  const left = number === null || draft.member(number) !== null ? null : draft.leftRow(number);
   const row = number === null ? undefined : world.bounceFold.rows.get([key, 'score', number]);
   const score = (row as ScoreRow | undefined)?.score ?? NO_SCORE;
-  const member = number === null ? null : memberOf(draft, books, number, score);
+  const member = number === null ? null : memberOf(draft, books, number, score, left);
   if (number === null || member === null)
     return { type: 'refusal', code: 'not-a-member', text: 'that address is not a member' };
-  const { standing, entries, history } = score;
+  const { standing, copies, history } = score;
+  const entries = copies.map(({ post, words }) => ({ post, ...words[0] }));
   const { settings } = draft.state();
   const found = settings.bounceSuspects ? suspicion.of(member.address, key) : null;
   const suspect =
     found === null ? null : { list: found.list, since: found.at, reason: found.cause.reason };
   const trouble = draft.trouble(number).context;
   return { ...member, suspect, rules: rulesOf(settings), trouble, standing, entries, history };
+}
+
+/** Of a member, or of who left last with this address, in the 60 days that such rows are kept. */
+function numberOf(draft: Draft, address: Address): number | null {
+  const { member } = draft.standing(address);
+  if (member !== null) return member;
+  const equal = addressKey(address);
+  const left = draft.range('left', [0], [Number.MAX_SAFE_INTEGER], LEFT_MAX);
+  const mine = left.filter(([, row]) => addressKey((row as MemberRow).address) === equal);
+  return mine.length === 0 ? null : Number(mine.at(-1)?.[0][2]);
 }
 
 function reportOf(
@@ -122,7 +145,8 @@ function reportOf(
     days: days.map(([row, value]) => ({ day: dayText(Number(row[2])), ...(value as Day) })),
     posts: posts.map(([row, value]) => {
       const post = Number(row[2]);
-      return { post, members: books.of(key).membersOf(post), ...(value as Tally) };
+      const members = books.of(key).sent(post)?.members ?? null;
+      return { post, members, ...(value as Tally) };
     }),
   };
 }

@@ -4,18 +4,13 @@
  *
  * Crash windows: what is folded and not in a checkpoint is folded again; what was asked and is
  * still a row is asked again, by the same id; a node that never had the slot, or has a checkpoint
- * older than the stream remembers, begins at the stream's first event.
+ * older than the stream remembers or of another version, begins at the stream's first event.
  */
 
+import { askAgainAt, nextOf } from '../../actors/bounces/due.ts';
+import type { Score } from '../../actors/bounces/score.ts';
 import { DAY_MS } from '../../actors/bounces/scoring.ts';
-import {
-  type Asking,
-  askAgainAt,
-  fold,
-  KEPT_DAYS,
-  nextOf,
-  type Score,
-} from '../../actors/bounces.ts';
+import { type Asking, fold, KEPT_DAYS } from '../../actors/bounces.ts';
 import { endWith } from '../ending.ts';
 import { textOf } from '../errors.ts';
 import type { FoundBounce, RowKey } from '../world.ts';
@@ -26,9 +21,11 @@ import {
   checkpointOf,
   type Due,
   duesOf,
+  FOLD_VERSION,
   forget,
   openBooks,
 } from './bounce-book.ts';
+import { inWords } from './bounce-words.ts';
 import type { OwnedSlot } from './slots.ts';
 import type { HostWorld } from './world.ts';
 
@@ -167,7 +164,8 @@ async function begin(folding: Folding): Promise<void> {
   const { last } = await bounceFold.log.span();
   if (before === null) return;
   // A stream that is shorter than what was folded is another one, or was restored.
-  if (clock.now() - before.at > STALE_MS || before.seq > last) {
+  const isOther = before.v !== FOLD_VERSION || before.seq > last;
+  if (isOther || clock.now() - before.at > STALE_MS) {
     log.warn({ slot, ...before, last }, 'bounces: folding anew');
     forget(bounceFold.rows, slot);
     return;
@@ -224,10 +222,10 @@ function settleDue(books: Books, due: Due, now: number): void {
   const book = books.of(due.key);
   if (books.get(due.row) === undefined) return; // Folded away since the checkpoint.
   const score = book.get(['score', due.member]) as Score | undefined;
-  const next = score === undefined ? null : nextOf(due.member, score, book.rules());
+  const next = score === undefined ? null : nextOf(due.member, score, book.rules(), now);
   if (next === null) books.remove(due.row);
-  else if (next.due > now) books.postpone(due, next.due);
-  else if (next.asking === null) book.put(['score', due.member], undefined);
+  else if (next.at > now || next.what === 'look') books.postpone(due, next.at);
+  else if (next.what === 'forget') book.put(['score', due.member], undefined);
   else {
     book.put(['ask', 'member', due.member], next.asking);
     books.postpone(due, askAgainAt(now));
@@ -252,7 +250,8 @@ async function sendAsks(folding: Folding): Promise<void> {
 }
 
 async function send({ world, books }: Folding, { row, key, asking }: Ask): Promise<void> {
-  await world.bounceFold.mailbox.put(key, asking);
+  const told = await inWords(world.bounceFold, books.of(key), key, asking);
+  await world.bounceFold.mailbox.put(key, told);
   // Another may have taken its place meanwhile, which the list has not heard.
   if (idAt(books, row) === asking.id) books.remove(row);
   const { id, command } = asking;

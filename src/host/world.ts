@@ -9,6 +9,7 @@ import type {
   BounceLog,
   BouncesOut,
   Clock,
+  CopiesByRoute,
   Disk,
   Later,
   Ledger,
@@ -27,6 +28,7 @@ export type BounceWorld = {
   /** The LMDB environment `bounces`. */
   readonly rows: Rows;
   readonly log: BounceLog;
+  readonly copiesByRoute: CopiesByRoute;
   readonly mailbox: MailboxOut<Command>;
   /** A checkpoint after so many events, or so many ms, whichever is first. */
   readonly checkpointEvents: number;

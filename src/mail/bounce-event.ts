@@ -72,6 +72,8 @@ export type Standing = {
   readonly count: number;
   /** True where the bouncing is why; false where an owner or the member themselves did it. */
   readonly byBounces: boolean;
+  /** The sequence in BOUNCES of what came back and made the list do it; null where nothing did. */
+  readonly cause: number | null;
 };
 
 export type BounceEvent = Bounce | Standing;
@@ -104,8 +106,10 @@ export function decodeBounceEvent(data: Uint8Array): BounceEvent | null {
   const { v, ...fields } = value as Readonly<Record<string, unknown>>;
   if (v !== SCHEMA || typeof fields.id !== 'string' || !ID.test(fields.id)) return null;
   if (!isCount(fields.at)) return null;
-  const isOurs = fields.type === 'bounce' ? isBounce(fields) : isStanding(fields);
-  return isOurs ? (fields as BounceEvent) : null;
+  if (fields.type === 'bounce') return isBounce(fields) ? (fields as Bounce) : null;
+  // What an earlier build wrote does not say what made the list do it.
+  const standing = { cause: null, ...fields };
+  return isStanding(standing) ? (standing as unknown as Standing) : null;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -129,13 +133,14 @@ function isBounce(fields: Fields): boolean {
   );
 }
 
-function isStanding({ type, member, what, count, byBounces }: Fields): boolean {
+function isStanding({ type, member, what, count, byBounces, cause }: Fields): boolean {
   return (
     type === 'standing' &&
     isCount(member) &&
     WHATS.includes(what) &&
     isCount(count) &&
-    typeof byBounces === 'boolean'
+    typeof byBounces === 'boolean' &&
+    (cause === null || isCount(cause))
   );
 }
 

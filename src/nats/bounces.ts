@@ -33,6 +33,7 @@ export function createBounceLog(nats: Nats): BounceLog {
         }
       }
     },
+    read: (seq) => readBounce(nats, seq),
     async span() {
       const answer = await apiRequest(nats, `$JS.API.STREAM.INFO.${STREAM}`, {});
       if (answer.error !== undefined) throw failure(answer.error);

@@ -3,9 +3,9 @@
  * chunk's name begins with the number of its range of members: so one recipient's results are found without reading any other's.
  */
 import { MailError } from '../errors.ts';
-import { type Fate, inOrder, standOf, storyOf, type Told } from '../mail/fate.ts';
+import { type Fate, inOrder, standOf, stands, storyOf, type Told } from '../mail/fate.ts';
 import type { ListKey } from '../mail/list-key.ts';
-import type { RouteOf } from '../world.ts';
+import type { CopiesByRoute, RouteOf } from '../world.ts';
 import type { Asker } from './ask.ts';
 import { BadMessage } from './codec.ts';
 import type { Nats } from './connect.ts';
@@ -18,6 +18,8 @@ import { results, resultsOfPost } from './subjects.ts';
 const READS_AT_ONCE = 32;
 /** Posts whose ranges of members are remembered. */
 const WIDTHS_MAX = 1_000;
+/** Finished tries that are remembered: DSNs of one post come together, and a chunk has thousands of members. */
+const TRIES_MAX = 64;
 const BY = { kind: 'operator', name: 'delivery' } as const;
 
 /** The results of a range of members, in order. Throws MailError 451 when NATS is away. */
@@ -47,11 +49,26 @@ export async function* resultsByRange(
 }
 
 /**
- * Reads the route of one copy. It costs one small read where the copy was handed over at the first try, as nearly all are; the
+ * Reads the route of one copy. It costs one read a chunk where the copy was handed over at the first try, as nearly all are; the
  * list's owner is asked once for each post, which members its ranges have.
  */
 export function routesOf(nats: Nats, asker: Pick<Asker, 'question'>): RouteOf {
   const widths = new Map<string, number>();
+  const tries = new Map<string, Promise<readonly Told[]>>();
+  /** What is finished does not change. */
+  function firstTry(name: Name): Promise<readonly Told[]> {
+    const known = tries.get(name.subject);
+    if (known !== undefined) return known;
+    const reading = readAll(nats, [name]);
+    tries.set(name.subject, reading);
+    const [oldest = name.subject] = tries.keys();
+    if (tries.size > TRIES_MAX) tries.delete(oldest);
+    const keep = (told: readonly Told[]): void => {
+      if (told[0]?.result.kind !== 'done') tries.delete(name.subject);
+    };
+    reading.then(keep, () => keep([]));
+    return reading;
+  }
   async function widthOf(key: ListKey, post: number): Promise<number | null> {
     const name = `${key}.${post}`;
     const known = widths.get(name);
@@ -68,7 +85,7 @@ export function routesOf(nats: Nats, asker: Pick<Asker, 'question'>): RouteOf {
       const width = await widthOf(key, post);
       if (width === null) return null;
       const range = Math.floor(member / width);
-      const first = await readAll(nats, [firstOf(key, post, range)]);
+      const first = await firstTry(firstOf(key, post, range));
       const stand = standOf(storyOf(first, member));
       if (stand?.state === 'handed') return nameOf(stand);
       const all = await resultsOfRange(nats, key, post, range);
@@ -84,6 +101,22 @@ export function routesOf(nats: Nats, asker: Pick<Asker, 'question'>): RouteOf {
 function nameOf(stand: Fate | null): string | null {
   const { route } = stand ?? { route: '' };
   return route === '' || route.includes(',') ? null : route;
+}
+
+/** Counts a post's copies by route; it reads all of its results, so it is for what happens seldom. */
+export function copiesByRoute(nats: Nats): CopiesByRoute {
+  return async (key, post) => {
+    const copies: Record<string, number> = {};
+    try {
+      for await (const told of resultsByRange(nats, key, post))
+        for (const { state, route } of stands(told).values())
+          if (state === 'handed' || state === 'refused') copies[route] = (copies[route] ?? 0) + 1;
+      return copies;
+    } catch (error) {
+      if (error instanceof MailError || error instanceof BadMessage) return null;
+      throw error;
+    }
+  };
 }
 
 /** The first try of a range that is one chunk. */

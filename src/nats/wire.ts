@@ -118,6 +118,7 @@ const troubles = [
     count,
     complaint: z.boolean(),
     cause: cause.nullable(),
+    storm: z.literal(true).exactOptional(),
   }),
   z.strictObject({ type: z.literal('bounce-hint'), address, cause }),
   z.strictObject({

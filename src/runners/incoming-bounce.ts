@@ -9,9 +9,16 @@
  */
 import { unreachable } from '../assert.ts';
 import { parseAddress } from '../mail/address.ts';
-import { type Bounce, DIAGNOSTIC_CHARACTERS_MAX, DSN_BYTES_MAX } from '../mail/bounce-event.ts';
+import {
+  type Bounce,
+  DIAGNOSTIC_CHARACTERS_MAX,
+  DSN_BYTES_MAX,
+  PROBES_FROM,
+} from '../mail/bounce-event.ts';
 import type { Meaning } from '../mail/classify.ts';
 import type { Recognised } from '../mail/dsn.ts';
+import type { ListKey } from '../mail/list-key.ts';
+import type { Clock, RouteOf } from '../world.ts';
 
 /** Recipients of one plain DSN that become hints; more is a mass mailing of somebody's. */
 export const HINTS_PER_MAIL_MAX = 50;
@@ -77,4 +84,32 @@ const COMPLAINT: Result = {
 /** A copy has one recipient; where a DSN tells of several, what is final counts. */
 function worst(results: readonly Result[]): Result | null {
   return results.find(({ permanent }) => permanent) ?? results[0] ?? null;
+}
+
+// ── Over which route the copy went ────────────────────────────────────────
+
+/** The record is asked no longer, and not again for a while after that: a bounce counts without it. */
+const ROUTE_MS_MAX = 1_000;
+const ROUTE_AGAIN_MS = 10_000;
+
+/** `routeOf`, as soon as it may hold up what counts: null where the answer does not come in time. */
+export function timely(routeOf: RouteOf, clock: Pick<Clock, 'sleep' | 'monotonic'>): RouteOf {
+  let awayUntil = Number.NEGATIVE_INFINITY;
+  return async (...copy) => {
+    if (clock.monotonic() < awayUntil) return null;
+    const answered = new AbortController();
+    const late = clock.sleep(ROUTE_MS_MAX, answered.signal).then(() => 'late' as const);
+    const found = await Promise.race([routeOf(...copy).then((route) => ({ route })), late]);
+    answered.abort();
+    if (found !== 'late') return found.route;
+    awayUntil = clock.monotonic() + ROUTE_AGAIN_MS;
+    return null;
+  };
+}
+
+/** The event with the route that its copy went over, where that is known; a hint and a probe have none. */
+export async function withRoute(event: Bounce, key: ListKey, routeOf: RouteOf): Promise<Bounce> {
+  const { member, post } = event;
+  if (member === null || post === null || post >= PROBES_FROM) return event;
+  return { ...event, route: await routeOf(key, post, member) };
 }

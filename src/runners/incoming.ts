@@ -19,6 +19,7 @@ import type { Command } from '../../actors/protocol.ts';
 import { unreachable } from '../assert.ts';
 import type { Log } from '../log.ts';
 import type { Address } from '../mail/address.ts';
+import type { Bounce } from '../mail/bounce-event.ts';
 import {
   type ClassifyNeeds,
   classify,
@@ -32,8 +33,17 @@ import type { Envelope, MailRef } from '../mail/envelope.ts';
 import { robotAddress } from '../mail/list-headers.ts';
 import { type Loop, loopOfAny, loopOfPost } from '../mail/loops.ts';
 import { type ReadMail, readMail, summarise } from '../mail/summary.ts';
-import type { BouncesOut, Delivery, MailboxOut, MailStore, Meter, Parked } from '../world.ts';
-import { bounceOf } from './incoming-bounce.ts';
+import type {
+  BouncesOut,
+  Delivery,
+  MailboxOut,
+  MailStore,
+  Meter,
+  Parked,
+  RouteOf,
+} from '../world.ts';
+import { bounceOf, withRoute } from './incoming-bounce.ts';
+import { complainedOf } from './incoming-complaint.ts';
 import type { Disposal } from './runner.ts';
 import type { Throttle } from './throttle.ts';
 
@@ -56,6 +66,7 @@ export type IncomingNeeds = {
   readonly read: MailStore['read'];
   readonly mailbox: MailboxOut<Command>;
   readonly bounces: BouncesOut;
+  readonly routeOf: RouteOf;
   /** What a message that came to a bounce address says. */
   recognise(raw: Uint8Array): Recognised;
   readonly park: Parked['put'];
@@ -91,7 +102,7 @@ export async function dispose(delivery: Delivery, needs: IncomingNeeds): Promise
   if (raw === null) return { kind: 'park', why: 'parts of this mail are gone from MAIL' };
   const mail: Mail = { envelope, ref, raw, read: readMail(isRead ? raw : new Uint8Array(0)) };
   const asides: Aside[] = [];
-  for (const meaning of meanings) {
+  for (const meaning of withComplaint(meanings, raw, needs)) {
     const aside = await tell(meaning, mail, needs);
     if (aside !== null) asides.push(aside);
   }
@@ -130,6 +141,20 @@ async function meaningOf(address: Address, needs: IncomingNeeds): Promise<Meanin
     return classify(address, { ...known, lists: { find, byKey, keysByPrefix } });
   }
   return meaning;
+}
+
+/** A complaint is that of the copy which it returns, whatever address it came to; else all is as it was addressed. */
+function withComplaint(
+  meanings: readonly Meaning[],
+  raw: Uint8Array,
+  needs: IncomingNeeds,
+): readonly Meaning[] {
+  const isKnown = meanings.some((meaning) => meaning.kind === 'bounce' && meaning.member !== null);
+  if (isKnown) return meanings;
+  const known = { lists: needs.lists, secrets: needs.secrets.all(), isOurs: needs.isOurs };
+  const complained = complainedOf(raw, (address) => classify(address, known));
+  if (complained === null || needs.recognise(raw).kind !== 'complaint') return meanings;
+  return [...meanings.filter(({ kind }) => kind !== 'bounce'), complained];
 }
 
 /**
@@ -194,7 +219,9 @@ async function tellBounce(
     needs.meter.count('incoming_told', { what: became.what });
     return null;
   }
-  await Promise.all(became.events.map((event) => needs.bounces.put(list.key, event)));
+  const put = async (event: Bounce): Promise<void> =>
+    needs.bounces.put(list.key, await withRoute(event, list.key, needs.routeOf));
+  await Promise.all(became.events.map(put));
   needs.meter.count('incoming_told', { what: 'bounce' });
   return null;
 }

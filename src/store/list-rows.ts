@@ -82,6 +82,8 @@ export type PostRow = {
   readonly messageId: string;
   readonly smtputf8: boolean;
   readonly trace: string;
+  /** The domain of its author, where it has one. */
+  readonly author?: string;
   /** Its bounces were a storm. */
   readonly storm?: true;
 };

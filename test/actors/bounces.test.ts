@@ -1,8 +1,9 @@
 /** The fold of bounces: what counts, what it leads to, and what never does. */
 import { expect, test } from 'vitest';
-import { DAY_MS, DEFAULT_RULES, type Scoring } from '../../actors/bounces/scoring.ts';
-import type { Tally } from '../../actors/bounces/storm.ts';
-import { currentScore, nextOf, PROBE_DAYS } from '../../actors/bounces.ts';
+import { nextOf, PROBE_DAYS } from '../../actors/bounces/due.ts';
+import { DAY_MS, DEFAULT_RULES, type Rules, type Scoring } from '../../actors/bounces/scoring.ts';
+import { stormOf, type Tally } from '../../actors/bounces/storm.ts';
+import { currentScore } from '../../actors/bounces/wants.ts';
 import { type Bounce, PROBES_FROM } from '../../src/mail/bounce-event.ts';
 import {
   type BookStory,
@@ -51,11 +52,11 @@ test('B1: a copy counts no more once its score was reset, or so many others came
   expect(scoreOf(reset)).toBe(0);
   const many = emptyBook({ scoring: 'off' });
   for (let post = 1; post <= 100; post++) many.fold(bounce(1, post));
-  expect(many.score(1)?.entries.map(({ post }) => post)).toEqual(
+  expect(many.score(1)?.copies.map(({ post }) => post)).toEqual(
     Array.from({ length: 64 }, (_, i) => i + 37),
   );
   many.fold(bounce(1, 20, { at: onDay(3) }));
-  expect(many.score(1)?.entries.length).toBe(64);
+  expect(many.score(1)?.copies.length).toBe(64);
 });
 
 test.each<[string, Scoring, Partial<Bounce>, number]>([
@@ -115,16 +116,16 @@ test('warnings come one after another, in their time, and then removal', () => {
     const row = emptyBook()
       .fold(standing(1, what, onDay(0), count))
       .score(1);
-    return row === undefined ? null : nextOf(1, row, DEFAULT_RULES);
+    return row === undefined ? null : nextOf(1, row, DEFAULT_RULES, onDay(7));
   };
-  const due = onDay(0) + 7 * DAY_MS;
+  const at = onDay(0) + 7 * DAY_MS;
   expect(after(1, 'disabled')).toMatchObject({
-    due,
+    ...{ what: 'ask', at },
     asking: { id: '1.warn.1', command: { verdict: 'warn', count: 2 } },
   });
-  expect(after(2)).toMatchObject({ due, asking: { command: { verdict: 'warn', count: 3 } } });
+  expect(after(2)).toMatchObject({ at, asking: { command: { verdict: 'warn', count: 3 } } });
   expect(after(3)).toMatchObject({
-    due,
+    at,
     asking: { id: '1.remove.1', command: { verdict: 'remove' } },
   });
 });
@@ -133,14 +134,26 @@ test('whom an owner disabled is neither warned nor removed', () => {
   const row = emptyBook()
     .fold(standing(1, 'disabled', onDay(0), 0, false))
     .score(1);
-  expect(row && nextOf(1, row, DEFAULT_RULES).asking).toBe(null);
+  expect(row && nextOf(1, row, DEFAULT_RULES, onDay(50)).what).toBe('forget');
+});
+
+test('who waits for a warning is looked at each day, by the rules as they are then', () => {
+  const row = emptyBook()
+    .fold(standing(1, 'disabled', onDay(0), 1))
+    .score(1);
+  const next = (rules: Partial<Rules>, from: number) =>
+    row && nextOf(1, row, { ...DEFAULT_RULES, ...rules }, from);
+  expect(next({}, onDay(0))).toEqual({ what: 'look', at: onDay(1) });
+  expect(next({ warningDays: 2 }, onDay(1))).toMatchObject({ what: 'ask', at: onDay(2) });
+  expect(next({ warningDays: 10 }, onDay(7))).toEqual({ what: 'look', at: onDay(8) });
+  expect(next({ scoring: 'off' }, onDay(70))).toEqual({ what: 'look', at: onDay(71) });
 });
 
 test('a probe that did not come back in ten days ends well, and the score is forgotten', () => {
   const story = emptyBook().fold(...daily(5), standing(1, 'probed', onDay(5), 1));
   const row = story.score(1);
-  expect(row && nextOf(1, row, DEFAULT_RULES)).toMatchObject({
-    due: onDay(5) + PROBE_DAYS * DAY_MS,
+  expect(row && nextOf(1, row, DEFAULT_RULES, onDay(5))).toMatchObject({
+    at: onDay(5) + PROBE_DAYS * DAY_MS,
     asking: { command: { verdict: 're-enable' } },
   });
   expect(scoreOf(story.fold(standing(1, 'reset', onDay(15))))).toBe(0);
@@ -148,7 +161,7 @@ test('a probe that did not come back in ten days ends well, and the score is for
 
 test('what comes back of a member who was removed counts no more', () => {
   const story = emptyBook().fold(standing(1, 'removed', onDay(0)), ...daily(9));
-  expect([verdicts(story), story.score(1)?.entries]).toEqual([[], []]);
+  expect([verdicts(story), story.score(1)?.copies]).toEqual([[], []]);
 });
 
 /** Post 9 came back from so many, each with four bounces of other days before. */
@@ -182,16 +195,127 @@ test.each<[string, Partial<Bounce>[], number]>([
   expect((story.rows().get('["post",9]') as Tally).storm).toBe(null);
 });
 
+/** So many members, each with four bounces of days and posts of their own, and a fifth of one that all refuse. */
+function beforeStorm(members: number): Bounce[] {
+  const earlier = Array.from({ length: members }, (_, i) =>
+    [0, 1, 2, 3].map((day) => bounce(i + 1, 20 + 4 * i + day, { at: onDay(day) })),
+  );
+  return [...earlier.flat(), ...many(members)];
+}
+
+test('B4: what was asked before the storm was seen is asked no more', () => {
+  const story = emptyBook({}, 100).fold(...beforeStorm(19));
+  expect(verdicts(story).filter(([, type]) => type === 'bounce-verdict').length).toBe(19);
+  expect(scoreOf(story)).toBe(5);
+  story.fold(bounce(20, 9, { at: onDay(4) }));
+  expect(verdicts(story)).toEqual([['storm.9', 'bounce-storm']]);
+  expect([scoreOf(story), story.score(1)?.asked]).toEqual([4, null]);
+  // What comes back of another post on that day counts as on any.
+  story.fold(bounce(1, 10, { at: onDay(4) }));
+  expect(story.asks()).toMatchObject([
+    { id: 'storm.9' },
+    { command: { verdict: 'probe', member: 1, cause: { reason: 'user-unknown' } } },
+  ]);
+});
+
+test('B4: whom a storm disabled before it was seen is enabled again, and nobody else', () => {
+  const story = emptyBook({}, 100).fold(...beforeStorm(19));
+  const seqOf = (member: number) => story.score(member)?.copies[0]?.words[0].seq ?? 0;
+  // Member 1 was disabled because of it, member 2 was probed, member 3 by a hint.
+  const probed = (member: number, cause: number) =>
+    standing(member, 'probed', onDay(4), 1, false, cause);
+  const back = (member: number) => bounce(member, PROBES_FROM + 1, { at: onDay(4, 13) });
+  const disabled = (member: number) => standing(member, 'disabled', onDay(4, 14), 1);
+  story.fold(probed(1, seqOf(1)), back(1), disabled(1));
+  story.fold(probed(2, seqOf(2)));
+  story.fold(probed(3, 9_999), back(3), disabled(3));
+  const { seq } = story.score(1)?.standing ?? {};
+  story.fold(bounce(20, 9, { at: onDay(4) }));
+  const enabled = { id: `1.re-enable.${seq}`, command: { verdict: 're-enable', storm: true } };
+  expect(story.asks()).toMatchObject([{ id: 'storm.9' }, enabled]);
+  // Nor does the probe that it led to disable anybody any more.
+  story.fold(back(2));
+  expect(verdicts(story).length).toBe(2);
+});
+
+test('B4: a list that disables somebody after the storm was seen is asked to enable them', () => {
+  const story = emptyBook({}, 100).fold(...beforeStorm(20));
+  const cause = story.score(1)?.copies[0]?.words[0].seq ?? 0;
+  story.fold(standing(1, 'probed', onDay(4), 1, false, cause));
+  story.fold(standing(1, 'disabled', onDay(4), 1));
+  expect(story.asks()).toMatchObject([
+    { id: 'storm.9' },
+    { command: { verdict: 're-enable', member: 1, storm: true } },
+  ]);
+  story.fold(standing(1, 'reset', onDay(4)));
+  expect(verdicts(story).length).toBe(1);
+});
+
+test('B1: a post so old that nobody remembers what came back of it counts no more', () => {
+  expect(scoreOf(emptyBook().fold(bounce(1, 1, { at: onDay(59) })))).toBe(1);
+  expect(
+    emptyBook()
+      .fold(bounce(1, 1, { at: onDay(61) }))
+      .rows().size,
+  ).toBe(0);
+});
+
+test('of the words of one copy the weightiest of its first day counts, whatever comes first', () => {
+  const full = { reason: 'mailbox-full', permanent: false };
+  const words = [bounce(1, 1, full), bounce(1, 1), bounce(1, 1, { ...full, at: onDay(1) })];
+  for (const order of [words, words.toReversed()]) {
+    const story = emptyBook().fold(...order);
+    expect(scoreOf(story)).toBe(1);
+    expect(story.rows().get(`["day",${onDay(0, 0) / DAY_MS}]`)).toMatchObject({ bounces: 1 });
+  }
+});
+
+test('the history keeps what the list did and why, however much comes back', () => {
+  const story = emptyBook({}, null).fold(standing(1, 'probed', onDay(0), 1, false, 7));
+  for (let post = 1; post <= 40; post++) story.fold(bounce(1, post));
+  const history = story.score(1)?.history ?? [];
+  expect(history.length).toBe(25);
+  expect(history[0]).toMatchObject({ seq: 1, what: 'probed 1', cause: 7 });
+});
+
 test('who is to blame follows from the reason, and from whose it is', () => {
   const spread = (reason: string) =>
     many(40, { reason }).map((one, i) => ({ ...one, address: `m@p${i}.example` as never }));
   const blame = (reason: string) => {
-    const [ask] = emptyBook({}, 100)
+    const ask = emptyBook({}, 100)
       .fold(...spread(reason))
-      .asks();
-    return ask?.command.type === 'bounce-storm' ? ask.command.blame : null;
+      .asks()
+      .find(({ id }) => id === 'storm.9');
+    return ask?.command.type === 'bounce-storm' ? [ask.command.blame, ask.command.where] : null;
   };
   expect(['authentication', 'blocked', 'content'].map(blame)).toEqual([
-    ...['sender-domain', 'route', 'post'],
+    ...[
+      ['sender-domain', 'author.example'],
+      ['route', ''],
+      ['post', ''],
+    ],
   ]);
+});
+
+test('a route is to blame if nearly all came over it, and little of what others took came back', () => {
+  const over = (route: string, i: number): Bounce =>
+    bounce(i, 9, { route, reason: 'policy', address: `m@p${i}.example` as never });
+  const story = (a: number, b: number) => {
+    const ofA = Array.from({ length: a }, (_, i) => over('a', i + 1));
+    const ofB = Array.from({ length: b }, (_, i) => over('b', a + i + 1));
+    return emptyBook({}, 100)
+      .fold(...ofA, ...ofB)
+      .rows()
+      .get('["post",9]') as Tally;
+  };
+  const sent = { members: 100, author: 'author.example' };
+  const blame = (tally: Tally, copies: Record<string, number> | null) => {
+    const { blame: of, where } = stormOf(9, 'policy', tally, sent, copies);
+    return [of, where];
+  };
+  expect(blame(story(30, 0), { a: 50, b: 50 })).toEqual(['route', 'a']);
+  expect(blame(story(29, 2), { a: 50, b: 50 })).toEqual(['route', 'a']);
+  expect(blame(story(29, 5), { a: 50, b: 50 })).toEqual(['post', '']);
+  expect(blame(story(30, 0), { a: 100 })).toEqual(['post', '']);
+  expect(blame(story(30, 0), null)).toEqual(['post', '']);
 });

@@ -20,6 +20,7 @@ import {
   KEY,
   made,
   OPERATOR,
+  post,
   START,
   type Story,
 } from '../support/list-story.ts';
@@ -300,6 +301,48 @@ test.each([
   },
 );
 
+test('whom a storm disabled is enabled, and nobody else by that word', () => {
+  const word = { ...verdict('re-enable', { cause: null }), storm: true } as const;
+  inTrouble()
+    .when(word)
+    .then({ type: 'delivery-enabled', ...of, by: LIST });
+  given(...made, probed)
+    .when(word)
+    .then();
+  given(...made, probed, disabled({ why: 'complaint' } as Partial<DeliveryFact>))
+    .when(word)
+    .then();
+  // A probe that was given up on late says nothing of who is disabled.
+  inTrouble()
+    .later(99 * DAY_MS)
+    .when(verdict('re-enable'))
+    .then();
+});
+
+test('each word of the list names the event that caused it, and a person’s names none', () => {
+  const causes = (...facts: Fact[]) =>
+    effects(given(...made, ...facts)).flatMap((effect) =>
+      effect.type === 'tell-bounces' ? [[effect.event.what, effect.event.cause]] : [],
+    );
+  const later = { ...CAUSE, seq: 12 };
+  const warned: Fact = { type: 'member-warned', ...of, warning: 2, of: 3 };
+  const removed = (by: By): Fact => ({ type: 'member-removed', ...of, by });
+  const enabled = (by: By): Fact => ({ type: 'delivery-enabled', ...of, by });
+  const trouble = [probed, disabled({ cause: later } as Partial<DeliveryFact>)];
+  expect(causes(...trouble, warned, removed(LIST))).toEqual([
+    ...[
+      ['probed', 9],
+      ['disabled', 12],
+      ['warned', 12],
+      ['removed', 12],
+    ],
+  ]);
+  expect(causes(probed, { type: 'probe-passed', ...of }).at(-1)).toEqual(['reset', 9]);
+  expect(causes(...trouble, enabled(LIST)).at(-1)).toEqual(['reset', 12]);
+  expect(causes(...trouble, enabled(OPERATOR)).at(-1)).toEqual(['reset', null]);
+  expect(causes(...trouble, removed(OPERATOR)).at(-1)).toEqual(['removed', null]);
+});
+
 test('a storm is told to the owners once, however often it is seen', () => {
   const storm: Storm = {
     ...{ post: 1, reason: 'spam', bounced: 40, members: 90 },
@@ -307,7 +350,7 @@ test('a storm is told to the owners once, however often it is seen', () => {
   };
   const story = given(...made, {
     ...{ type: 'post-accepted', number: 1, counter: 2, width: 500, class: 'post', hold: null },
-    post: { id: 'f'.repeat(64) } as never,
+    post: post(),
   });
   const seen: Fact = { type: 'storm-seen', storm, to: [ANNE] };
   story.when({ type: 'bounce-storm', ...storm }).then(seen);

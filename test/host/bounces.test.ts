@@ -1,14 +1,18 @@
 /** The bounce actors of a host: what they fold outlives them, and what they ask is done once. */
 import { expect, test } from 'vitest';
-import type { BounceReport, BouncesPage } from '../../actors/bounces/report.ts';
+import type { BounceHistory, BounceReport, BouncesPage } from '../../actors/bounces/report.ts';
+import type { RosterPage } from '../../actors/protocol.ts';
+import type { Checkpoint } from '../../src/host/bounce-book.ts';
 import type { Host } from '../../src/host/host.ts';
+import type { Address } from '../../src/mail/address.ts';
 import type { BounceEvent } from '../../src/mail/bounce-event.ts';
 import { PROBES_FROM } from '../../src/mail/bounce-event.ts';
 import { slotOf } from '../../src/mail/list-key.ts';
+import type { RowKey } from '../../src/world.ts';
 import { bounce, hint } from '../support/bounce-story.ts';
 import { type FakeHostWorld, fakeHostWorld } from '../support/fake/host-world.ts';
 import { fakeRows } from '../support/fake/rows.ts';
-import { dump, finish, killed, start, tick, withList } from '../support/host-story.ts';
+import { dump, finish, killed, mailOf, start, tick, withList } from '../support/host-story.ts';
 import { KEY, OPERATOR } from '../support/list-story.ts';
 
 const DAY_MS = 86_400_000;
@@ -142,6 +146,96 @@ test('warnings and removal come in their time, though nothing more comes back', 
   expect(host.question(KEY, { ask: 'roster', role: 'member', after: 0, limit: 9 })).toMatchObject({
     members: [{ number: 1 }],
   });
+  // Who was removed has a history: of each verdict the event that caused it, which is still in BOUNCES.
+  const address = 'bart@example.net' as Address;
+  const { mail, history } = host.question(KEY, {
+    ask: 'bounces-of',
+    who: { address },
+  }) as BounceHistory;
+  expect(mail).toBe('removed');
+  const causes = history.map(({ what, cause }) => [
+    what,
+    world.bounceLog.stored.find(({ seq }) => seq === cause)?.event?.id,
+  ]);
+  const [first, probe] = ['d2x1', `d2x${PROBES_FROM + 1}`];
+  expect(causes).toEqual([
+    ['user-unknown 5.1.1', undefined],
+    ['probed 1', first],
+    ['probe: user-unknown 5.1.1', undefined],
+    ['disabled', probe],
+    ['warned 2', probe],
+    ['warned 3', probe],
+    ['removed', probe],
+  ]);
+});
+
+test('a verdict has the words of the event that caused it, which the fold does not keep', async () => {
+  const world = fakeHostWorld();
+  const host = await withThreshold(world, 1);
+  await put(world, today(world, 2, 1));
+  await tick(world, ROUND_MS);
+  await tick(world, ROUND_MS);
+  const of = host.question(KEY, { ask: 'bounces-of', who: { number: 2 } }) as BounceHistory;
+  const said = { seq: 1, status: '5.1.1', code: 550, diagnostic: '550 5.1.1 no such user' };
+  expect(of.trouble.cause).toEqual({ ...said, reason: 'user-unknown' });
+});
+
+test('a shorter time between warnings is that of members who wait already', async () => {
+  const world = fakeHostWorld();
+  const host = await withThreshold(world, 1);
+  await put(world, today(world, 2, 1));
+  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await put(world, today(world, 2, PROBES_FROM + 1));
+  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  const command = { type: 'set', settings: { bounceWarningDays: 2 }, by: OPERATOR } as const;
+  await host.command(KEY, { id: 'sooner', command });
+  const warnings = () => world.put.filter(({ post }) => post.startsWith('w2x')).length;
+  for (let day = 0; day < 2; day++) {
+    expect(warnings()).toBe(1);
+    world.clock.jump(DAY_MS);
+    for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  }
+  expect(warnings()).toBe(2);
+});
+
+test('whom a storm disabled before it was seen gets mail again', async () => {
+  const world = fakeHostWorld();
+  const host = await withThreshold(world, 1);
+  const members = Array.from({ length: 30 }, (_, i) => ({
+    address: `m${i}@example.org` as Address,
+    name: '',
+  }));
+  await host.command(KEY, { id: 'many', command: { type: 'add-members', members, by: OPERATOR } });
+  await host.command(KEY, await mailOf(world, 'hello'));
+  const [first = 0] = (
+    host.question(KEY, { ask: 'roster', role: 'member', after: 2, limit: 1 }) as RosterPage
+  ).members.map(({ number }) => number);
+  await put(world, today(world, first, 1));
+  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await put(world, today(world, first, PROBES_FROM + 1));
+  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  expect(pageOf(host)).toMatchObject([{ number: first, mail: 'disabled' }]);
+  for (let i = 1; i < 20; i++) await put(world, today(world, first + i, 1));
+  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  expect(pageOf(host)[0]).toMatchObject({ number: first, mail: 'delivering', score: 0 });
+  expect(probesOf(world).length).toBe(1);
+});
+
+test('rows of another version of the fold are forgotten, and all is folded anew', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  await put(world, today(world, 1, 1));
+  await finish(host, world);
+  const other = fakeHostWorld(world);
+  const row: RowKey = ['#slot', slotOf(KEY)];
+  const { v: _, ...old } = other.bounceFold.rows.get(row) as Checkpoint;
+  other.bounceFold.rows.commit([
+    [row, old],
+    [[KEY, 'score', 1], { score: { entries: [] }, due: 0 }],
+  ]);
+  const again = await start(other);
+  await tick(other, ROUND_MS);
+  expect(pageOf(again)).toMatchObject([{ number: 1, bounces: 1 }]);
 });
 
 test('a checkpoint of a stream that is another now, or was cut, is forgotten', async () => {

@@ -31,7 +31,7 @@ const bounce: Bounce = {
 };
 const standing: Standing = {
   ...{ type: 'standing', id: 'l4.0.1', at: 5, member: 7 },
-  ...{ what: 'warned', count: 2, byBounces: true },
+  ...{ what: 'warned', count: 2, byBounces: true, cause: 3 },
 };
 
 test('an event is read back as it was written', () => {

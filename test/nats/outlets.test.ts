@@ -23,7 +23,16 @@ beforeAll(async () => {
 });
 afterAll(() => site.stop());
 const aStanding = (id: string): BounceEvent => ({
-  ...{ type: 'standing', id, at: 1, member: 1, what: 'reset', count: 0, byBounces: true },
+  ...{
+    type: 'standing',
+    id,
+    at: 1,
+    member: 1,
+    what: 'reset',
+    count: 0,
+    byBounces: true,
+    cause: null,
+  },
 });
 
 beforeEach(async () => {

@@ -8,7 +8,7 @@ import {
 import type { KnownList } from '../../src/mail/classify.ts';
 import { recognise } from '../../src/mail/dsn.ts';
 import { bounceOf, HINTS_PER_MAIL_MAX } from '../../src/runners/incoming-bounce.ts';
-import { dsnFrom } from '../support/dsns.ts';
+import { complaintWith, dsnFrom } from '../support/dsns.ts';
 
 const list = {} as KnownList;
 const token = { kind: 'bounce', list, member: 7, post: 3 } as const;
@@ -16,35 +16,7 @@ const robot = { kind: 'bounce', list, member: null, post: null } as const;
 const of = (meaning: typeof token | typeof robot, raw: Uint8Array) =>
   bounceOf(meaning, recognise(raw), { raw, at: 5, seq: 17 });
 
-/** A complaint as a mailbox provider sends it (RFC 5965). */
-const complaint = Buffer.from(
-  [
-    'From: feedback@big.example',
-    'Subject: FW: a post',
-    'MIME-Version: 1.0',
-    'Content-Type: multipart/report; report-type=feedback-report; boundary="b"',
-    '',
-    '--b',
-    'Content-Type: text/plain',
-    '',
-    'This is an abuse report.',
-    '--b',
-    'Content-Type: message/feedback-report',
-    '',
-    'Feedback-Type: abuse',
-    'User-Agent: Big/1.0',
-    'Version: 1',
-    '',
-    '--b',
-    'Content-Type: message/rfc822',
-    '',
-    'Subject: a post',
-    '',
-    'hello',
-    '--b--',
-    '',
-  ].join('\r\n'),
-);
+const complaint = Buffer.from(complaintWith());
 
 test('a token of ours makes one verified event, whoever the DSN names', () => {
   const became = of(token, dsnFrom({ to: 'forwarded@elsewhere.example' }));

@@ -157,7 +157,12 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
     results: links.linkResults(life, bus),
     bounces: bounceLog,
     bounceFold: {
-      ...{ rows: fakeRows(), log: bounceLog, mailbox: links.linkMailbox(life, bus) },
+      ...{
+        rows: fakeRows(),
+        log: bounceLog,
+        copiesByRoute: async () => null,
+        mailbox: links.linkMailbox(life, bus),
+      },
       ...{ checkpointEvents: 1_000, checkpointMs: 5_000 },
       ...{ idle: async () => undefined, yieldsTo: () => null },
     },
@@ -201,6 +206,7 @@ function startIncoming(
     read: world.mail.read,
     mailbox,
     bounces: world.bounces,
+    routeOf: async () => null,
     recognise,
     park: world.parked.put,
     mayLogLoop: createThrottle(life.clock, LOOP_LOG_EVERY_MS),

@@ -1,7 +1,8 @@
 /** Bounces of one list, as tests speak of them, and a book over rows in memory to fold them into. */
 
+import type { Book, Score, Tail } from '../../actors/bounces/score.ts';
 import { DAY_MS, DEFAULT_RULES, type Rules } from '../../actors/bounces/scoring.ts';
-import { type Asking, type Book, fold, type Score, type Tail } from '../../actors/bounces.ts';
+import { type Asking, fold } from '../../actors/bounces.ts';
 import type { Address } from '../../src/mail/address.ts';
 import type { Bounce, BounceEvent, Standing } from '../../src/mail/bounce-event.ts';
 import { START } from './list-story.ts';
@@ -34,9 +35,10 @@ export function standing(
   at: number,
   count = 0,
   byBounces = true,
+  cause: number | null = null,
 ): Standing {
   const id = `l${at}.${member}.${what}.${count}`;
-  return { type: 'standing', id, at, member, what, count, byBounces };
+  return { type: 'standing', id, at, member, what, count, byBounces, cause };
 }
 
 export type BookStory = {
@@ -72,7 +74,12 @@ export function emptyBook(
       const [tail] = mine.sort((a, b) => Number(a[1]) - Number(b[1]));
       return tail === undefined ? null : { tail, value: rows.get(idOf(tail)) };
     },
-    membersOf: () => members,
+    stakes: (post) =>
+      [...rows.keys()]
+        .map((id) => JSON.parse(id) as Tail)
+        .filter(([kind, of]) => kind === 'stake' && of === post)
+        .map(([, , member]) => Number(member)),
+    sent: () => (members === null ? null : { members, author: 'author.example', at: DAY_ZERO }),
     rules: () => ({ ...DEFAULT_RULES, ...rules }),
   };
   const story: BookStory = {

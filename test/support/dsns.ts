@@ -51,3 +51,34 @@ export function dsnFrom({
     ].join('\r\n'),
   );
 }
+
+/** A complaint of a mailbox provider (RFC 5965), with these fields in the mail that it returns. */
+export function complaintWith(...fields: readonly string[]): string {
+  return [
+    'From: feedback@big.example',
+    'Subject: FW: a post',
+    'MIME-Version: 1.0',
+    'Content-Type: multipart/report; report-type=feedback-report; boundary="b"',
+    '',
+    '--b',
+    'Content-Type: text/plain',
+    '',
+    'This is an abuse report.',
+    '--b',
+    'Content-Type: message/feedback-report',
+    '',
+    'Feedback-Type: abuse',
+    'User-Agent: Big/1.0',
+    'Version: 1',
+    '',
+    '--b',
+    'Content-Type: message/rfc822',
+    '',
+    ...fields,
+    'Subject: a post',
+    '',
+    'hello',
+    '--b--',
+    '',
+  ].join('\r\n');
+}

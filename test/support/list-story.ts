@@ -4,7 +4,15 @@
  */
 import { expect } from 'vitest';
 import { decide } from '../../actors/list.ts';
-import type { By, Command, Fact, PostSummary, Refusal } from '../../actors/protocol.ts';
+import type {
+  By,
+  Command,
+  Effect,
+  Fact,
+  HoldId,
+  PostSummary,
+  Refusal,
+} from '../../actors/protocol.ts';
 import { applyEntry, finish } from '../../src/host/apply.ts';
 import { type Address, parseAddress } from '../../src/mail/address.ts';
 import type { ListKey } from '../../src/mail/list-key.ts';
@@ -123,3 +131,18 @@ export function given(...facts: Fact[]): Story {
   };
   return story.and(...facts);
 }
+
+export const STRANGER = address('eve@elsewhere.example');
+export const heldPost = post({ from: [STRANGER], sender: STRANGER });
+export const held = (hold: HoldId, changes = {}): Fact => ({
+  type: 'post-held',
+  hold,
+  post: { ...heldPost, ...changes },
+  reasons: ['not-a-member'],
+});
+
+/** What waits in the outbox, in order. */
+export const effectsOf = (story: Story): Effect[] =>
+  [...story.rows.range([KEY, 'outbox', 0], [KEY, 'outbox', Number.MAX_SAFE_INTEGER])].map(
+    ([, effect]) => effect as Effect,
+  );

@@ -51,6 +51,8 @@ export function createFakeBounceLog(): FakeBounceLog {
         });
       }
     },
+    read: async (seq) =>
+      seq < first ? null : (stored.find((one) => one.seq === seq)?.event ?? null),
     span: async () => ({ first, last }),
     expire: (seq) => {
       first = seq + 1;

@@ -95,6 +95,7 @@ export function fakeHostWorld(
     bounceFold: {
       rows: before?.bounceFold.rows ?? fakeRows(),
       log: bounceLog,
+      copiesByRoute: async () => null,
       mailbox: { put: async (key, asked) => world.send(key, asked) },
       ...{ checkpointEvents: 1_000, checkpointMs: 5_000 },
       ...{ idle: async () => undefined, yieldsTo: () => null },
