@@ -8,6 +8,7 @@ import type { PostSummary } from '../src/mail/summary.ts';
 import type { BounceQuestion } from './bounces/report.ts';
 import type { Scoring } from './bounces/scoring.ts';
 import type { DeliveryCommand, DeliveryEffect, DeliveryFact } from './delivery.ts';
+import type { ChainQuestion, Repair, RepairCommand, RepairFact } from './list/repairing.ts';
 import type { TroubleEffect, TroubleFact } from './list/troubles.ts';
 import type { PostCommand, PostEffect, PostFact, PostQuestion } from './protocol-posts.ts';
 
@@ -97,6 +98,7 @@ export type Command =
    * the clock that fired it, even if the list's is behind.
    */
   | { readonly type: 'tell-moderators'; readonly due?: number }
+  | RepairCommand
   | DeliveryCommand;
 
 /** The most members one `add-members` may carry; a bulk command becomes one fact (design §3). */
@@ -187,6 +189,7 @@ export type Fact =
       readonly to: readonly Address[];
     }
   | { readonly type: 'owner-mail-discarded'; readonly mail: PostSummary }
+  | RepairFact
   | DeliveryFact
   | TroubleFact;
 
@@ -232,6 +235,7 @@ export type Refusal = {
 export type Question =
   | { readonly ask: 'list' }
   | { readonly ask: 'inspect'; readonly level?: InspectLevel }
+  | ChainQuestion
   | {
       readonly ask: 'roster';
       readonly role: 'member' | Role;
@@ -302,8 +306,10 @@ export type ListInspection = ListView & {
   };
   /** Its outbox is so far behind that it takes no turns. */
   readonly blocked: boolean;
-  /** Why its history does not fit its rows, if it does not: it takes no turns until it is rebuilt. */
+  /** Why its ledger does not hold together, if it does not: it takes no turns until it is repaired. */
   readonly quarantined: string | null;
+  /** What was left out of its ledger, oldest first. */
+  readonly repairs: readonly Repair[];
   /** Commands in hand, not yet decided. */
   readonly waiting: number;
 };

@@ -166,6 +166,7 @@ const command = z.discriminatedUnion('type', [
     by,
   }),
   z.strictObject({ type: z.literal('tell-moderators'), due: count.exactOptional() }),
+  z.strictObject({ type: z.literal('repair'), from: count, to: count, by }),
   ...troubles,
 ]);
 
@@ -183,6 +184,7 @@ const question = z.discriminatedUnion('ask', [
     after: z.number().int().min(-1),
     limit,
   }),
+  z.strictObject({ ask: z.literal('chain') }),
   z.strictObject({ ask: z.literal('holds'), after: count, limit }),
   z.strictObject({ ask: z.literal('hold'), hold: count }),
   z.strictObject({ ask: z.literal('posts'), before: count, limit, by }),

@@ -1,6 +1,11 @@
 /** `troupe doctor` on a site that runs, on what is left when nothing runs, and where nothing ever ran. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ListInspection } from '../../actors/protocol.ts';
+import { silentLog } from '../../src/log.ts';
+import type { ListKey } from '../../src/mail/list-key.ts';
+import { connect } from '../../src/nats/connect.ts';
 import { streamConfigs } from '../../src/nats/streams.ts';
+import { ledger } from '../../src/nats/subjects.ts';
 import { DOMAIN, newPlace, runTroupe, startTestSite, type TestSite } from '../support/site.ts';
 
 let site: TestSite;
@@ -23,6 +28,39 @@ test('a site that runs well is told so, part by part', async () => {
   expect(stdout).toMatch(/^ok +slots +each of 64 has an owner$/m);
   expect(stdout).not.toMatch(/^fail/m);
   expect(code).toBe(0);
+});
+
+test('a list whose ledger is broken is named, shown, and goes on without what cannot be folded', async () => {
+  const list = `dev@${DOMAIN}`;
+  const { key, slot } = await site.troupe<ListInspection>('inspect', 'list', list);
+  const nats = await connect({ ...site.nats(), name: 'test', log: silentLog });
+  const subject = ledger(slot, key as ListKey);
+  const { seq } = await nats.js.publish(subject, 'half a rec');
+  await nats.close();
+  const add = await site.run('member', 'add', list, 'ada@example.org');
+  expect(add).toMatchObject({ code: 1, stderr: expect.stringContaining('set aside') });
+  const { stdout } = await site.run('doctor');
+  expect(stdout).toMatch(
+    new RegExp(`^fail +lists +${list} is set aside on .* at ${seq} .*--repair ${list}`, 'm'),
+  );
+  const look = await site.run('doctor', '--repair', list);
+  expect(look).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(`--leave-out ${seq}-${seq}`),
+  });
+  expect(look.stdout).toMatch(
+    new RegExp(`^would be left out +1 records, at ${seq} to ${seq}$`, 'm'),
+  );
+  const done = await site.run('doctor', '--repair', list, '--leave-out', `${seq}-${seq}`);
+  expect(done.stdout).toMatch(
+    /1 records at \d+ to \d+ were left out by .*\nThe ledger of .* holds together/,
+  );
+  expect(done.code).toBe(0);
+  expect((await site.run('member', 'add', list, 'ada@example.org')).code).toBe(0);
+  expect((await site.run('inspect', 'list', list)).stdout).toMatch(/^repairs.*from +\d+$/m);
+  expect((await site.run('doctor', '--repair', list, '--leave-out', '1-2')).stderr).toContain(
+    'not set aside',
+  );
 });
 
 test('where nothing runs, the disk is looked at and nothing is changed', async () => {
