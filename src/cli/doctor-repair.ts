@@ -2,7 +2,7 @@
  * `troupe doctor --repair LIST`: what is wrong with a list's ledger, and what is in the records that cannot be folded. With
  * `--leave-out FROM-TO` they are left out from now on, by a record that says so (decision 0016).
  */
-import type { ChainView, Repair } from '../../actors/list/repairing.ts';
+import type { ChainView, LeftOut, Repair } from '../../actors/list/repairing.ts';
 import { OperatorError } from '../errors.ts';
 import { type Context, DONE, type ExitCode, FAILED } from './context.ts';
 import { clean, type Out, printFields, timeText, toJson } from './print.ts';
@@ -49,7 +49,7 @@ function tell(out: Out, list: string, { broken, repairs }: ChainView): void {
   printFields(out, [
     ['list', list],
     ['broken', broken.why],
-    ['would be left out', `${broken.records} records, at ${broken.from} to ${broken.to}`],
+    ['would be left out', rangeText(broken)],
     ...contentsOf(broken),
   ]);
   const range = `${broken.from}-${broken.to}`;
@@ -66,7 +66,11 @@ function contentsOf({ unreadable, facts, mails }: Broken): [string, unknown][] {
   ];
 }
 
-function repairText({ from, to, records, at, by }: Repair): string {
+function repairText(repair: Repair): string {
+  const { at, by } = repair;
   const who = by.kind === 'operator' ? by.name : by.kind;
-  return `${timeText(at)}: ${records} records at ${from} to ${to} were left out by ${who}`;
+  return `${timeText(at)}: left out by ${who}: ${rangeText(repair)}`;
 }
+
+const rangeText = ({ from, to, records }: LeftOut): string =>
+  records === 1 ? `the record at ${from}` : `${records} records, at ${from} to ${to}`;
