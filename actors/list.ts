@@ -88,6 +88,9 @@ export function decide(view: View, command: Command): readonly Fact[] | Refusal 
       return decideResend(view, command.post, command.to, command.by);
     case 'tell-moderators':
       return decideTellModerators(view, command.due ?? view.at);
+    case 'repair':
+      // Where something is to be repaired the host asks `decideRepair`, with what it found.
+      return { type: 'refusal', code: 'nothing-to-do', text: 'the list is not set aside' };
     case 'bounce-verdict':
     case 'bounce-hint':
     case 'bounce-storm':
@@ -220,6 +223,10 @@ function evolve(state: State, fact: Happened): State {
       return { ...state, untold: 0, toldAt: fact.at, noticeDue: null };
     case 'moderators-notice-set':
       return { ...state, noticeDue: fact.due };
+    case 'list-repaired': {
+      const { posts, nextMember, holds } = fact;
+      return { ...state, posts, nextMember, holds };
+    }
     case 'owners-told':
     case 'owners-to-tell':
       return { ...state, troubles: troublesAfter(state.troubles, fact) };
@@ -270,6 +277,7 @@ const working = (mode: Mode) => ({
   'storm-seen': { actions: taken(mode) },
   'owners-told': { actions: taken(mode) },
   'owners-to-tell': { actions: taken(mode) },
+  'list-repaired': { actions: taken(mode) },
 });
 
 /** Law: which fact may follow which, what it changes, and what it causes. Flat; driven by facts only. */
@@ -308,6 +316,7 @@ export const machine = chart.createMachine({
         'owner-mail-discarded': { actions: taken('retired') },
         'post-ordered': { actions: taken('retired') },
         'owners-told': { actions: taken('retired') },
+        'list-repaired': { actions: taken('retired') },
       },
     },
   },

@@ -8,6 +8,7 @@ import type { PostSummary } from '../src/mail/summary.ts';
 import type { BounceQuestion } from './bounces/report.ts';
 import type { Scoring } from './bounces/scoring.ts';
 import type { DeliveryCommand, DeliveryEffect, DeliveryFact } from './delivery.ts';
+import type { ChainQuestion, Repair, RepairCommand, RepairFact } from './list/repairing.ts';
 import type { TroubleEffect, TroubleFact } from './list/troubles.ts';
 import type { PostCommand, PostEffect, PostFact, PostQuestion } from './protocol-posts.ts';
 
@@ -100,6 +101,7 @@ export type Command =
   | { readonly type: 'tell-moderators'; readonly due?: number }
   /** A timer: HELD had no room for the mail of this hold, `tries` times by now; it may have some again. */
   | { readonly type: 'keep-hold'; readonly hold: HoldId; readonly tries: number }
+  | RepairCommand
   | DeliveryCommand;
 
 /** The most members one `add-members` may carry; a bulk command becomes one fact (design §3). */
@@ -201,6 +203,7 @@ export type Fact =
   | { readonly type: 'owner-mail-discarded'; readonly mail: PostSummary }
   /** The list has no owner. */
   | { readonly type: 'owner-mail-parked'; readonly mail: PostSummary }
+  | RepairFact
   | DeliveryFact
   | TroubleFact;
 
@@ -246,6 +249,7 @@ export type Refusal = {
 export type Question =
   | { readonly ask: 'list' }
   | { readonly ask: 'inspect'; readonly level?: InspectLevel }
+  | ChainQuestion
   | {
       readonly ask: 'roster';
       readonly role: 'member' | Role;
@@ -319,8 +323,10 @@ export type ListInspection = ListView & {
   };
   /** Its outbox is so far behind that it takes no turns. */
   readonly blocked: boolean;
-  /** Why its history does not fit its rows, if it does not: it takes no turns until it is rebuilt. */
+  /** Why its ledger does not hold together, if it does not: it takes no turns until it is repaired. */
   readonly quarantined: string | null;
+  /** What was left out of its ledger, oldest first. */
+  readonly repairs: readonly Repair[];
   /** Commands in hand, not yet decided. */
   readonly waiting: number;
 };

@@ -29,6 +29,9 @@ export function effectsOf(state: State, mode: Mode, fact: Happened): readonly Ef
       return [directory(state, 'active')];
     case 'list-retired':
       return [directory(state, 'retired')];
+    case 'list-repaired':
+      // What is left out may have changed what the directory says.
+      return [directory(state, mode === 'retired' ? 'retired' : 'active')];
     case 'post-accepted': {
       const { number, post, counter, width, hold } = fact;
       const { settings } = state;

@@ -14,7 +14,12 @@ import { bytesText } from './print.ts';
 type Look =
   | { readonly kind: 'none' }
   | { readonly kind: 'damaged'; readonly damage: string }
-  | { readonly kind: 'whole'; readonly lists: number; readonly reached: number };
+  | {
+      readonly kind: 'whole';
+      readonly lists: number;
+      readonly reached: number;
+      readonly aside: readonly { readonly list: string; readonly why: string }[];
+    };
 
 /** `lookAt` opens the folded rows in a directory; only called while no node runs on them. */
 export async function diskChecks(
@@ -32,20 +37,31 @@ export async function diskChecks(
     holder === null
       ? ok('data', `${data} is used by no process: start its node`)
       : warn('data', `process ${holder} has ${data} but does not answer: see its log`),
-    ...(holder === null ? await guarded('rows', async () => [await rows(data, lookAt)]) : []),
+    ...(holder === null ? await guarded('rows', () => rows(data, lookAt)) : []),
     ...(config.nats.url === undefined ? await guarded('nats', () => store(data)) : []),
   ];
 }
 
-async function rows(data: string, lookAt: (path: string) => Promise<Look>): Promise<Check> {
+async function rows(
+  data: string,
+  lookAt: (path: string) => Promise<Look>,
+): Promise<readonly Check[]> {
   const look = await lookAt(join(data, 'state'));
   switch (look.kind) {
     case 'none':
-      return ok('rows', 'nothing is folded yet: the ledger will be, at the next start');
+      return [ok('rows', 'nothing is folded yet: the ledger will be, at the next start')];
     case 'damaged':
-      return warn('rows', `${look.damage}: moved aside and folded again at the next start`);
+      return [warn('rows', `${look.damage}: moved aside and folded again at the next start`)];
     case 'whole':
-      return ok('rows', `${look.lists} lists, folded up to ${look.reached} of the ledger`);
+      return [
+        ok('rows', `${look.lists} lists, folded up to ${look.reached} of the ledger`),
+        ...look.aside.map(({ list, why }) =>
+          fail(
+            'lists',
+            `${list} is set aside (${why}): start the node, troupe doctor --repair ${list}`,
+          ),
+        ),
+      ];
     default:
       return unreachable(look);
   }

@@ -54,8 +54,8 @@ export function ofNode(answer: unknown, askedAt: number, tookMs: number): readon
     ...quarantined.map(({ list, why }) =>
       fail(
         'lists',
-        `${list} is set aside on ${node} (${why}); its mail waits: stop the node, ` +
-          'run troupe doctor --rebuild there, start it',
+        `${list} is set aside on ${node} (${why}); its mail waits: ` +
+          `troupe doctor --repair ${list} says what can be done`,
       ),
     ),
     ...problems.map((problem) => warn('node', `${node}: ${problem}`)),

@@ -1,6 +1,6 @@
 /**
  * `troupe doctor`: checks the running site and names what is wrong with the next step; where none answers, what the data directory
- * shows. `--rebuild` folds the projections of a stopped node again from the ledger.
+ * shows. `--rebuild` folds the projections of a stopped node again from the ledger; `--repair` is for one list (doctor-repair.ts).
  */
 import { OperatorError, textOf } from '../errors.ts';
 import { type Check, fail, ok } from './checks.ts';
@@ -9,6 +9,7 @@ import { diskChecks } from './doctor-disk.ts';
 import { dkimChecks } from './doctor-dkim.ts';
 import { natsChecks } from './doctor-nats.ts';
 import { nodeChecks } from './doctor-nodes.ts';
+import { repair as repairList } from './doctor-repair.ts';
 import { clean, flatten, mark, type Out, printFields, toJson } from './print.ts';
 
 export const register: Register = (program, run) => {
@@ -16,10 +17,19 @@ export const register: Register = (program, run) => {
     .command('doctor')
     .description('check the running site')
     .option('--rebuild', 'fold the projections again from the ledger; the node must be stopped')
-    .action((flags: { rebuild?: boolean }) =>
-      run((c) => (flags.rebuild === true ? rebuildAll(c) : check(c))),
-    );
+    .option('--repair <list>', 'what is wrong with the ledger of a list that is set aside')
+    .option('--leave-out <from-to>', 'with --repair: these records are folded no more')
+    .action((flags: Flags) => run((c) => act(c, flags)));
 };
+
+type Flags = { readonly rebuild?: boolean; readonly repair?: string; readonly leaveOut?: string };
+
+async function act(context: Context, { rebuild, repair, leaveOut }: Flags): Promise<ExitCode> {
+  if (repair !== undefined && rebuild !== true) return repairList(context, repair, leaveOut);
+  if (leaveOut !== undefined || repair !== undefined)
+    throw new OperatorError('say one thing at a time', 'See `troupe doctor --help`.');
+  return rebuild === true ? rebuildAll(context) : check(context);
+}
 
 async function check(context: Context): Promise<ExitCode> {
   const config = await context.config();

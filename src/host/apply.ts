@@ -175,6 +175,11 @@ function writeRows(draft: Draft, n: number, fact: Fact): void {
       draft.put(['member', fact.number], off ? { ...member, off } : member);
       return;
     }
+    case 'list-repaired': {
+      const { from, to, records, by } = fact;
+      draft.put(['repair', n], { n, at: draft.at, from, to, records, by });
+      return;
+    }
     case 'storm-seen': {
       const { post } = fact.storm;
       const row = draft.postRow(post);

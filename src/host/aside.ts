@@ -9,6 +9,7 @@ export type Aside = {
   why(key: ListKey): string | null;
   all(): readonly { readonly key: ListKey; readonly why: string }[];
   add(key: ListKey, error: BrokenChainError): void;
+  remove(key: ListKey): void;
   /** The slot is served from now on: what its recovery found is known. */
   serve(slot: number): void;
   /** The slot is served no more: what is wrong with its lists is another's to know. */
@@ -29,6 +30,7 @@ export function createAside({ rows, log }: Pick<HostWorld, 'rows' | 'log'>): Asi
       rows.commit([[asideRow(key), message]]);
       say(key, message);
     },
+    remove: (key) => void lists.delete(key),
     serve: (slot) => {
       for (const [key, why] of asideIn(rows)) if (slotOf(key) === slot) say(key, why);
     },

@@ -31,8 +31,10 @@ async function answerTo(
   key: ListKey,
   question: Question,
 ): Promise<QuestionAnswer | MailError> {
-  if (question.ask !== 'inspect') return asking.question(key, question);
-  return await asking.inspect(key, question.level ?? 'fast').catch((error: unknown) => {
+  if (question.ask !== 'inspect' && question.ask !== 'chain') return asking.question(key, question);
+  const answer =
+    question.ask === 'chain' ? asking.chain(key) : asking.inspect(key, question.level ?? 'fast');
+  return await answer.catch((error: unknown) => {
     if (error instanceof MailError) return error;
     throw error;
   });

@@ -1,4 +1,5 @@
 /** What a host may be asked about its lists: to decide a command, and questions, whose answers change nothing. */
+import type { ChainQuestion } from '../../actors/list/repairing.ts';
 import type { Command, InspectLevel, Question } from '../../actors/protocol.ts';
 import { MailError } from '../errors.ts';
 import { type ListKey, slotOf } from '../mail/list-key.ts';
@@ -17,7 +18,9 @@ import type { HostWorld } from './world.ts';
 export type Asking = {
   /** Decides a command; resolves when its turn is over. Never rejects. */
   command(key: ListKey, asked: Asked<Command>): Promise<Reply>;
-  question(key: ListKey, question: Question): QuestionAnswer;
+  question(key: ListKey, question: Exclude<Question, ChainQuestion>): QuestionAnswer;
+  /** What the list's ledger is like, read from its first record. Rejects with MailError 451. */
+  chain(key: ListKey): Promise<QuestionAnswer>;
   /** The list as its owner has it, compared with the ledger as far as the level says. Rejects with MailError 451. */
   inspect(key: ListKey, level: InspectLevel): Promise<QuestionAnswer>;
   /** Where a list's history stands: its owner's epoch, its last record's sequence and number. */
@@ -39,7 +42,7 @@ type Needs = {
 export function createAsking(needs: Needs): Asking {
   const { world, lists, bounces, suspicion, lease } = needs;
 
-  function question(key: ListKey, asked: Question): QuestionAnswer {
+  function question(key: ListKey, asked: Exclude<Question, ChainQuestion>): QuestionAnswer {
     if (isAboutBounces(asked)) {
       bounces.settle(slotOf(key)); // What is folded and not written yet is asked about too.
       return answerBounces({ world, suspicion }, key, asked, bounces.status(slotOf(key)));
@@ -57,12 +60,16 @@ export function createAsking(needs: Needs): Asking {
       const low = needs.isDiskLow()
         ? new MailError(452, '4.3.1', 'no room; try again later')
         : null;
+      const { id, command } = asked;
+      if (low === null && command.type === 'repair')
+        return lists.repairs.repair(key, { id, command });
       const error = low ?? lists.refusal(key);
       if (error !== null) return Promise.resolve({ kind: 'failed', error });
       const bytes = JSON.stringify(asked).length;
       return new Promise((reply) => lists.enqueue(key, { asked, bytes, reply }));
     },
     question,
+    chain: lists.repairs.chain,
     inspect: async (key, level) => {
       const before = question(key, { ask: 'inspect' });
       if ('type' in before) return before;

@@ -25,6 +25,7 @@ import type { Committer } from './commit.ts';
 import { createPerform } from './effects.ts';
 import { createOutbox, type Perform } from './outbox.ts';
 import type { Running } from './questions.ts';
+import { createRepairs, type Repairs } from './repair.ts';
 import type { OwnedSlot } from './slots.ts';
 import { takeTurn, type Waiting } from './turn.ts';
 import type { HostWorld } from './world.ts';
@@ -49,6 +50,7 @@ export type Lists = {
   readonly turned: (key: ListKey) => Promise<void>;
   /** Appends a record even if there is nothing to say; resolves with why it could not. */
   readonly barrier: (key: ListKey) => Promise<MailError | null>;
+  readonly repairs: Repairs;
   readonly running: (key: ListKey) => Omit<Running, 'leaseMsLeft' | 'node' | 'asOf'>;
   readonly sweep: () => void;
   readonly status: () => {
@@ -91,11 +93,12 @@ export function createLists(needs: ListsNeeds): Lists {
     ...{ served: new Map(), aside: createAside(needs.world) },
   };
   const { world, awake, served, aside } = state;
+  const resume = (key: ListKey): void => {
+    if (!aside.has(key)) wake(state, key)?.outbox.kick();
+  };
   return {
     enqueue: (key, waiting) => enqueue(state, key, waiting),
-    resume: (key) => {
-      if (!aside.has(key)) wake(state, key)?.outbox.kick();
-    },
+    resume,
     isSetAside: aside.has,
     refusal: (key) => (aside.has(key) ? setAside() : refusalOf(world, awake.get(key))),
     waiting: (key) => awake.get(key)?.waiting.length ?? 0,
@@ -104,6 +107,14 @@ export function createLists(needs: ListsNeeds): Lists {
       if (list !== undefined) await watched(list);
     },
     barrier: (key) => barrier(state, key),
+    repairs: createRepairs({
+      ...{ ...needs, isSetAside: aside.has },
+      served: (key) => served.get(slotOf(key))?.slot ?? null,
+      mended: (key) => {
+        aside.remove(key);
+        resume(key);
+      },
+    }),
     running: (key) => runningOf(state, key),
     sweep: () => {
       const before = world.clock.monotonic() - world.passiveMs;

@@ -2,6 +2,7 @@
  * What each effect does to the world. Each may be done twice: the ids it uses follow from the list and the fact, so the second
  * time the world has it already.
  */
+import { NOTICE_EVERY_MS } from '../../actors/list/posting.ts';
 import type { Effect, PostSummary } from '../../actors/protocol.ts';
 import { assert, unreachable } from '../assert.ts';
 import { MailError } from '../errors.ts';
@@ -78,7 +79,9 @@ async function perform(
       } as const;
       // Each due time has its own: an old effect done again must not replace the timer of a new one.
       const id = `${key}.moderators.${effect.due}`;
-      return world.later.put(id, effect.due, { to: 'mailbox', key, asked });
+      // The list's time may be ahead of ours, where a node before had a fast clock: nobody waits for longer than was meant.
+      const at = Math.min(effect.due, world.clock.now() + NOTICE_EVERY_MS);
+      return world.later.put(id, at, { to: 'mailbox', key, asked });
     }
     case 'order-post': {
       const post = String(effect.number);

@@ -1,5 +1,6 @@
 /** Answers to questions about a list, from its rows. They change nothing and wait for nothing. */
 import type { BounceQuestion } from '../../actors/bounces/report.ts';
+import type { ChainQuestion, ChainView, Repair } from '../../actors/list/repairing.ts';
 import type {
   HeldPost,
   HoldsPage,
@@ -38,6 +39,7 @@ export type Running = Pick<
 export type QuestionAnswer =
   | ListView
   | ListInspection
+  | ChainView
   | RosterPage
   | HoldsPage
   | HeldPost
@@ -48,7 +50,7 @@ export type QuestionAnswer =
 export function answer(
   rows: Rows,
   key: ListKey,
-  question: Exclude<Question, BounceQuestion>,
+  question: Exclude<Question, BounceQuestion | ChainQuestion>,
   running: () => Running,
 ): QuestionAnswer {
   const view = listView(rows, key);
@@ -60,7 +62,8 @@ export function answer(
     case 'inspect': {
       const { seq, n } = openDraft(rows, key, 0).head();
       const { nextMember } = openDraft(rows, key, 0).state();
-      return { ...view, ...running(), level: 'fast', seq, n, nextMember };
+      const repairs = repairsOf(rows, key);
+      return { ...view, ...running(), level: 'fast', seq, n, nextMember, repairs };
     }
     case 'roster':
       return roster(rows, key, question.role, question.after, pageOf(question.limit));
@@ -81,6 +84,12 @@ export function answer(
       return unreachable(question);
   }
 }
+
+/** Each is an operator's word, so they are few; more than a page are not shown. */
+export const repairsOf = (rows: Rows, key: ListKey): readonly Repair[] =>
+  [...rows.range([key, 'repair', 0], [key, 'repair', Number.MAX_SAFE_INTEGER], PAGE_MAX)].map(
+    ([, row]) => row as Repair,
+  );
 
 const pageOf = (limit: number): number => Math.min(Math.max(limit, 1), PAGE_MAX);
 

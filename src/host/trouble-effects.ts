@@ -1,4 +1,5 @@
 /** What the list does about members whose mail came back: probes, warnings, notices, and its word to the bounce actor. */
+import { OWNERS_EVERY_MS } from '../../actors/list/troubles.ts';
 import type { Effect } from '../../actors/protocol.ts';
 import { unreachable } from '../assert.ts';
 import type { Address } from '../mail/address.ts';
@@ -47,7 +48,8 @@ export function performTrouble(
     case 'set-owners-timer': {
       const { due } = effect;
       const asked = { id: `owners.${due}`, command: { type: 'tell-owners', due } } as const;
-      return world.later.put(`${key}.owners.${due}`, due, { to: 'mailbox', key, asked });
+      const at = Math.min(due, world.clock.now() + OWNERS_EVERY_MS); // As for moderators (effects.ts).
+      return world.later.put(`${key}.owners.${due}`, at, { to: 'mailbox', key, asked });
     }
     default:
       return unreachable(effect);

@@ -6,6 +6,7 @@
  * id, and the list answers what it answered before. Where nobody owns the slot, NATS says so at
  * once: a question's caller is told, a command waits as long as a hand-over takes.
  */
+import type { ChainView } from '../../actors/list/repairing.ts';
 import type {
   Answer,
   Command,
@@ -52,15 +53,17 @@ export type AnswerTo<Q extends Question> = Q extends { ask: 'list' }
   ? ListView
   : Q extends { ask: 'inspect' }
     ? ListInspection
-    : Q extends { ask: 'roster' }
-      ? RosterPage
-      : Q extends { ask: 'holds' }
-        ? HoldsPage
-        : Q extends { ask: 'posts' }
-          ? PostsPage
-          : Q extends { ask: 'post' }
-            ? PostFacts
-            : HeldPost | null;
+    : Q extends { ask: 'chain' }
+      ? ChainView
+      : Q extends { ask: 'roster' }
+        ? RosterPage
+        : Q extends { ask: 'holds' }
+          ? HoldsPage
+          : Q extends { ask: 'posts' }
+            ? PostsPage
+            : Q extends { ask: 'post' }
+              ? PostFacts
+              : HeldPost | null;
 
 /** Never throws: what went wrong is in the reply. */
 export type Asker = {

@@ -4,10 +4,14 @@
  * A schedule stands on `troupe.later.<id>` and is sent to `troupe.due.<id>`, from where one runner
  * forwards it. The same subject replaces, a purge cancels, and what fell due while the server was
  * down is sent when it is back.
+ *
+ * Times are the caller's; the server fires by its own clock. So what a caller's clock is ahead or
+ * behind is taken off: whoever wants to wait for a minute waits for a minute.
  */
 import { assert } from '../assert.ts';
+import { systemClock } from '../clock.ts';
 import { MailError } from '../errors.ts';
-import type { Later } from '../world.ts';
+import type { Clock, Later } from '../world.ts';
 import { encodeDue } from './codec.ts';
 import type { Nats } from './connect.ts';
 import type { Publisher } from './publisher.ts';
@@ -31,31 +35,40 @@ const FULL_FRACTION = 0.9;
 const LOOK_MS = 1_000;
 /** A time in the past is due at once. */
 const AT_ONCE = 0;
+/** Clocks this near each other are taken for the same, ms: an answer takes time too. */
+const SKEW_MS_MAX = 2_000;
+
+type Look = { readonly room: number; readonly skewMs: number };
 
 /** Throws MailError 452 4.3.1 when there is no room, 451 4.3.0 when NATS is away. */
-export function createLater<C>(nats: Nats, publisher: Publisher): Later<C> {
-  let look: { readonly at: number; readonly room: Promise<number> } | null = null;
+export function createLater<C>(
+  nats: Nats,
+  publisher: Publisher,
+  clock: Pick<Clock, 'now'> = systemClock,
+): Later<C> {
+  let look: { readonly at: number; readonly seen: Promise<Look> } | null = null;
   let putSince = 0;
-  const isFull = async (bytes: number): Promise<boolean> => {
+  const lookNow = (): Promise<Look> => {
     const now = performance.now();
-    if (look === null || now - look.at > LOOK_MS) {
-      const room = roomOf(nats);
-      look = { at: now, room };
-      putSince = 0;
-      room.catch(() => {
-        look = null;
-      });
-    }
-    putSince += bytes;
-    return putSince > (await look.room);
+    if (look !== null && now - look.at <= LOOK_MS) return look.seen;
+    const seen = lookAt(nats, clock);
+    look = { at: now, seen };
+    putSince = 0;
+    seen.catch(() => {
+      look = null;
+    });
+    return seen;
   };
   async function schedule(id: string, at: number, data: Uint8Array): Promise<void> {
-    if (await isFull(data.length)) {
+    const looking = lookNow();
+    putSince += data.length;
+    const { room, skewMs } = await looking;
+    if (putSince > room) {
       throw new MailError(452, '4.3.1', 'Mail system is full', new Error(`${STREAM} is full`));
     }
     await publisher.publish(later(id), data, {
       headers: {
-        'Nats-Schedule': `@at ${new Date(at).toISOString()}`,
+        'Nats-Schedule': `@at ${new Date(Math.max(AT_ONCE, at - skewMs)).toISOString()}`,
         'Nats-Schedule-Target': `${DUE}.${id}`,
       },
     });
@@ -86,11 +99,14 @@ function checkId(id: string): void {
   assert(id.length <= ID_LENGTH_MAX && ID.test(id), 'the id of what waits is no subject token');
 }
 
-/** Bytes that may still be put. */
-async function roomOf(nats: Nats): Promise<number> {
+/** Bytes that may still be put, and by how much our clock is ahead of the server's. */
+async function lookAt(nats: Nats, clock: Pick<Clock, 'now'>): Promise<Look> {
+  const askedAt = clock.now();
   const answer = await apiRequest(nats, `$JS.API.STREAM.INFO.${STREAM}`, {});
   if (answer.error !== undefined) throw failure(answer.error);
   const { max_bytes: max } = answer.config as { max_bytes: number };
   const { bytes } = answer.state as { bytes: number };
-  return max <= 0 ? Number.POSITIVE_INFINITY : max * FULL_FRACTION - bytes;
+  const room = max <= 0 ? Number.POSITIVE_INFINITY : max * FULL_FRACTION - bytes;
+  const skewMs = (askedAt + clock.now()) / 2 - Date.parse(String(answer.ts));
+  return { room, skewMs: Math.abs(skewMs) > SKEW_MS_MAX ? Math.round(skewMs) : 0 };
 }

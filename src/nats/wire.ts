@@ -169,6 +169,7 @@ const command = z.discriminatedUnion('type', [
   }),
   z.strictObject({ type: z.literal('tell-moderators'), due: count.exactOptional() }),
   z.strictObject({ type: z.literal('keep-hold'), hold: count, tries: count }),
+  z.strictObject({ type: z.literal('repair'), from: count, to: count, by }),
   ...troubles,
 ]);
 
@@ -186,6 +187,7 @@ const question = z.discriminatedUnion('ask', [
     after: z.number().int().min(-1),
     limit,
   }),
+  z.strictObject({ ask: z.literal('chain') }),
   z.strictObject({ ask: z.literal('holds'), after: count, limit }),
   z.strictObject({ ask: z.literal('hold'), hold: count }),
   z.strictObject({ ask: z.literal('posts'), before: count, limit, by }),

@@ -107,8 +107,8 @@ function problemsOf(facts: HealthFacts): Problem[] {
   );
   say(
     facts.quarantined.length > 0,
-    `${named(facts.quarantined)} are set aside: their history does not fit their rows`,
-    'Stop the node, run `troupe doctor --rebuild`, start it again.',
+    `${named(facts.quarantined)} are set aside: their history does not hold together`,
+    'See `troupe doctor --repair ADDRESS` for what is wrong and what can be done.',
   );
   const { openRoutes = [] } = facts;
   say(

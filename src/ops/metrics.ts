@@ -210,7 +210,7 @@ function createGauges(registry: Registry) {
     awake: gauge('lists_awake', 'Lists in memory'),
     commands: gauge('commands_in_hand', 'Commands waiting for their turn'),
     blocked: gauge('lists_blocked', 'Lists whose effects are so far behind that they take no turn'),
-    quarantined: gauge('lists_quarantined', 'Lists whose history does not fit their rows'),
+    quarantined: gauge('lists_quarantined', 'Lists whose history does not hold together'),
     slots: gauge('slots_owned', 'Slots that this node owns'),
     free: gauge('disk_free_bytes', 'Room under the data directory'),
     lists: gauge('lists', 'Lists in the directory'),

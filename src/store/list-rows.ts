@@ -11,6 +11,7 @@
  *   [key, 'hold', id]                 HeldPost
  *   [key, 'trouble', number]           DeliveryRow: a member whose mail came back, now or once
  *   [key, 'verdict', id]              what was decided about a hold, for a week
+ *   [key, 'repair', n]                 Repair: what the record `n` left out of the ledger
  *   [key, 'seen', commandId]          [n, index, answer] for a week
  *   [key, 'outbox', n, index, k]      Effect: the k-th effect of entry `index` of record `n`
  *   [key, 'expiry', at, n, x]         the tail of a row that goes when the records' time passes `at`

@@ -43,6 +43,7 @@ const WORKING = [
   'storm-seen',
   'owners-told',
   'owners-to-tell',
+  'list-repaired',
 ] as const;
 
 /** What may happen in which mode: the law, written down once more by hand. */
@@ -60,6 +61,7 @@ const LAW: Readonly<Record<Mode, readonly Fact['type'][]>> = {
     'owner-mail-discarded',
     'post-ordered',
     'owners-told',
+    'list-repaired',
   ],
 };
 
@@ -91,6 +93,7 @@ const ALL: Readonly<Record<Fact['type'], true>> = {
   'storm-seen': true,
   'owners-told': true,
   'owners-to-tell': true,
+  'list-repaired': true,
   // Of one member's mail: the delivery chart takes these.
   'member-probed': true,
   'probe-passed': true,

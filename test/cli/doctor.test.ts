@@ -32,7 +32,7 @@ describe('a node', () => {
     };
     const [blocked, aside] = told(ofNode(sick, 100_000, 10), 'fail');
     expect(blocked).toMatch(/^lists: dev@example.org is blocked.*troupe inspect list dev@/);
-    expect(aside).toMatch(/^lists: ops@example.org is set aside on n1 \(record 4.*--rebuild/);
+    expect(aside).toMatch(/^lists: ops@example.org is set aside on n1 \(record 4.*--repair ops@/);
     expect(told(ofNode(sick, 100_000, 10), 'warn')).toEqual(['node: n1: NATS is away']);
   });
 

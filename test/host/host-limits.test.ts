@@ -224,6 +224,26 @@ test('a full HELD stops no post: the held mail waits in MAIL, is copied when the
   expect(await world.mail.find('held', KEY, 'h2')).toBeNull();
 });
 
+test('a notice is due in ten minutes, though the list’s time is ahead by a clock that was fast', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  const head = world.rows.get([KEY, 'head']);
+  const hourAhead = world.clock.now() + 3_600_000;
+  world.rows.commit([[[KEY, 'head'], { ...(head as object), at: hourAhead }]]);
+  const command = { type: 'set', settings: { posting: 'closed' }, by: OPERATOR } as const;
+  await host.command(KEY, { id: 'closed', command });
+  for (const text of ['one', 'two']) {
+    world.send(KEY, await mailOf(world, text));
+    await tick(world, 2_000);
+  }
+  const [due] = [...world.later.waiting.values()];
+  expect((due?.at ?? 0) - world.clock.now()).toBeLessThanOrEqual(600_000);
+  await tick(world, 600_000);
+  if (due?.due.to === 'mailbox') world.send(KEY, due.due.asked);
+  await tick(world, 2_000);
+  expect(world.put.map(({ class: cls }) => cls)).toEqual(['notice', 'notice']);
+});
+
 test('a post to more members than the site calls many is bulk, as the list is when it is sent', async () => {
   const world = { ...fakeHostWorld(), bulkMembers: 2 };
   const host = await withList(world);

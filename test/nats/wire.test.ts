@@ -50,6 +50,7 @@ const COMMANDS: { readonly [T in Command['type']]: Extract<Command, { type: T }>
   resend: { type: 'resend', post: 7, to: [1, 5], by },
   'keep-hold': { type: 'keep-hold', hold: 4, tries: 2 },
   'tell-moderators': { type: 'tell-moderators' },
+  repair: { type: 'repair', from: 345, to: 360, by },
   'bounce-verdict': {
     ...{ type: 'bounce-verdict', verdict: 'warn', member: 7, count: 2, complaint: false },
     cause: { seq: 9, reason: 'user-unknown', status: '5.1.1', code: 550, diagnostic: 'no' },
@@ -70,6 +71,7 @@ const QUESTIONS: { readonly [A in Question['ask']]: Extract<Question, { ask: A }
   list: { ask: 'list' },
   inspect: { ask: 'inspect' },
   roster: { ask: 'roster', role: 'member', after: -1, limit: 100 },
+  chain: { ask: 'chain' },
   holds: { ask: 'holds', after: 0, limit: 1 },
   hold: { ask: 'hold', hold: 3 },
   posts: { ask: 'posts', before: 8, limit: 20, by },

@@ -187,9 +187,13 @@ export function linkResults(life: Life, { results, orders }: Bus): Results {
   };
 }
 
-export function linkLater(life: Life, { later }: Bus): Later<Command> {
+/** As `createLater`: times are the node's, and the server fires by its own clock. */
+export function linkLater(life: Life, { later, clock }: Bus): Later<Command> {
   return {
-    put: (id, at, due) => life.call(`later ${id}`, () => later.put(id, at, due)),
+    put: (id, at, due) => {
+      const skewMs = life.clock.now() - clock.now();
+      return life.call(`later ${id}`, () => later.put(id, at - skewMs, due));
+    },
     cancel: (id) => life.call(`cancel ${id}`, () => later.cancel(id)),
     hasten: (prefix) => life.call(`hasten ${prefix}`, () => later.hasten(prefix)),
   };

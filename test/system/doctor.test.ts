@@ -1,10 +1,13 @@
 /** `troupe doctor` on a site that runs, on what is left when nothing runs, and where nothing ever ran. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ListInspection } from '../../actors/protocol.ts';
 import { silentLog } from '../../src/log.ts';
+import type { ListKey } from '../../src/mail/list-key.ts';
 import { connect, type Nats } from '../../src/nats/connect.ts';
 import { openKv } from '../../src/nats/kv.ts';
 import { readSite, replaceSite } from '../../src/nats/site-row.ts';
 import { SCHEMA, streamConfigs } from '../../src/nats/streams.ts';
+import { ledger } from '../../src/nats/subjects.ts';
 import { DOMAIN, newPlace, runTroupe, startTestSite, type TestSite } from '../support/site.ts';
 
 let site: TestSite;
@@ -77,6 +80,40 @@ test('the streams of an earlier version are upgraded when a node starts, and wha
   );
 });
 
+/** Appends what is no record; gives its sequence. */
+async function breakLedger(list: string): Promise<number> {
+  const { key, slot } = await site.troupe<ListInspection>('inspect', 'list', list);
+  const nats = await connect({ ...site.nats(), name: 'test', log: silentLog });
+  const { seq } = await nats.js.publish(ledger(slot, key as ListKey), 'half a rec');
+  await nats.close();
+  return seq;
+}
+
+test('a list whose ledger is broken is named, shown, and goes on without what cannot be folded', async () => {
+  const list = `dev@${DOMAIN}`;
+  const seq = await breakLedger(list);
+  const add = await site.run('member', 'add', list, 'ada@example.org');
+  expect(add).toMatchObject({ code: 1, stderr: expect.stringContaining('set aside') });
+  const { stdout } = await site.run('doctor');
+  expect(stdout).toMatch(
+    new RegExp(`^fail +lists +${list} is set aside on .* at ${seq} .*--repair ${list}`, 'm'),
+  );
+  const look = await site.run('doctor', '--repair', list);
+  expect(look).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(`--leave-out ${seq}-${seq}`),
+  });
+  expect(look.stdout).toMatch(new RegExp(`^would be left out +the record at ${seq}$`, 'm'));
+  const done = await site.run('doctor', '--repair', list, '--leave-out', `${seq}-${seq}`);
+  expect(done.stdout).toMatch(/left out by .*: the record at \d+\nThe ledger of .* holds together/);
+  expect(done.code).toBe(0);
+  expect((await site.run('member', 'add', list, 'ada@example.org')).code).toBe(0);
+  expect((await site.run('inspect', 'list', list)).stdout).toMatch(/^repairs.*from +\d+$/m);
+  expect((await site.run('doctor', '--repair', list, '--leave-out', '1-2')).stderr).toContain(
+    'not set aside',
+  );
+});
+
 test('where nothing runs, the disk is looked at and nothing is changed', async () => {
   await site.stop();
   const { code, stdout } = await site.run('doctor');
@@ -87,6 +124,21 @@ test('where nothing runs, the disk is looked at and nothing is changed', async (
   expect(stdout).toMatch(/^ok +nats +.*\/nats: \d+ files, .* of 2\.0 GiB$/m);
   await site.start();
   expect((await site.run('doctor')).code).toBe(0);
+});
+
+test('a list that is set aside is named from the disk, and after the next start before anybody asks it', async () => {
+  const list = `ops@${DOMAIN}`;
+  const seq = await breakLedger(list);
+  await site.run('member', 'add', list, 'ada@example.org');
+  await site.run('member', 'add', `dev@${DOMAIN}`, 'bob@example.org');
+  await site.stop();
+  const named = new RegExp(
+    `^fail +lists +${list} is set aside .*at ${seq} .*--repair ${list}`,
+    'm',
+  );
+  expect((await site.run('doctor')).stdout).toMatch(named);
+  await site.start();
+  expect((await site.run('doctor')).stdout).toMatch(named);
 });
 
 test('a data directory that nobody made is said to be none', async () => {
