@@ -5,15 +5,18 @@
  *
  * Rows that are shown elsewhere:
  *   14   here, and test/runners/outgoing.test.ts: a connection lost after the final dot is a maybe
- *   19   test/host/host.test.ts: window 19; test/faults/store-lost.test.ts
- *   20   test/faults/nats-away.test.ts: away; test/nats/mail-store.test.ts: full;
+ *   19   here, and test/host/host.test.ts: window 19; test/faults/store-lost.test.ts;
+ *        test/faults/full-disk.test.ts: full
+ *   20   here, and test/faults/nats-away.test.ts: away; test/nats/mail-store.test.ts: full;
  *        test/faults/store-lost.test.ts: shorter than the rows
  *   22   here, and test/faults/killed-while-bounces-come.test.ts
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, renameSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
+import { silentLog } from '../../src/log.ts';
+import { connect } from '../../src/nats/connect.ts';
 import { createMachineClock, type MachineClock } from '../crashlab/clock.ts';
 import { type Kill, settle } from '../support/accountant.ts';
 import { dsnFrom } from '../support/dsns.ts';
@@ -226,6 +229,92 @@ test.each([
   const { n } = await site.troupe<{ n: number }>('inspect', 'list', LIST);
   const { posts } = await site.troupe<{ posts: number }>('list', 'show', LIST);
   expect({ n: n > 0, posts: posts > 0 }).toEqual({ n: true, posts: true });
+});
+
+/** Posts with a node that dies at `place`, and is not started again; the load goes on (in an array, not to be awaited here). */
+async function dieAt(place: string, marker: string): Promise<readonly [Promise<Loaded>]> {
+  await killNode();
+  await site.start({ CRASH_AT: place }).catch(() => undefined);
+  const load = post(marker, ALL);
+  await site.ended();
+  died(place);
+  return [load];
+}
+
+async function cameOut(load: Promise<Loaded>, marker: string): Promise<void> {
+  expect(await load).toMatchObject({ acked: 1, refused: 0 });
+  await copiesCame(marker, ALL);
+  expect(copiesOf(marker)).toHaveLength(MEMBERS.length);
+}
+
+const inData = (name: string): string => join(site.data, name);
+
+test.each([
+  ['lost', () => rmSync(inData('state'), { recursive: true })],
+  ['torn', () => truncateSync(join(inData('state'), 'data.mdb'), 10_000)],
+])(
+  'window 19: killed in a commit, and the rows are %s: folded again',
+  {
+    timeout: TEST_MS_MAX,
+  },
+  async (what, damage) => {
+    const [load] = await dieAt('commit state', what);
+    damage();
+    await site.start();
+    await cameOut(load, what);
+  },
+);
+
+test('window 20: NATS goes away as mail is stored and before it is answered: kept, and one post', {
+  timeout: TEST_MS_MAX,
+}, async () => {
+  const [load] = await dieAt('stored troupe.mail.post', 'away');
+  await site.killNats();
+  await site.start();
+  await cameOut(load, 'away');
+});
+
+/** Sets how much mail NATS may keep; what it was. */
+async function setMailBytes(bytes: (held: number) => number): Promise<number> {
+  const nats = await connect({ ...site.nats(), name: 'by hand', log: silentLog });
+  const { config, state } = await nats.jsm.streams.info('TROUPE_MAIL');
+  await nats.jsm.streams.update('TROUPE_MAIL', { ...config, max_bytes: bytes(state.bytes) });
+  await nats.close();
+  return config.max_bytes;
+}
+
+test('window 20: NATS is full, before and after a crash: 452, and nothing is acknowledged', {
+  timeout: TEST_MS_MAX,
+}, async () => {
+  const before = await setMailBytes((held) => held);
+  const [load] = await dieAt('publish troupe.mail.post', 'full');
+  await site.start();
+  const { message, sender } = makePost('refused', LIST, POSTER, 800);
+  const mail = { sender, recipients: [LIST], message };
+  expect(await sendOnce(site.ports().smtpPort, mail)).toMatchObject({ code: 452, status: '4.3.1' });
+  expect(copiesOf('full')).toEqual([]);
+  await setMailBytes(() => before);
+  await cameOut(load, 'full');
+  expect(copiesOf('refused')).toEqual([]);
+});
+
+test('window 20: killed when a record is folded, and NATS has a shorter ledger: it stops and says so', {
+  timeout: TEST_MS_MAX,
+}, async () => {
+  await site.stop();
+  const [store, older, whole] = [inData('nats'), inData('nats.older'), inData('nats.whole')];
+  cpSync(store, older, { recursive: true });
+  await site.start();
+  const [load] = await dieAt('stored troupe.outgoing', 'shorter');
+  await site.killNats();
+  renameSync(store, whole);
+  renameSync(older, store);
+  await expect(site.start()).rejects.toThrow(/the ledger ends at \d+, but this node has folded it/);
+  await site.stop();
+  rmSync(store, { recursive: true });
+  renameSync(whole, store);
+  await site.start();
+  await cameOut(load, 'shorter');
 });
 
 /** Bounces that a member has by now. */
