@@ -10,11 +10,14 @@ export const HELD_MAX = 1_000;
 export const HELD_BYTES_MAX = MESSAGE_BYTES_MAX;
 /** Moderators get at most one notice of holds in this time. */
 export const NOTICE_EVERY_MS = 10 * 60_000;
-/** A chunk covers this many numbers at least and at most (design §3). */
+/**
+ * A chunk covers this many numbers at least and at most. So many members with the longest addresses there are fit one message, so a
+ * range is never split, and its chunk is the same whoever has left when it is made again (decision 0014).
+ */
 const WIDTH_MIN = 500;
-const WIDTH_MAX = 5_000;
+export const WIDTH_MAX = 1_500;
 
-/** How many member numbers a chunk covers, so that it holds about 500 live members however many have left. */
+/** How many member numbers a chunk covers, so that it holds about 500 live members until two of three have left. */
 export function widthOf(state: Pick<State, 'nextMember' | 'live'>): number {
   const width = Math.ceil((WIDTH_MIN * state.nextMember) / Math.max(state.live, 1));
   return Math.min(Math.max(width, WIDTH_MIN), WIDTH_MAX);

@@ -19,10 +19,6 @@ export type Deliver = Extract<Effect, { type: 'deliver' }>;
 /** Chunks in one batch; the first batch is small, so that the first copies leave soon. */
 const BATCH_CHUNKS = 64;
 const FIRST_BATCH_CHUNKS = 4;
-/** The largest chunk in bytes; a range of very long addresses is split in two, again and again. */
-const CHUNK_BYTES_MAX = 512 * 1024;
-/** What a recipient takes in a chunk besides its address. */
-const RECIPIENT_BYTES = 16;
 
 /** How many chunks a delivery has. */
 export function chunksOf({ counter, width }: Pick<Deliver, 'counter' | 'width'>): number {
@@ -57,7 +53,8 @@ export async function fanOut(
     for (let i = start; i < end; i++) {
       if (i > start) await new Promise<void>((resolve) => world.nextTick(resolve));
       const to = recipientsOf(world.rows, key, i * deliver.width, deliver);
-      chunks.push(...chunkOf(key, mail, deliver, recipe, String(i), to, world.clock.now()));
+      const chunk = chunkOf(key, mail, deliver, recipe, String(i), to, world.clock.now());
+      if (chunk !== null) chunks.push(chunk);
     }
     if (chunks.length > 0) await world.outgoing.put(chunks);
     progress(end);
@@ -118,19 +115,12 @@ function chunkOf(
   name: string,
   to: readonly Recipient[],
   now: number,
-): Chunk[] {
-  if (to.length === 0) return [];
-  const bytes = to.reduce((sum, [, address]) => sum + address.length + RECIPIENT_BYTES, 0);
-  if (bytes > CHUNK_BYTES_MAX) {
-    const half = to.length >> 1;
-    return [to.slice(0, half), to.slice(half)].flatMap((part, i) =>
-      chunkOf(key, mail, deliver, recipe, `${name}-${i}`, part, now),
-    );
-  }
+): Chunk | null {
+  if (to.length === 0) return null;
   const { number, post } = deliver;
   const id = { key, post: String(number), chunk: name, try: 0 };
   const { trace, smtputf8 } = post;
-  return [{ ...id, class: deliver.class, recipe, mail, smtputf8, to, firstAt: now, trace }];
+  return { ...id, class: deliver.class, recipe, mail, smtputf8, to, firstAt: now, trace };
 }
 
 /** How a post is cooked under these settings. `added`: what was not in the mail, and what our trace says. */

@@ -9,7 +9,7 @@ import type { Accepted, By, DeferredRecipient, Result } from '../mail/chunk.ts';
 import { type Range, rangesOfAll } from '../mail/ranges.ts';
 import { BadMessage, check, decode, encode, type Fields, isCount, isObject } from './codec.ts';
 
-/** Less than a stored message may have: when 5,000 recipients are each told a story, the stories are cut short. */
+/** Less than a stored message may have: when 1,500 recipients are each told a story, the stories are cut short. */
 export const RESULT_BYTES_MAX = 512 * 1024;
 /** Numbers that a range may hold: more than a chunk has. */
 const RANGE_MAX = 100_000;

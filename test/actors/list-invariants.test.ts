@@ -116,7 +116,7 @@ test('L5: moderators get at most one notice in ten minutes, and hear of every ho
   );
 });
 
-test('a chunk covers 500 to 5,000 numbers and every number below the counter is in one', () => {
+test('a chunk covers 500 to 1,500 numbers and every number below the counter is in one', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 2_000_000 }),
@@ -125,7 +125,7 @@ test('a chunk covers 500 to 5,000 numbers and every number below the counter is 
         const live = Math.floor((counter - 1) * share);
         const width = widthOf({ nextMember: counter, live });
         expect(width).toBeGreaterThanOrEqual(500);
-        expect(width).toBeLessThanOrEqual(5_000);
+        expect(width).toBeLessThanOrEqual(1_500);
         expect(chunksOf({ counter, width }) * width).toBeGreaterThanOrEqual(counter);
       },
     ),

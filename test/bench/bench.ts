@@ -19,9 +19,11 @@ export type Column = {
   readonly where: 'json' | 'table';
   /** Left out where this flag is 0. */
   readonly onlyWith?: string;
-  /** What design §13 asks for. */
-  readonly bar?: { readonly atLeast: number } | { readonly atMost: number };
+  /** What design §13 asks for; of some flags only, where it is a function. */
+  readonly bar?: Bar | ((flags: Flags) => Bar | null);
 };
+
+export type Bar = { readonly atLeast: number } | { readonly atMost: number };
 
 export type Figures = Readonly<Record<string, number>>;
 
@@ -31,7 +33,7 @@ export type Measure = (run: number) => Promise<Figures>;
 export type Bench = {
   readonly name: string;
   readonly what: string;
-  /** The peer's figure where one is known, as peers.md has it. */
+  /** A peer's figure where one is known, measured on another day and cited from peers.md. */
   readonly peer: string;
   readonly flags: Readonly<Record<string, Flag>>;
   /** How often it is measured unless `--runs` says so. */

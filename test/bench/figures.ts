@@ -1,5 +1,5 @@
 /** Figures: medians, percentiles, and the table that grows a line with each run. */
-import type { Bench, Column, Figures } from './bench.ts';
+import type { Bar, Column, Figures, Flags } from './bench.ts';
 
 /** The middle one, or the mean of the two in the middle; 0 of none. */
 export function median(values: readonly number[]): number {
@@ -29,8 +29,8 @@ export function summary(columns: readonly Column[], runs: readonly Figures[]): F
 const WIDTH_MIN = 9;
 const FIRST = 'median'.length;
 
-/** The lines of a table: its head, one of figures, and what became of each bar. */
-export function tableOf({ columns }: Pick<Bench, 'columns'>) {
+/** The lines of a table: its head, one of figures, and what became of each bar that there is for these flags. */
+export function tableOf(columns: readonly Column[], flags: Flags) {
   const widths = columns.map(({ name }) => Math.max(WIDTH_MIN, name.length));
   const line = (first: string, cells: readonly string[]): string =>
     [first.padEnd(FIRST), ...cells.map((cell, i) => cell.padStart(widths[i] ?? 0))].join('  ');
@@ -45,8 +45,9 @@ export function tableOf({ columns }: Pick<Bench, 'columns'>) {
         columns.map(({ name, digits }) => (figures[name] ?? 0).toFixed(digits)),
       ),
     bars: (figures: Figures) =>
-      columns.flatMap(({ name, bar }) => {
-        if (bar === undefined) return [];
+      columns.flatMap(({ name, bar: asks }) => {
+        const bar: Bar | null = typeof asks === 'function' ? asks(flags) : (asks ?? null);
+        if (bar === null) return [];
         const value = figures[name] ?? 0;
         const isMet = 'atLeast' in bar ? value >= bar.atLeast : value <= bar.atMost;
         const asked = 'atLeast' in bar ? `≥ ${bar.atLeast}` : `≤ ${bar.atMost}`;

@@ -88,6 +88,6 @@ export function usage(benches: readonly Bench[]): string {
     '',
     ...lines,
     '',
-    `Each is measured --runs times (${RUNS_DEFAULT}, failover and growth once); the last line is the median as JSON.`,
+    `Each is measured --runs times (${RUNS_DEFAULT}, failover once); the last line is the median as JSON.`,
   ].join('\n');
 }

@@ -25,11 +25,11 @@ import {
   tell,
 } from './site.ts';
 
-/** Restarts of a run, and requests of each kind after one. */
-const RESTARTS = 25;
+/** Restarts of a run, of which there are three, and requests of each kind after one. */
+const RESTARTS = 9;
 const COLD_REQUESTS = 20;
 const WARM_REQUESTS = 400;
-const WARM_WAKES = 90;
+const WARM_WAKES = 30;
 /** A list passes out of memory after this, sooner than by default, and is looked at four times in it (src/host/world.ts). */
 const PASSIVE_MS = 500;
 const ASLEEP_MS = 1.5 * PASSIVE_MS;
@@ -56,7 +56,6 @@ export const growth: Bench = {
     large: { what: 'members of the large list', default: 1_000_000 },
     small: { what: 'members of the small list', default: 1_000 },
   },
-  runs: 1,
   says: [],
   columns: [
     ...KINDS.map((kind) => figure(kind, 2, { atMost: 1.2 })),

@@ -1,6 +1,6 @@
 /**
  * Memory at rest: the resident set of every process of a site, some time after it was started as operators start it, the
- * launcher included; and where lists are asked for, what each one adds to the node's heap once it sleeps.
+ * launcher included, beside a bare nats-server on the same store and a bare Node; and where lists are asked for, what each one adds to the node's heap once it sleeps.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,6 +11,7 @@ import { newPlace } from '../support/site.ts';
 import { until } from '../support/until.ts';
 import { aside, type Bench, figure } from './bench.ts';
 import { weighLists } from './idle-lists.ts';
+import { bareRssMb } from './limits.ts';
 import { cpuMsOf, family, rssMbOf } from './processes.ts';
 import type { Scene } from './scene.ts';
 
@@ -21,7 +22,10 @@ const READY_MS_MAX = 60_000;
 type Started = {
   /** The launcher, the node and its nats-server. */
   readonly pids: readonly [number, number, number];
+  /** Its data directory. */
+  readonly data: string;
   stop(): Promise<void>;
+  remove(): void;
 };
 
 export const idle: Bench = {
@@ -32,6 +36,8 @@ export const idle: Bench = {
   says: [],
   columns: [
     figure('rssMb', 0, { atMost: 250 }),
+    figure('limitMb', 0),
+    figure('ratio', 2),
     { ...figure('lists', 0), onlyWith: 'lists' },
     { ...figure('heapPerListBytes', 0, { atMost: 1_024 }), onlyWith: 'lists' },
     aside('launcherMb'),
@@ -45,7 +51,7 @@ export const idle: Bench = {
     const lists = flags.number('lists');
     const heapPerListBytes = lists > 0 ? await weighLists(lists, scene) : 0;
     return async () => {
-      const { pids, stop } = await start(scene);
+      const { pids, data, stop, remove } = await start(scene);
       const [launcher, node, nats] = pids;
       const all = (of: (pid: number) => number): number =>
         [...family(pids)].reduce((sum, pid) => sum + of(pid), 0);
@@ -63,7 +69,9 @@ export const idle: Bench = {
         cpuPercent: ((all(cpuMsOf) - before) * 100) / (REST_MS / 2),
       };
       await stop();
-      return figures;
+      const limitMb = await bareRssMb(data, REST_MS, scene);
+      remove();
+      return { ...figures, limitMb, ratio: figures.rssMb / limitMb };
     };
   },
 };
@@ -78,9 +86,10 @@ async function start(scene: Scene): Promise<Started> {
   const stop = async (): Promise<void> => {
     launcher.kill('SIGTERM');
     await gone;
-    rmSync(directory, { recursive: true, force: true });
   };
+  const remove = (): void => rmSync(directory, { recursive: true, force: true });
+  scene.closing(remove);
   scene.closing(stop);
   const node = await until('the site is ready', () => noted('site.json').pid, READY_MS_MAX);
-  return { pids: [launcher.pid ?? 0, node, noted('nats.json').pid], stop };
+  return { pids: [launcher.pid ?? 0, node, noted('nats.json').pid], data, stop, remove };
 }

@@ -71,7 +71,7 @@ async function run(named: Bench, { flags, runs, isJson }: Asked, scene: Scene): 
     ({ onlyWith }) => onlyWith === undefined || flags.number(onlyWith) > 0,
   );
   const bench = { ...named, columns };
-  const table = tableOf(bench);
+  const table = tableOf(columns, flags);
   const show = (line: string): void => (isJson ? console.error(line) : console.log(line));
   show(`${bench.name}: ${bench.what}`);
   const measure = await bench.open(flags, scene);
@@ -85,7 +85,7 @@ async function run(named: Bench, { flags, runs, isJson }: Asked, scene: Scene): 
   const all = summary(bench.columns, measured);
   show(table.row('median', all));
   for (const bar of table.bars(all)) show(bar);
-  if (bench.peer !== '') show(`peer: ${bench.peer}`);
+  if (bench.peer !== '') show(`cited from peers.md: ${bench.peer}`);
   await scene.close();
   const said = bench.says.map((flag) => [
     flag,

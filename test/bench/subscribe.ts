@@ -1,10 +1,16 @@
-/** Members added one a command, each durable before it is answered, with 64 commands in flight. */
+/**
+ * Members added one a command, each durable before it is answered, with 64 commands in flight. The limit is as many raw records
+ * appended to a file stream of the same server, as many in flight; commands of one turn share a record, so it may be passed.
+ */
 import type { Answer } from '../../actors/protocol.ts';
 import { aside, type Bench, CPU_COLUMNS, figure } from './bench.ts';
 import { median, percentile } from './figures.ts';
+import { appendRate } from './limits.ts';
 import { adding, addressOf, cpuOfEach, makeList, openSite, tell } from './site.ts';
 
 const WARM_UP = 500;
+/** About what the record of one member has, fact and head. */
+const RECORD_BYTES = 400;
 
 export const subscribe: Bench = {
   name: 'subscribe',
@@ -19,6 +25,8 @@ export const subscribe: Bench = {
   columns: [
     figure('perSecond', 0, { atLeast: 1_000 }),
     figure('p99Ms', 1),
+    figure('limitPerSecond', 0),
+    figure('ratio', 2),
     aside('p50Ms', 1),
     ...CPU_COLUMNS,
   ],
@@ -48,12 +56,19 @@ export const subscribe: Bench = {
     await add(0, WARM_UP);
     return async (run) => {
       const members = flags.number('members');
+      const records = new Array<Uint8Array>(members).fill(new Uint8Array(RECORD_BYTES));
+      const limit = (): Promise<number> => appendRate(bench, records, flags.number('window'));
+      const limitBefore = await limit();
       const before = bench.cpuMs();
       const startedAt = performance.now();
       const ms = await add(run, members);
       const perSecond = (members * 1_000) / (performance.now() - startedAt);
       const cpu = cpuOfEach(before, bench.cpuMs(), members);
-      return { perSecond, p99Ms: percentile(ms, 99), p50Ms: median(ms), ...cpu };
+      // On both sides of ours: what else the machine does falls on both.
+      const limitPerSecond = (limitBefore + (await limit())) / 2;
+      const ratio = perSecond / limitPerSecond;
+      const times = { p99Ms: percentile(ms, 99), p50Ms: median(ms) };
+      return { perSecond, ...times, limitPerSecond, ratio, ...cpu };
     };
   },
 };

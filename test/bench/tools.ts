@@ -56,6 +56,7 @@ export function missingTools(tools: readonly string[]): string | null {
 export type Sink = {
   readonly port: number;
   readonly url: string;
+  readonly pid: number;
   /** Messages taken since it was started. */
   taken(): number;
   /** Looks until `watched.stop` is called; from now on. */
@@ -89,7 +90,13 @@ export async function startSink(scene: Scene): Promise<Sink> {
   });
   await until('smtp-sink listens', () => canConnect(port));
   const taken = (): number => lastCount(counters);
-  return { port, url: `smtp://127.0.0.1:${port}`, taken, watch: () => watch(taken) };
+  return {
+    port,
+    url: `smtp://127.0.0.1:${port}`,
+    pid: child.pid ?? 0,
+    taken,
+    watch: () => watch(taken),
+  };
 }
 
 function watch(taken: () => number): Watched {

@@ -36,6 +36,8 @@ export function findNatsServer(): string {
 export type NatsServerOptions = {
   /** Bytes JetStream may use; default 4 GiB (only what is written is taken). */
   readonly maxFileStore?: number;
+  /** Where JetStream keeps what it has; default a directory of its own, which goes with it. */
+  readonly storeDir?: string;
   /** Lines added to the configuration. */
   readonly more?: string;
 };
@@ -122,7 +124,7 @@ function configuration(store: string, port: number, options: NatsServerOptions):
   return `
 listen: 127.0.0.1:${port}
 jetstream {
-  store_dir: ${JSON.stringify(join(store, 'store'))}
+  store_dir: ${JSON.stringify(options.storeDir ?? join(store, 'store'))}
   max_file_store: ${options.maxFileStore ?? 4 * 1024 ** 3}
   sync_interval: always
 }
