@@ -38,6 +38,11 @@ export function hashed(id: string): Fractions {
   return (round) => createHash('sha256').update(`${id}/${round}`).digest().readUInt32BE() / 2 ** 32;
 }
 
+/** The routes that the first rule which fits binds this mail to; null where none does. */
+export function boundTo(rules: readonly Rule[], matter: Matter): readonly string[] | null {
+  return rules.find((rule) => fits(rule, matter))?.routes ?? null;
+}
+
 /**
  * The route for mail that the rules may bind; null when none may carry it. A fallback is chosen only when no primary is
  * left; the routes that a rule names are primaries for its mail.
@@ -48,9 +53,9 @@ export function choose(
   matter: Matter,
   pick: (among: readonly Candidate[]) => string | null,
 ): string | null {
-  const named = rules.find((rule) => fits(rule, matter))?.routes;
+  const named = boundTo(rules, matter);
   const first = candidates.filter(({ name, role }) =>
-    named === undefined ? role === 'primary' : named.includes(name),
+    named === null ? role === 'primary' : named.includes(name),
   );
   return pick(first) ?? pick(candidates.filter(({ role }) => role === 'fallback'));
 }
