@@ -58,6 +58,8 @@ export type Routes = {
   /** As they are now, in the order of their slices. */
   all(): readonly { readonly live: LiveRoute; readonly candidate: Candidate }[];
   origin(name: string): 'file' | 'live';
+  /** How a route is chosen where no rule binds. */
+  readonly by: 'turn' | 'slices';
   /** Resolves after the stop; rejects if `troupe_site` cannot be followed any more. */
   readonly ended: Promise<void>;
   stop(): void;
@@ -109,6 +111,7 @@ export async function openRoutes(needs: RoutesNeeds): Promise<Routes> {
     obey: (order) => obey(state, order),
     all: () => lives(state).map((live) => ({ live, candidate: candidateOf(state, live) })),
     origin: state.registry.origin,
+    by: needs.routing.strategy === 'round-robin' ? 'turn' : 'slices',
     ended,
     stop() {
       state.stopping.abort();
