@@ -306,6 +306,13 @@ function crossCheck(config: Config, sources: Sources): readonly string[] {
       say(['routes', i, 'name'], `is \`${name}\`, which another route has already`);
     }
   });
+  const isRoute = (wanted: string): boolean => config.routes.some(({ name }) => name === wanted);
+  config.routing.rules.forEach((rule, i) => {
+    for (const [j, name] of rule.routes.entries()) {
+      if (!isRoute(name))
+        say(['routing', 'rules', i, 'routes', j], `is \`${name}\`, which is none of \`routes\``);
+    }
+  });
   config.dkim.forEach((one, i) => {
     const isSame = (other: DkimConfig): boolean =>
       other.domain === one.domain && other.selector === one.selector;

@@ -15,6 +15,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from './clock.ts';
+import type { RouteConfig } from './config.ts';
 import { isTaken } from './data-directory.ts';
 import { MailError } from './errors.ts';
 import { createLoad, createSpareCore } from './load.ts';
@@ -37,14 +38,16 @@ const NAME_LENGTH_MAX = 28;
 /** Looks until the node stops; senders come and go. */
 export async function startSenders(node: Node): Promise<void> {
   const { config, site, log, closers } = node;
-  const most = config.routes.length === 0 ? 0 : config.outgoing.senders;
-  if (most === 0) return; // What is captured is kept by this node alone.
+  const most = config.outgoing.senders;
+  if (most === 0) return;
   const stopping = new AbortController();
   const queues = Object.values(outgoingQueues(site.nats));
   const demand = createDemand(most, await countCutShort(node, most));
   const { isBusy } = createLoad();
   const hasCoreToSpare = createSpareCore();
   const running: Sender[] = [];
+  // What is captured is kept by this node alone.
+  const wanted = (): number => (routesOf(node).length === 0 ? 0 : demand.wanted());
 
   async function look(): Promise<void> {
     const isCoreLeft = hasCoreToSpare(); // Each time: it says what was since it was asked last.
@@ -56,8 +59,8 @@ export async function startSenders(node: Node): Promise<void> {
 
   async function follow(): Promise<void> {
     while (!stopping.signal.aborted) {
-      while (running.length < demand.wanted()) running.push(startSender(node, running.length + 1));
-      if (demand.wanted() === 0) await endAll();
+      while (running.length < wanted()) running.push(startSender(node, running.length + 1));
+      if (wanted() === 0) await endAll();
       await systemClock.sleep(LOOK_MS, stopping.signal);
       try {
         await look();
@@ -76,6 +79,13 @@ export async function startSenders(node: Node): Promise<void> {
     await following;
     await endAll();
   });
+}
+
+/** Those of the file, and those that were added live: a sender begins with all of them, since one without any would capture. */
+function routesOf({ config, parts }: Node): readonly RouteConfig[] {
+  const live = (parts.routes?.all() ?? []).map(({ live: { settings } }) => settings);
+  const added = live.filter(({ name }) => config.routes.every((route) => route.name !== name));
+  return [...config.routes, ...added.filter(({ url }) => url !== '')];
 }
 
 const directoryOf = ({ site }: Node, number: number): string =>
@@ -139,6 +149,7 @@ async function writeConfig(node: Node, number: number): Promise<string> {
   const file = join(data, 'config.yaml');
   const given = {
     ...config,
+    routes: routesOf(node),
     data,
     node: `${config.node.slice(0, NAME_LENGTH_MAX)}-s${number}`,
     roles: ['outgoing'],

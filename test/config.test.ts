@@ -300,6 +300,10 @@ describe('mistakes', () => {
 
   test.each([
     ['routing: {strategy: fastest}', 'must be weighted, round-robin, random or adaptive'],
+    [
+      'routes:\n- {name: a, url: "smtp://a"}\nrouting:\n  rules:\n  - {class: bulk, routes: [a, b]}',
+      'FILE:5: `routing.rules.0.routes.1` is `b`, which is none of `routes`',
+    ],
     ['routing: {rules: [{class: large, routes: [a]}]}', 'must be notice, post, bulk or retry'],
     ['routing: {rules: [{class: bulk, routes: []}]}', 'must be a list of names of routes'],
     ['devmode: me', 'must be a mail address that gets all mail'],

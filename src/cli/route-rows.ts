@@ -32,21 +32,29 @@ export type RoutesAnswer = z.output<typeof answer>;
 /** Throws where it is none; a newer node may say more. */
 export const routesOf = (given: unknown): RoutesAnswer => answer.parse(given);
 
-/** Modes, shares and settings are the first node's, since all share them; what is counted is the sum. */
+/** Modes and settings are the first node's, since all share them; what is counted is the sum, the share that of all in the mean. */
 export function merged(answers: readonly RoutesAnswer[]): readonly RouteRow[] {
   const [first, ...others] = answers;
-  return (first?.routes ?? []).map((route) =>
-    others.reduce((sum, { routes }) => {
+  return (first?.routes ?? []).map((route) => {
+    const sum = others.reduce((before, { routes }) => {
       const same = routes.find(({ name }) => name === route.name);
-      return same === undefined ? sum : added(sum, same);
-    }, route),
-  );
+      return same === undefined ? before : added(before, same);
+    }, route);
+    return { ...sum, share: sum.share / answers.length };
+  });
+}
+
+/** The nodes whose slices are not those of all: what they adapted to, or cannot use, is their own. */
+export function ownSlices(answers: readonly RoutesAnswer[]): readonly RoutesAnswer[] {
+  const drawn = answers.map(({ routes }) => slices(routes));
+  return new Set(drawn).size > 1 ? answers : [];
 }
 
 function added(a: RouteRow, b: RouteRow): RouteRow {
   const names = [...new Set([...Object.keys(a.troubles), ...Object.keys(b.troubles)])];
   return {
     ...a,
+    share: a.share + b.share,
     inHand: a.inHand + b.inHand,
     waiting: a.waiting + b.waiting,
     connections: {

@@ -8,6 +8,7 @@ import { durationText, printTable, toJson } from './print.ts';
 import {
   markOf,
   merged,
+  ownSlices,
   type RouteRow,
   type RoutesAnswer,
   routesOf,
@@ -86,11 +87,19 @@ function show({ out, clock }: Context, answers: readonly RoutesAnswer[]): void {
   const [first] = answers;
   if (out.json) {
     const nodes = answers.map(({ node }) => node);
-    out.print(toJson({ strategy: first?.strategy, devmode: first?.devmode, nodes, routes }));
+    const shares = answers.map(({ node, routes: own }) => [
+      node,
+      Object.fromEntries(own.map(({ name, share }) => [name, share])),
+    ]);
+    const { strategy, devmode } = first ?? {};
+    out.print(toJson({ strategy, devmode, nodes, routes, shares: Object.fromEntries(shares) }));
     return;
   }
   const drawn = slices(routes);
   out.print(drawn === '' ? 'No route carries mail: it waits.' : `slices  ${drawn}`);
+  for (const { node, routes: own } of ownSlices(answers)) {
+    out.print(`        ${slices(own) || '-'}  at ${node}`);
+  }
   out.print('');
   const columns = ['', 'route', 'to', 'role', '>weight', '>share', 'state', '>in hand', '>waiting'];
   const more = ['>connections', '>accepted', 'troubles'];

@@ -38,6 +38,11 @@ export function hashed(id: string): Fractions {
   return (round) => createHash('sha256').update(`${id}/${round}`).digest().readUInt32BE() / 2 ** 32;
 }
 
+/** The routes that the first rule which fits binds this mail to; null where none does. */
+export function boundTo(rules: readonly Rule[], matter: Matter): readonly string[] | null {
+  return rules.find((rule) => fits(rule, matter))?.routes ?? null;
+}
+
 /**
  * The route for mail that the rules may bind; null when none may carry it. A fallback is chosen only when no primary is
  * left; the routes that a rule names are primaries for its mail.
@@ -48,9 +53,9 @@ export function choose(
   matter: Matter,
   pick: (among: readonly Candidate[]) => string | null,
 ): string | null {
-  const named = rules.find((rule) => fits(rule, matter))?.routes;
+  const named = boundTo(rules, matter);
   const first = candidates.filter(({ name, role }) =>
-    named === undefined ? role === 'primary' : named.includes(name),
+    named === null ? role === 'primary' : named.includes(name),
   );
   return pick(first) ?? pick(candidates.filter(({ role }) => role === 'fallback'));
 }
@@ -103,11 +108,46 @@ export function byTurn(among: readonly Candidate[], credits: Map<string, number>
   return best.name;
 }
 
-/** What part of the hash space each carries now, by name; nothing where none does. They add up to 1. */
-export function sharesOf(among: readonly Candidate[]): ReadonlyMap<string, number> {
+/** A part of the mail that is not worth following any further. */
+const PART_MIN = 1e-4;
+
+/**
+ * What part of the mail each carries now, by name, as {@link byTurn} or {@link bySlices} chooses in the long run; nothing where none
+ * does. They add up to 1.
+ */
+export function sharesOf(
+  among: readonly Candidate[],
+  by: 'turn' | 'slices',
+): ReadonlyMap<string, number> {
   const able = among.filter(({ warmth }) => warmth > 0);
-  const all = sumOf(able);
-  return new Map(able.map(({ name, weight }) => [name, weight / all]));
+  const shares = new Map<string, number>(able.map(({ name }) => [name, 0]));
+  const add = (name: string, part: number) => shares.set(name, (shares.get(name) ?? 0) + part);
+  if (by === 'slices') {
+    spread(able, 1, null, add);
+    return shares;
+  }
+  const all = able.reduce((sum, { weight, warmth }) => sum + weight * warmth, 0);
+  for (const { name, weight, warmth } of able) add(name, (weight * warmth) / all);
+  return shares;
+}
+
+/** Of this part each takes what it is hit by and warm for; what it leaves is hashed again among the others, and at last is its own. */
+function spread(
+  left: readonly Candidate[],
+  part: number,
+  spare: string | null,
+  add: (name: string, part: number) => void,
+): void {
+  if (left.length === 0 && spare !== null) add(spare, part);
+  const all = sumOf(left);
+  for (const one of left) {
+    const hit = (part * one.weight) / all;
+    const isTaken = one.warmth >= 1 || hit < PART_MIN;
+    add(one.name, isTaken ? hit : hit * one.warmth);
+    if (isTaken) continue;
+    const others = left.filter(({ name }) => name !== one.name);
+    spread(others, hit * (1 - one.warmth), spare ?? one.name, add);
+  }
 }
 
 const sumOf = (among: readonly Candidate[]): number =>

@@ -4,6 +4,9 @@
  *
  * Who finds both full waits as well, so a slow route keeps its share and its pace is the pace of all. But not behind one that
  * stands still: without a word from its MTA for STILL_MS_MAX they are told to go elsewhere, if there is an elsewhere.
+ *
+ * Mail that a rule binds has no share to keep, and must not hold up what the rule says nothing of: of it a few more wait than the
+ * overflow has room for, which counts for nobody, and all others are sent away at once.
  */
 import type { Class } from '../mail/chunk.ts';
 import { type ClassOrder, isLarge, largeMax } from '../mail/class-order.ts';
@@ -12,19 +15,24 @@ import { createLine, type Line } from './line.ts';
 
 /** Chunks that wait for a place in a route's hand, so that the runner can go on pulling for the others. */
 export const OVERFLOW_MAX = 4;
+/** Chunks bound by a rule that wait beyond the overflow. */
+export const BOUND_MAX = 16;
 /** A route that answered nothing for so long, with its hand full, stands still. */
 export const STILL_MS_MAX = 10_000;
 
-/** `closed`: it gives no places any more. `still`: it stands still. */
-export type Place = 'taken' | 'closed' | 'still';
+/** `closed`: it gives no places any more. `still`: it stands still. `full`: enough mail that a rule binds waits. */
+export type Place = 'taken' | 'closed' | 'still' | 'full';
+
+/** Who asks. `isPatient`: there is nowhere else to go. `isBound`: a rule says that it goes here. */
+export type Asking = { readonly isPatient: boolean; readonly isBound: boolean };
 
 export type Hand = {
   /** Resolves with `taken` when a place is the caller's; each is given back once. */
-  take(cls: Class, isPatient: boolean): Promise<Place>;
+  take(cls: Class, asking: Asking): Promise<Place>;
   giveBack(cls: Class): void;
   /**
-   * How many more of this class it takes now, those who will wait included; less than 0 where more wait already. What waits
-   * of the large classes takes no room from the others.
+   * How many more of this class it takes now, those who will wait included; less than 0 where more wait already, bound by no
+   * rule. What waits of the large classes takes no room from the others.
    */
   room(cls: Class): number;
   /** Its MTA answered something. */
@@ -40,7 +48,10 @@ export type Hand = {
   busyMs(): number;
 };
 
-type Waiter = { readonly isPatient: boolean; readonly resolve: (place: Place) => void };
+type Waiter = Asking & {
+  readonly isLarge: boolean;
+  readonly resolve: (place: Place) => void;
+};
 
 type State = {
   readonly clock: Clock;
@@ -67,12 +78,16 @@ export function createHand(max: number, order: ClassOrder, clock: Clock): Hand {
     return ofLarge ? Math.min(free, largeMax(max, order) - state.large) : free;
   };
   return {
-    async take(cls, isPatient) {
-      if (places(isLarge(cls)) > 0) {
-        hold(state, isLarge(cls));
+    async take(cls, asking) {
+      const ofLarge = isLarge(cls);
+      if (places(ofLarge) > 0) {
+        hold(state, ofLarge);
         return 'taken';
       }
-      const place = new Promise<Place>((resolve) => line.join(cls, { isPatient, resolve }));
+      if (asking.isBound && line.all().length >= OVERFLOW_MAX + BOUND_MAX) return 'full';
+      const place = new Promise<Place>((resolve) => {
+        line.join(cls, { ...asking, isLarge: ofLarge, resolve });
+      });
       if (state.watching === null && beyond(state).length > 0) void watch(state);
       return place;
     },
@@ -87,8 +102,13 @@ export function createHand(max: number, order: ClassOrder, clock: Clock): Hand {
         next.who.resolve('taken');
       }
     },
-    room: (cls) =>
-      places(isLarge(cls)) + OVERFLOW_MAX - line.count(isLarge(cls) ? 'large' : 'small'),
+    room(cls) {
+      const ofLarge = isLarge(cls);
+      const waiting = line.all().filter((waiter) => waiter.isLarge === ofLarge);
+      const bound = waiting.filter(({ isBound }) => isBound).length;
+      const left = places(ofLarge) + OVERFLOW_MAX - (waiting.length - bound);
+      return Math.max(Math.min(left, 0), left - bound);
+    },
     moved() {
       state.movedAt = clock.monotonic();
     },

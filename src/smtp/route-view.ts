@@ -9,7 +9,7 @@ export type RouteView = {
   readonly to: string;
   readonly role: 'primary' | 'fallback';
   readonly weight: number;
-  /** The part of the mail that it gets now where no rule says otherwise. A fallback's is 0 while a primary works. */
+  /** The part of this node's mail that it gets now where no rule says otherwise, a warming one less. A fallback's is 0 while a primary works. */
   readonly share: number;
   readonly mode: string;
   /** Since when, ms since the epoch, and which node saw it. */
@@ -47,7 +47,10 @@ export type RouteView = {
 export function routeViews(routes: Routes): readonly RouteView[] {
   const all = routes.all();
   const [primaries, fallbacks] = (['primary', 'fallback'] as const).map((role) =>
-    sharesOf(all.flatMap(({ candidate }) => (candidate.role === role ? [candidate] : []))),
+    sharesOf(
+      all.flatMap(({ candidate }) => (candidate.role === role ? [candidate] : [])),
+      routes.by,
+    ),
   );
   const shares = primaries?.size ? primaries : fallbacks;
   return all.map(({ live }) => ({

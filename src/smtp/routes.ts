@@ -12,8 +12,16 @@ import { MailError, OperatorError } from '../errors.ts';
 import { type Chunk, type Class, chunkName } from '../mail/chunk.ts';
 import { isLarge } from '../mail/class-order.ts';
 import type { Kv, Lent, Smtp } from '../world.ts';
-import { ADAPT_EVERY_MS, adapted } from './adaptive.ts';
-import { bySlices, byTurn, type Candidate, choose, hashed } from './choice.ts';
+import { adapt } from './adapting.ts';
+import {
+  boundTo,
+  bySlices,
+  byTurn,
+  type Candidate,
+  choose,
+  hashed,
+  type Matter,
+} from './choice.ts';
 import { type LiveRoute, type LiveRouteNeeds, openLiveRoute } from './live-route.ts';
 import { healthKey, type KvRow } from './route-health.ts';
 import {
@@ -50,6 +58,8 @@ export type Routes = {
   /** As they are now, in the order of their slices. */
   all(): readonly { readonly live: LiveRoute; readonly candidate: Candidate }[];
   origin(name: string): 'file' | 'live';
+  /** How a route is chosen where no rule binds. */
+  readonly by: 'turn' | 'slices';
   /** Resolves after the stop; rejects if `troupe_site` cannot be followed any more. */
   readonly ended: Promise<void>;
   stop(): void;
@@ -89,7 +99,11 @@ export async function openRoutes(needs: RoutesNeeds): Promise<Routes> {
     ...{ expected: { large: 0, small: 0 }, stopping: new AbortController() },
   };
   const { ended } = await followed(state);
-  if (needs.routing.strategy === 'adaptive') void adapt(state);
+  warnOfRules(state);
+  if (needs.routing.strategy === 'adaptive') {
+    const { signal } = state.stopping;
+    void adapt(() => lives(state), state.factors, needs.clock, signal);
+  }
   return {
     lend: (chunk, tried) => lend(state, chunk, tried),
     expect: (cls) => expect(state, cls),
@@ -97,6 +111,7 @@ export async function openRoutes(needs: RoutesNeeds): Promise<Routes> {
     obey: (order) => obey(state, order),
     all: () => lives(state).map((live) => ({ live, candidate: candidateOf(state, live) })),
     origin: state.registry.origin,
+    by: needs.routing.strategy === 'round-robin' ? 'turn' : 'slices',
     ended,
     stop() {
       state.stopping.abort();
@@ -110,13 +125,18 @@ export async function openRoutes(needs: RoutesNeeds): Promise<Routes> {
 // ── Choosing ──────────────────────────────────────────────────────────────
 
 async function lend(state: State, chunk: Chunk, tried: readonly string[]): Promise<Lent | null> {
+  const bound = boundTo(state.needs.routing.rules, matterOf(chunk));
   const still: string[] = [];
   for (;;) {
     const elsewhere = still.length === 0 ? null : routeFor(state, chunk, [...tried, ...still]);
     const live = elsewhere ?? routeFor(state, chunk, tried);
     if (live === null) return null;
-    const place = await live.hand.take(chunk.class, still.includes(live.settings.name));
-    if (place === 'still') still.push(live.settings.name);
+    const { name } = live.settings;
+    const isPatient = still.includes(name);
+    // All that the rule names are slow: it comes again later, and goes by no route meanwhile that the rule does not name.
+    if (bound !== null && still.length > 0 && (isPatient || !bound.includes(name))) return null;
+    const place = await live.hand.take(chunk.class, { isPatient, isBound: bound !== null });
+    if (place === 'still' || place === 'full') still.push(name);
     if (place !== 'taken') continue;
     const giveBack = (): void => {
       live.hand.giveBack(chunk.class);
@@ -138,10 +158,14 @@ function routeFor(state: State, chunk: Chunk, not: readonly string[]): LiveRoute
     routing.strategy === 'random' ? random.fraction : hashed(chunkName({ ...chunk, try: 0 }));
   const pick = (among: readonly Candidate[]): string | null =>
     routing.strategy === 'round-robin' ? byTurn(among, state.credits) : bySlices(among, fractions);
-  const matter = { list: chunk.recipe.list, classes: [chunk.class, chunk.was ?? chunk.class] };
-  const name = choose(candidates, routing.rules, matter, pick);
+  const name = choose(candidates, routing.rules, matterOf(chunk), pick);
   return lives(state).find(({ settings }) => settings.name === name) ?? null;
 }
+
+const matterOf = (chunk: Chunk): Matter => ({
+  list: chunk.recipe.list,
+  classes: [chunk.class, chunk.was ?? chunk.class],
+});
 
 /** Mail is captured where there never was a route: once there was one, it waits for the next. */
 function lives({ live, capture, registry }: State): readonly LiveRoute[] {
@@ -213,6 +237,17 @@ async function followed(state: State): Promise<{ readonly ended: Promise<void> }
   ended.catch(ready.reject);
   await ready.promise;
   return { ended };
+}
+
+/** The file has all that its rules name; but one may have been taken away live before the rule was written. */
+function warnOfRules({ needs, live }: State): void {
+  for (const [rule, { routes }] of needs.routing.rules.entries()) {
+    for (const route of routes) {
+      if (live.has(route)) continue;
+      const step = `\`troupe route add ${route} URL\`, or take it out of the rule`;
+      needs.log.warn({ rule, route, step }, 'a rule names a route that was removed');
+    }
+  }
 }
 
 function read(state: State, key: string, row: KvRow, isFirst: boolean): void {
@@ -308,9 +343,18 @@ async function obey(state: State, order: RouteOrder): Promise<void> {
   const found = live.get(order.name);
   if (found === undefined || registry.get(order.name) === null) throw noSuchRoute(order.name);
   if (order.do !== 'rm') return found.health.tell(order.do);
+  refuseNamed(order.name, needs);
   await registry.put(order.name, null);
   sync(state);
   await needs.kv.delete(healthKey(order.name));
+}
+
+/** Mail that a rule binds would have nowhere to go. Throws MailError 553. */
+function refuseNamed(name: string, { routing }: RoutesNeeds): void {
+  const at = routing.rules.findIndex(({ routes }) => routes.includes(name));
+  if (at < 0) return;
+  const step = 'take it out of the rule and restart first, or drain the route';
+  throw new MailError(553, '5.5.4', `\`routing.rules.${at}\` names the route ${name}: ${step}`);
 }
 
 /** What not even the node that is asked can use is a mistake. Throws MailError 501 that names it. */
@@ -321,43 +365,4 @@ function refuseUnusable(settings: RouteConfig, { smtpOf }: RoutesNeeds): void {
     if (!(error instanceof OperatorError)) throw error;
     throw new MailError(501, '5.5.4', error.message);
   }
-}
-
-// ── Adapting ──────────────────────────────────────────────────────────────
-
-async function adapt(state: State): Promise<void> {
-  const { needs, stopping, factors } = state;
-  let before = measure(state);
-  for (;;) {
-    await needs.clock.sleep(ADAPT_EVERY_MS, stopping.signal);
-    if (stopping.signal.aborted) return;
-    const now = measure(state);
-    const seen = new Map(
-      lives(state).map((live) => {
-        const name = live.settings.name;
-        const [a, b] = [before.get(name), now.get(name)];
-        const since = (of: 'accepted' | 'failed' | 'busyMs'): number =>
-          Math.max(0, (b?.[of] ?? 0) - (a?.[of] ?? 0));
-        return [
-          name,
-          {
-            ...{ weight: live.settings.weight, factor: factors.get(name) ?? 1 },
-            ...{ accepted: since('accepted'), failed: since('failed'), busyMs: since('busyMs') },
-          },
-        ];
-      }),
-    );
-    factors.clear();
-    for (const [name, factor] of adapted(seen)) factors.set(name, factor);
-    before = now;
-  }
-}
-
-function measure(state: State) {
-  return new Map(
-    lives(state).map(({ settings, counts, hand }) => [
-      settings.name,
-      { ...counts(), busyMs: hand.busyMs() },
-    ]),
-  );
 }

@@ -15,6 +15,7 @@ const JOINED_BYTES_MAX = 64 * 1024;
 /** For QUIT to be answered. */
 const QUIT_MS_MAX = 5_000;
 const CR = 13;
+const NEVER = Number.POSITIVE_INFINITY;
 
 /** Replies that are waited for, and what they answer, which says how long each may take. */
 export type Asked = { readonly replies: number; readonly after: 'command' | 'dot' };
@@ -50,6 +51,8 @@ export function takeOver(connection: SMTPConnection, patience: Patience): Wire {
   let text = '';
   let waiting: Waiting[] = [];
   let timer: NodeJS.Timeout | undefined;
+  let ringsAt = NEVER;
+  let lateAt = NEVER;
 
   function lost(): void {
     isBroken = true;
@@ -58,20 +61,31 @@ export function takeOver(connection: SMTPConnection, patience: Patience): Wire {
     waiting = [];
     for (const { said, resolve } of all) resolve(said);
   }
-  /** Each reply has its time, from when the one before it came. */
+  /**
+   * Each reply has its time, from when the one before it came. The timer is set anew only when it would ring too late: one that
+   * rings early looks again, which costs less than a timer for each reply.
+   */
   function watch(): void {
-    clearTimeout(timer);
     const [first] = waiting;
-    if (first !== undefined) timer = setTimeout(late, patience[first.asked.after]);
+    lateAt = first === undefined ? NEVER : performance.now() + patience[first.asked.after];
+    if (lateAt < ringsAt) ring();
   }
-  function late(): void {
-    if (socket.writableLength > 0) {
+  function ring(): void {
+    clearTimeout(timer);
+    ringsAt = lateAt;
+    timer = setTimeout(rung, lateAt - performance.now()).unref();
+  }
+  function rung(): void {
+    ringsAt = NEVER;
+    if (performance.now() < lateAt) {
+      if (lateAt < NEVER) ring();
+    } else if (socket.writableLength > 0) {
       watch(); // It is being sent: nodemailer sees if that stands still.
-      return;
+    } else {
+      isTimedOut = true;
+      connection.close();
+      lost();
     }
-    isTimedOut = true;
-    connection.close();
-    lost();
   }
   function heard(reply: string): void {
     const [first] = waiting;

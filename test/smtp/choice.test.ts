@@ -30,9 +30,36 @@ const shareOf = (names: readonly (string | null)[], name: string): number =>
 describe('slices of the hash space', () => {
   test('are as wide as the weights', () => {
     const names = chosen(THREE);
-    for (const [name, share] of sharesOf(THREE)) {
+    for (const [name, share] of sharesOf(THREE, 'slices')) {
       expect(Math.abs(shareOf(names, name) - share)).toBeLessThan(TOLERANCE);
     }
+  });
+
+  test.each([
+    ['one warms', without('a', 1 / 8)],
+    ['one warms, one is away', [primary('a', 5, 1 / 4), primary('b', 3, 0), primary('c', 2)]],
+    ['all warm', [primary('a', 5, 1 / 8), primary('b', 3, 1 / 4), primary('c', 2, 1 / 2)]],
+    ['one is left, and warms', [primary('a', 5, 0), primary('b', 3, 1 / 8), primary('c', 2, 0)]],
+  ])('the shares that are drawn are those that are carried: %s', (_, among) => {
+    const names = chosen(among);
+    const shares = sharesOf(among, 'slices');
+    for (const { name } of among) {
+      expect(Math.abs(shareOf(names, name) - (shares.get(name) ?? 0))).toBeLessThan(TOLERANCE);
+    }
+    expect([...shares.values()].reduce((sum, share) => sum + share, 0)).toBeCloseTo(1);
+    const credits = new Map<string, number>();
+    const turns = ids.map(() => byTurn(among, credits));
+    for (const { name } of among) {
+      const share = sharesOf(among, 'turn').get(name) ?? 0;
+      expect(Math.abs(shareOf(turns, name) - share)).toBeLessThan(TOLERANCE);
+    }
+  });
+
+  test('the shares of as many routes as there may be, all warming, are known in no time', () => {
+    const many = Array.from({ length: 32 }, (_, i) => primary(`r${i}`, 1, 1 / 8));
+    const shares = [...sharesOf(many, 'slices').values()];
+    expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1);
+    for (const share of shares) expect(share).toBeCloseTo(1 / 32, 3);
   });
 
   test('when one dies only its own chunks move, to the others by their weights', () => {

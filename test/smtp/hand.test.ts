@@ -1,16 +1,22 @@
 import { expect, test } from 'vitest';
 import type { Class } from '../../src/mail/chunk.ts';
 import { CLASS_ORDER } from '../../src/mail/class-order.ts';
-import { createHand, OVERFLOW_MAX, type Place, STILL_MS_MAX } from '../../src/smtp/hand.ts';
+import {
+  BOUND_MAX,
+  createHand,
+  OVERFLOW_MAX,
+  type Place,
+  STILL_MS_MAX,
+} from '../../src/smtp/hand.ts';
 import { createFakeClock } from '../support/fake/clock.ts';
 
 function start(max: number) {
   const clock = createFakeClock();
   const hand = createHand(max, CLASS_ORDER, clock);
   const places: (Place | null)[] = [];
-  const take = (isPatient = false, cls: Class = 'post'): void => {
+  const take = (isPatient = false, cls: Class = 'post', isBound = false): void => {
     const i = places.push(null) - 1;
-    void hand.take(cls, isPatient).then((place) => (places[i] = place));
+    void hand.take(cls, { isPatient, isBound }).then((place) => (places[i] = place));
   };
   return { hand, clock, places, take };
 }
@@ -101,4 +107,15 @@ test('the time in which something was in hand is counted once, however much it w
   hand.giveBack('post');
   await clock.advance(1_000);
   expect(hand.busyMs()).toBe(150);
+});
+
+test('of mail that a rule binds a bounded number waits, and takes no room from what is not bound', async () => {
+  const { hand, clock, places, take } = start(1);
+  for (let i = 0; i < 1 + OVERFLOW_MAX + BOUND_MAX + 3; i += 1) take(false, 'post', true);
+  await clock.advance(0);
+  expect(places.filter((place) => place === 'full')).toHaveLength(3);
+  expect([hand.waiting(), hand.room('post')]).toEqual([OVERFLOW_MAX + BOUND_MAX, 0]);
+  take();
+  await clock.advance(0);
+  expect(places.at(-1), 'who is bound by none waits as ever').toBeNull();
 });

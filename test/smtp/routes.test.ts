@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Address } from '../../src/mail/address.ts';
 import { redirected } from '../../src/smtp/devmode.ts';
-import { OVERFLOW_MAX, STILL_MS_MAX } from '../../src/smtp/hand.ts';
+import { BOUND_MAX, OVERFLOW_MAX, STILL_MS_MAX } from '../../src/smtp/hand.ts';
 import type { Lent } from '../../src/world.ts';
 import { transactionTo } from '../contract/smtp.ts';
 import { createFakeSmtp } from '../support/fake/smtp.ts';
@@ -136,4 +136,59 @@ test('in devmode every mail goes to one address, from nobody, and counts for all
   const replies = await connection.send({ ...two, sender: 'list@x.example' as Address });
   expect(replies.map(({ code }) => code)).toEqual([250, 250]);
   expect(smtp.mails).toMatchObject([{ sender: '', recipients: ['dev@x.example'] }]);
+});
+
+describe('a route that a rule binds mail to', () => {
+  const OF_LIST = { list: 'slow@lists.example' as Address, routes: ['a'] };
+
+  async function startBound() {
+    const file = [routeOf('a', { connections: 1 }), routeOf('b', { connections: 1 })];
+    const it = await start({
+      file,
+      routing: { strategy: 'weighted', rules: [OF_LIST, { class: 'notice', routes: ['b'] }] },
+    });
+    const bound = (n: number) => {
+      const made = chunk(n);
+      return it.routes.lend({ ...made, recipe: { ...made.recipe, list: OF_LIST.list } }, []);
+    };
+    const places: (Lent | null)[] = [];
+    for (let n = 0; n < 100; n += 1) void bound(n).then((lent) => places.push(lent));
+    await it.clock.advance(0);
+    return { ...it, bound, places };
+  }
+
+  test('keeps nothing from the others while it is slow: what it cannot take comes again later', async () => {
+    const it = await startBound();
+    const taken = it.places.filter((lent) => lent !== null);
+    expect(taken.map(({ route }) => route.name)).toEqual(['a', 'a']);
+    expect(it.places).toHaveLength(100 - OVERFLOW_MAX - BOUND_MAX);
+    const never = new AbortController();
+    await it.routes.whenOpen(never.signal, 'post');
+    for (let n = 0; n < 20; n += 1) {
+      const lent = await it.routes.lend(chunk(n, { class: 'notice' }), []);
+      expect(lent?.route.name).toBe('b');
+      lent?.giveBack();
+    }
+  });
+
+  test('gives its mail to no other when it stands still, and takes the next when it moves', async () => {
+    const it = await startBound();
+    const before = it.places.length;
+    await it.clock.advance(STILL_MS_MAX);
+    const sentAway = it.places.slice(before);
+    expect(sentAway).toEqual(Array.from({ length: BOUND_MAX }, () => null));
+    it.places[0]?.giveBack();
+    for (const lent of it.places) if (lent !== null) lent.giveBack();
+    await it.clock.advance(0);
+    expect(it.places.slice(before + BOUND_MAX).map((lent) => lent?.route.name)).toContain('a');
+  });
+
+  test('is not removed while a rule names it, nor may a rule name none', async () => {
+    const it = await startBound();
+    await expect(it.routes.obey({ do: 'rm', name: 'a' })).rejects.toMatchObject({
+      code: 553,
+      message: expect.stringContaining('`routing.rules.0` names the route a'),
+    });
+    expect(it.modes()).toHaveProperty('a');
+  });
 });
