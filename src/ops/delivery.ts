@@ -183,8 +183,8 @@ async function failures(
   return {
     ...viewOf(facts),
     list,
-    failures: shown.map(([number, { at, route, code, status, reply }]) => {
-      return { number, address: addresses.get(number) ?? null, at, route, code, status, reply };
+    failures: shown.map(([number, { state: _, next: __, ...fate }]) => {
+      return { number, address: addresses.get(number) ?? null, ...fate };
     }),
     next: found.length > shown.length ? (numbers.at(-1) ?? null) : null,
   };

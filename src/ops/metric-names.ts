@@ -22,9 +22,12 @@ export const COUNTERS: Readonly<Record<string, Named>> = {
   runner_left: { help: 'Deliveries left to come again', labels: ['runner'] },
   runner_tries_again: { help: 'Tries again of a delivery in hand', labels: ['runner'] },
   later_due: { help: 'What waited and was forwarded', labels: ['to'] },
-  // `route` is `several` where a chunk went by more than one.
+  // `route` is `none` where no route was to be had, or a crash lost which it was.
   outgoing_accepted: { help: 'Recipients that an MTA accepted', labels: ['route', 'class'] },
-  outgoing_deferred: { help: 'Recipients refused for now (4xx)', labels: ['route', 'class'] },
+  outgoing_deferred: {
+    help: 'Recipients who wait: refused with 4xx, or no route was to be had',
+    labels: ['route', 'class'],
+  },
   outgoing_refused: { help: 'Recipients refused for good (5xx)', labels: ['route', 'class'] },
   outgoing_maybe: {
     help: 'Recipients whose connection was lost after the final dot: they may get it twice',

@@ -26,7 +26,7 @@ beforeAll(async () => {
 afterAll(() => site?.stop());
 beforeEach(async () => {
   await write(EARLIER);
-  await set('TROUPE_RESULTS', { max_age: 2_592e12 });
+  await set('TROUPE_RESULTS', { max_age: 2_592e12, max_msgs: -1 });
   await set('TROUPE_BOUNCES', { allow_atomic: false });
 });
 
@@ -69,6 +69,7 @@ test('what an earlier version stated is changed, and said', async () => {
   expect(await isBatched()).toBe(true);
   expect(said('info')).toEqual([
     { stream: 'TROUPE_BOUNCES', setting: 'allow_atomic', from: undefined, to: true },
+    { stream: 'TROUPE_RESULTS', setting: 'max_msgs', from: -1, to: expect.any(Number) },
     { from: 1, to: SCHEMA },
   ]);
   expect(said('warn')).toEqual([]);
@@ -99,7 +100,7 @@ test('nodes that start at once upgrade once, and all wait until it is done', asy
       expect(await isBatched()).toBe(true);
     }),
   );
-  expect(logs.flatMap(({ said }) => said('info'))).toHaveLength(2);
+  expect(logs.flatMap(({ said }) => said('info'))).toHaveLength(3);
   await Promise.all(nodes.map((nats) => nats.close()));
 });
 
