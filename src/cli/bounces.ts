@@ -260,7 +260,7 @@ async function report(context: Context, text: string): Promise<ExitCode> {
       ...[day, bounces, hints, complaints, countsText(reasons), countsText(routes)],
     ]);
     const none = `Nothing came back of what ${found.address} sent in 60 days.`;
-    const columns = ['day', '>bounces', '>hints', '>complaints', 'reasons', 'told by'];
+    const columns = ['day', '>bounces', '>hints', '>complaints', 'reasons', 'route'];
     printTable(out, columns, days, none);
     if (found.posts.length === 0) return DONE;
     out.print('');
@@ -314,7 +314,7 @@ async function reportSite(context: Context): Promise<ExitCode> {
     printTable(out, ['list', '>bounces', '>hints', '>complaints'], rows, 'There is no list yet.');
     out.print('');
     const byRoute = Object.entries(routes).sort(([, a], [, b]) => b - a);
-    printTable(out, ['told by', '>bounces'], byRoute, 'Nothing came back.');
+    printTable(out, ['route', '>bounces'], byRoute, 'Nothing came back.');
     return DONE;
   });
 }
