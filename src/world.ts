@@ -7,7 +7,7 @@
  */
 import type { Address } from './mail/address.ts';
 import type { BounceEvent } from './mail/bounce-event.ts';
-import type { Chunk, ChunkId, Class, PostOrder, Result } from './mail/chunk.ts';
+import type { By, Chunk, ChunkId, Class, PostOrder, Result } from './mail/chunk.ts';
 import type { Envelope, MailKind, MailRef, RawMail } from './mail/envelope.ts';
 import type { ListKey } from './mail/list-key.ts';
 
@@ -325,13 +325,16 @@ export type Lent = { readonly route: Route; giveBack(): void };
 
 // ── What a runner notes on its own node ───────────────────────────────────
 
+/** Member numbers, and by which route each copy was taken, and when. */
+export type Noted = ReadonlyMap<number, By>;
+
 /** A chunk that was in hand when its process ended, and whom the MTA had accepted by then. */
 export type HeldChunk = {
   readonly name: string;
   readonly ackToken: string;
   /** The delivery's bytes. */
   readonly data: Uint8Array;
-  readonly accepted: readonly number[];
+  readonly accepted: Noted;
   /** When it was last taken or renewed, ms since the epoch. */
   readonly renewedAt: number;
 };
@@ -341,13 +344,13 @@ export type Journal = {
   /** Chunks that are open: at start, those that an earlier process left. */
   held(): readonly HeldChunk[];
   /** Whom the journal has as accepted in a chunk that is open; empty if it is not. */
-  acceptedOf(name: string): readonly number[];
+  acceptedOf(name: string): Noted;
   /** Opening an open chunk again keeps whom it has. */
   /** Throws a MailError if it cannot be noted; so does `accepted`. */
   open(name: string, ackToken: string, data: Uint8Array): void;
   renewed(name: string): void;
   /** What is noted outlives the process. */
-  accepted(name: string, numbers: readonly number[]): void;
+  accepted(name: string, numbers: readonly number[], by: By): void;
   close(name: string): void;
 };
 

@@ -1,6 +1,6 @@
 /** `troupe delivery`: who got a post, who did not and why; and sending it again to those. */
-import { createHash } from 'node:crypto';
-import type { Answer } from '../../actors/protocol.ts';
+import type { Refusal } from '../../actors/protocol.ts';
+import { OperatorError } from '../errors.ts';
 import type {
   DeliveryFailures,
   DeliveryReport,
@@ -18,8 +18,8 @@ import { addressFrom, command, findList, type Site } from './site.ts';
 const ANSWER_MS_MAX = 30_000;
 /** Failures listed at most; with --json and --resend all of them are meant. */
 const LISTED_MAX = 200;
-/** Members that one command names; fewer than a list takes (actors/protocol.ts). */
-const RESENT_AT_ONCE = 5_000;
+/** Characters of a reply beside others. */
+const BRIEF_MAX = 160;
 
 export const register: Register = (program, run) => {
   const delivery = program.command('delivery').description('what became of posts');
@@ -72,7 +72,7 @@ async function report(context: Context, text: string, number: string): Promise<E
     ]);
     if (reasons.length > 0) out.print('');
     const rows = reasons.map(({ state, code, status, recipients, reply }) => {
-      return [recipients, state, codeText(code), status, reply];
+      return [recipients, state, codeText(code), status, brief(reply)];
     });
     if (rows.length > 0)
       printTable(out, ['>members', 'state', '>code', 'status', 'e.g.'], rows, '');
@@ -115,6 +115,9 @@ async function story(
 }
 
 const timeOrNone = (at: number | null): string => (at === null ? '-' : timeText(at));
+/** In a table of many; one recipient’s story, and --json, have all of it. */
+const brief = (reply: string): string =>
+  reply.length > BRIEF_MAX ? `${reply.slice(0, BRIEF_MAX)}…` : reply;
 /** RFC 1047: the connection was lost after the final dot, so nobody knows. */
 const codeText = (code: number): string => (code === 0 ? '?' : String(code));
 
@@ -142,10 +145,10 @@ async function failed(
     }
     const rows = failures
       .slice(0, LISTED_MAX)
-      .map(({ number, address, at, code, status, reply }) => {
-        return [number, address ?? '?', timeText(at), code, status, reply];
+      .map(({ number, address, at, route, code, status, reply }) => {
+        return [number, address ?? '?', timeText(at), route, code, status, brief(reply)];
       });
-    const columns = ['>member', 'address', 'at', '>code', 'status', 'reply'];
+    const columns = ['>member', 'address', 'at', 'route', '>code', 'status', 'reply'];
     printTable(out, columns, rows, 'Nobody was refused.');
     if (failures.length >= LISTED_MAX) out.note(`The first ${LISTED_MAX}; --json has them all.`);
     if (resent !== null) out.print(clean(`sent again to ${resent} of ${failures.length}`));
@@ -169,7 +172,7 @@ async function* failuresOf(
   }
 }
 
-/** How many it is sent to again. The same failures count once, however often and by whom this is asked. */
+/** How many it is sent to again. */
 async function resend(
   { by }: Context,
   site: Site,
@@ -178,13 +181,33 @@ async function resend(
   failures: readonly Failure[],
 ): Promise<number> {
   let members = 0;
-  for (let from = 0; from < failures.length; from += RESENT_AT_ONCE) {
-    const some = failures.slice(from, from + RESENT_AT_ONCE);
-    const what = some.map(({ number, at }) => `${number}:${at}`).join();
-    const id = `resend.${post}.${createHash('sha256').update(what).digest('hex')}`;
-    const to = some.map(({ number }) => number);
-    const answer: Answer = (await command(site, list, id, { type: 'resend', post, to, by })).answer;
-    if (answer.type === 'resent') members += answer.members;
+  let refused: unknown = null;
+  for (const { id, to } of resendsOf(post, failures)) {
+    try {
+      const { answer } = await command(site, list, id, { type: 'resend', post, to, by });
+      if (answer.type === 'resent') members += answer.members;
+    } catch (error) {
+      if (!isNothingToDo(error)) throw error;
+      refused = error; // None of these is a member any more; others may be.
+    }
   }
+  if (members === 0 && refused !== null) throw refused;
   return members;
+}
+
+const isNothingToDo = (error: unknown): boolean =>
+  error instanceof OperatorError && (error.cause as Partial<Refusal>)?.code === 'nothing-to-do';
+
+/**
+ * Whom one try of a chunk refused at one time is one command: when this is asked again while some wait to be sent to and others were
+ * refused once more, those who wait are not sent to twice.
+ */
+export function resendsOf(
+  post: number,
+  failures: readonly Pick<Failure, 'number' | 'at' | 'chunk' | 'try'>[],
+): readonly { readonly id: string; readonly to: readonly number[] }[] {
+  const together = Map.groupBy(failures, ({ chunk, try: attempt, at }) => {
+    return `resend.${post}.${chunk}.${attempt}.${at}`;
+  });
+  return [...together].map(([id, some]) => ({ id, to: some.map(({ number }) => number) }));
 }

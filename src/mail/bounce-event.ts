@@ -13,8 +13,8 @@ import type { Address } from './address.ts';
 
 /** The most of a DSN that an event carries, bytes (design §6). */
 export const DSN_BYTES_MAX = 16 * 1024;
-/** The most of what the other side said in words: the diagnostic, or the MTA's whole reply. */
-export const DIAGNOSTIC_CHARACTERS_MAX = 500;
+/** The most of what the other side said in words: the diagnostic, or the MTA's whole reply and what we say with it. */
+export const DIAGNOSTIC_CHARACTERS_MAX = 4_500;
 /** Post numbers from here on are probes of a member, counted from 0; no list has so many posts. */
 export const PROBES_FROM = 2 ** 29;
 

@@ -5,7 +5,7 @@
 import type { Address } from './address.ts';
 import type { MailRef } from './envelope.ts';
 import type { ListKey } from './list-key.ts';
-import type { Range } from './ranges.ts';
+import { type Range, rangesOf } from './ranges.ts';
 
 /** What the outgoing runner sends first: `notice` > `post` > `bulk`; `retry` drains last. */
 export type Class = 'notice' | 'post' | 'bulk' | 'retry';
@@ -81,12 +81,25 @@ export function chunkName(id: ChunkId): string {
 /** Whether a post is sent on, waits, or goes to nobody any more. What was handed over stays handed over. */
 export type PostOrder = 'go' | 'pause' | 'cancel';
 
+/** Who said something of a copy, and when. */
+export type By = {
+  /** The route it was given to; '' where none could be had, or it was lost in a crash. */
+  readonly route: string;
+  /** ms since the epoch: when that was said, or up to a second before, so that many say it at once. */
+  readonly at: number;
+};
+
+/** Of a copy that was taken: the MTA's words, e.g. the id it has in its queue; '' where a crash lost them. */
+export type Word = By & { readonly reply: string };
+
+/** Members whose copies were taken, and the word on each. */
+export type Accepted = readonly [from: number, to: number, word: Word];
+
 /** A recipient that the MTA refused: SMTP code, enhanced status or '', the reply's text. */
-export type RefusedRecipient = {
+export type RefusedRecipient = Word & {
   readonly number: number;
   readonly code: number;
   readonly status: string;
-  readonly reply: string;
 };
 
 /** Refused for now; `next` is when the next try is due, ms since the epoch. */
@@ -95,13 +108,18 @@ export type DeferredRecipient = RefusedRecipient & { readonly next?: number };
 /** What one try of a chunk came to; with the other tries, the delivery record (design §4). */
 export type Result = {
   readonly kind: 'part' | 'done';
+  /** When it was told, ms since the epoch. */
   readonly at: number;
-  readonly route: string;
-  readonly accepted: readonly Range[];
-  /** 4xx: tried again, as the next try in LATER. */
+  /** Ascending. */
+  readonly accepted: readonly Accepted[];
+  /** 4xx, or no route could be had: tried again, as the next try in LATER. */
   readonly deferred: readonly DeferredRecipient[];
   /** 5xx, or given up. */
   readonly refused: readonly RefusedRecipient[];
   /** Who gets it no more because the post was cancelled. */
   readonly cancelled?: readonly Range[];
 };
+
+/** Whose copies were taken, as ranges. */
+export const acceptedIn = (words: ReadonlyMap<number, Word>): readonly Accepted[] =>
+  rangesOf(words, (a, b) => a.reply === b.reply && a.route === b.route && a.at === b.at);

@@ -2,8 +2,8 @@
  * What became of a post, told from its results: for each recipient the story of its tries and how it stands, for the post the
  * counts. The results are the only record (design §4); this only reads them.
  */
-import type { Result } from './chunk.ts';
-import { rangeOf } from './ranges.ts';
+import type { DeferredRecipient, Result } from './chunk.ts';
+import { isIn, rangeOf } from './ranges.ts';
 
 /** A result, and the chunk and try that it is of. */
 export type Told = { readonly chunk: string; readonly try: number; readonly result: Result };
@@ -14,9 +14,9 @@ export type FateState = 'handed' | 'deferred' | 'refused' | 'cancelled';
 /** What one try came to for one recipient. */
 export type Fate = {
   readonly state: FateState;
-  /** When it was told, ms since the epoch. */
+  /** When that was said, ms since the epoch. */
   readonly at: number;
-  /** Which it was sent by; '' where none could be had. */
+  /** Which it was sent by; '' where none could be had, or a crash lost it. */
   readonly route: string;
   readonly chunk: string;
   readonly try: number;
@@ -44,22 +44,24 @@ export function standOf(story: readonly Fate[]): Fate | null {
 }
 
 function fateIn({ result, chunk, try: attempt }: Told, number: number): Fate | null {
-  const { at, route } = result;
-  const by = { at, route, chunk, try: attempt };
-  const range = rangeOf(result.accepted, number);
-  if (range !== null) return { ...by, state: 'handed', ...HANDED, reply: range[2] ?? '' };
+  const by = { chunk, try: attempt };
+  const [, , word] = rangeOf(result.accepted, number) ?? [];
+  if (word !== undefined) return { ...by, state: 'handed', ...HANDED, ...word };
   const refused = result.refused.find((one) => one.number === number);
-  if (refused !== undefined) return { ...by, state: 'refused', ...refused, next: null };
+  if (refused !== undefined) return { ...by, state: 'refused', ...wordsOf(refused) };
   const deferred = result.deferred.find((one) => one.number === number);
-  if (deferred !== undefined) {
-    return { ...by, state: 'deferred', ...deferred, next: deferred.next ?? null };
-  }
-  if (rangeOf(result.cancelled ?? [], number) === null) return null;
-  return { ...by, state: 'cancelled', ...UNSENT };
+  if (deferred !== undefined) return { ...by, state: 'deferred', ...wordsOf(deferred) };
+  if (!isIn(result.cancelled ?? [], number)) return null;
+  return { ...by, state: 'cancelled', ...UNSENT, at: result.at };
 }
 
-const HANDED = { code: 250, status: '', next: null } as const;
-const UNSENT = { code: 0, status: '', reply: '', next: null } as const;
+const HANDED: Pick<Fate, 'code' | 'status' | 'next'> = { code: 250, status: '', next: null };
+const UNSENT = { route: '', code: 0, status: '', reply: '', next: null } as const;
+
+const wordsOf = ({ number: _, next, ...said }: DeferredRecipient) => ({
+  ...said,
+  next: next ?? null,
+});
 
 /** How everybody in these results stands. `told` is in order. */
 export function stands(told: readonly Told[]): ReadonlyMap<number, Fate> {
@@ -68,19 +70,19 @@ export function stands(told: readonly Told[]): ReadonlyMap<number, Fate> {
     if (all.get(number)?.state !== 'handed') all.set(number, fate);
   };
   for (const { result, chunk, try: attempt } of told) {
-    const by = { at: result.at, route: result.route, chunk, try: attempt };
-    for (const [from, to, reply = ''] of result.accepted) {
-      const fate: Fate = { ...by, state: 'handed', ...HANDED, reply };
+    const by = { chunk, try: attempt };
+    for (const [from, to, word] of result.accepted) {
+      const fate: Fate = { ...by, state: 'handed', ...HANDED, ...word };
       for (let number = from; number <= to; number += 1) put(number, fate);
     }
-    for (const { number, next = null, ...said } of result.deferred) {
-      put(number, { ...by, state: 'deferred', ...said, next });
+    for (const deferred of result.deferred) {
+      put(deferred.number, { ...by, state: 'deferred', ...wordsOf(deferred) });
     }
-    for (const { number, ...said } of result.refused) {
-      put(number, { ...by, state: 'refused', ...said, next: null });
+    for (const refused of result.refused) {
+      put(refused.number, { ...by, state: 'refused', ...wordsOf(refused) });
     }
     for (const [from, to] of result.cancelled ?? []) {
-      const fate: Fate = { ...by, state: 'cancelled', ...UNSENT };
+      const fate: Fate = { ...by, state: 'cancelled', ...UNSENT, at: result.at };
       for (let number = from; number <= to; number += 1) put(number, fate);
     }
   }

@@ -1,24 +1,35 @@
 /**
- * Who was accepted, as inclusive ranges of member numbers, each with what the MTA said: every number in a range was accepted, so
- * that a result alone says who and how many.
+ * Inclusive ranges of member numbers, each with what is said of all in it: every number in a range was meant, so that ranges alone
+ * say who and how many.
  */
 
-/** Ascending where there are several. No reply: the MTA's word was lost in a crash, that it took the mail was not. */
-export type Range = readonly [from: number, to: number, reply?: string];
+export type Range = readonly [from: number, to: number];
 
-/** The fewest ranges, ascending; neighbours are one range where they were told the same. */
-export function rangesOf(accepted: ReadonlyMap<number, string>): readonly Range[] {
-  const ranges: [from: number, to: number, reply: string][] = [];
-  for (const [number, reply] of [...accepted].sort(([a], [b]) => a - b)) {
+/** The fewest ranges, ascending; neighbours are one where the same is said of both. */
+export function rangesOf<W>(
+  said: ReadonlyMap<number, W>,
+  isSame: (a: W, b: W) => boolean,
+): readonly (readonly [from: number, to: number, word: W])[] {
+  const ranges: [from: number, to: number, word: W][] = [];
+  for (const [number, word] of [...said].sort(([a], [b]) => a - b)) {
     const last = ranges.at(-1);
-    if (last !== undefined && last[1] === number - 1 && last[2] === reply) last[1] = number;
-    else ranges.push([number, number, reply]);
+    if (last !== undefined && last[1] === number - 1 && isSame(last[2], word)) last[1] = number;
+    else ranges.push([number, number, word]);
   }
-  return ranges.map(([from, to, reply]) => (reply === '' ? [from, to] : [from, to, reply]));
+  return ranges;
 }
 
-/** The range that a number lies in; null if it lies in none. */
-export function rangeOf(ranges: readonly Range[], number: number): Range | null {
+/** Of numbers alone. */
+export function rangesOfAll(numbers: Iterable<number>): readonly Range[] {
+  const all = new Map([...numbers].map((number) => [number, null]));
+  return rangesOf(all, () => true).map(([from, to]) => [from, to]);
+}
+
+/** The range that a number lies in; null if it lies in none. They ascend. */
+export function rangeOf<R extends readonly [from: number, to: number, ...unknown[]]>(
+  ranges: readonly R[],
+  number: number,
+): R | null {
   let [low, high] = [0, ranges.length];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -31,5 +42,7 @@ export function rangeOf(ranges: readonly Range[], number: number): Range | null 
 }
 
 /** Whether a number lies in one of the ranges. */
-export const isIn = (ranges: readonly Range[], number: number): boolean =>
-  rangeOf(ranges, number) !== null;
+export const isIn = (
+  ranges: readonly (readonly [from: number, to: number, ...unknown[]])[],
+  number: number,
+): boolean => rangeOf(ranges, number) !== null;

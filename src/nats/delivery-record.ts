@@ -3,7 +3,7 @@
  * chunk's name begins with the number of its range of members: so one recipient's results are found without reading any other's.
  */
 import { MailError } from '../errors.ts';
-import { inOrder, standOf, stands, storyOf, type Told } from '../mail/fate.ts';
+import { type Fate, inOrder, standOf, stands, storyOf, type Told } from '../mail/fate.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { CopiesByRoute, RouteOf } from '../world.ts';
 import type { Asker } from './ask.ts';
@@ -87,14 +87,20 @@ export function routesOf(nats: Nats, asker: Pick<Asker, 'question'>): RouteOf {
       const range = Math.floor(member / width);
       const first = await firstTry(firstOf(key, post, range));
       const stand = standOf(storyOf(first, member));
-      if (stand?.state === 'handed') return stand.route || null;
+      if (stand?.state === 'handed') return nameOf(stand);
       const all = await resultsOfRange(nats, key, post, range);
-      return standOf(storyOf(all, member))?.route || null;
+      return nameOf(standOf(storyOf(all, member)));
     } catch (error) {
       if (error instanceof MailError || error instanceof BadMessage) return null;
       throw error;
     }
   };
+}
+
+/** Older results name several routes with commas between, where a chunk went by several. */
+function nameOf(stand: Fate | null): string | null {
+  const { route } = stand ?? { route: '' };
+  return route === '' || route.includes(',') ? null : route;
 }
 
 /** Counts a post's copies by route; it reads all of its results, so it is for what happens seldom. */
@@ -103,8 +109,11 @@ export function copiesByRoute(nats: Nats): CopiesByRoute {
     const copies: Record<string, number> = {};
     try {
       for await (const told of resultsByRange(nats, key, post))
-        for (const { state, route } of stands(told).values())
-          if (state === 'handed' || state === 'refused') copies[route] = (copies[route] ?? 0) + 1;
+        for (const fate of stands(told).values()) {
+          const isOver = fate.state === 'handed' || fate.state === 'refused';
+          const route = isOver ? nameOf(fate) : null;
+          if (route !== null) copies[route] = (copies[route] ?? 0) + 1;
+        }
       return copies;
     } catch (error) {
       if (error instanceof MailError || error instanceof BadMessage) return null;

@@ -64,7 +64,7 @@ export type DeliveryStory = PostView & {
   readonly story: readonly Fate[];
 };
 
-export type Failure = Pick<Fate, 'at' | 'route' | 'code' | 'status' | 'reply'> & {
+export type Failure = Omit<Fate, 'state' | 'next'> & {
   readonly number: number;
   /** Null where it is not known any more whose number that was. */
   readonly address: Address | null;

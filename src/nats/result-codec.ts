@@ -1,27 +1,20 @@
 /**
  * What a result looks like on the wire. It is kept for 30 days and there is one for each try of each chunk, so it is small: what
- * the replies of those who were accepted have in common (`2.0.0 Ok: queued as `) stands there once, and a range of one number
- * has one.
+ * one route said within a second stands together, a refusal stands once with all who were told it, and so does what the replies to
+ * those who were accepted have in common (`2.0.0 Ok: queued as `); a range of one number has one.
+ *
+ * Before, a result had one route and one time for all that it tells. Those are read too: the stream keeps them 30 days.
  */
-import type { Result } from '../mail/chunk.ts';
-import type { Range } from '../mail/ranges.ts';
-import {
-  BadMessage,
-  check,
-  decode,
-  encode,
-  type Fields,
-  isArrayOf,
-  isCount,
-  isObject,
-} from './codec.ts';
+import type { Accepted, By, DeferredRecipient, Result } from '../mail/chunk.ts';
+import { type Range, rangesOfAll } from '../mail/ranges.ts';
+import { BadMessage, check, decode, encode, type Fields, isCount, isObject } from './codec.ts';
 
 /** Less than a stored message may have: when 5,000 recipients are each told a story, the stories are cut short. */
 export const RESULT_BYTES_MAX = 512 * 1024;
 /** Numbers that a range may hold: more than a chunk has. */
 const RANGE_MAX = 100_000;
 /** To so many characters a reply, one after the other. */
-const CUTS: readonly number[] = [100, 40, 15, 0];
+const CUTS: readonly number[] = [1_000, 300, 100, 40, 15, 0];
 
 /** A range as it is written: `[number]`, `[number, rest]`, `[from, to]` or `[from, to, rest]`. */
 type Written = readonly (number | string)[];
@@ -37,49 +30,67 @@ export function encodeResult(result: Result): Uint8Array {
 
 /** Throws {@link BadMessage}. */
 export function decodeResult(data: Uint8Array): Result {
-  const { common = '', accepted, cancelled, ...fields } = decode(data);
+  const { common = '', cancelled, ...fields } = decode(data);
+  check(fields.kind === 'part' || fields.kind === 'done', 'kind');
+  check(isCount(fields.at), 'at');
   check(typeof common === 'string', 'common');
-  checkRest(fields);
+  const { kind, at } = fields;
+  const said = fields.said === undefined ? [fields] : listOf(fields.said, 'said');
+  const all = said.map((one) => saidIn(one, common));
   return {
-    ...fields,
-    accepted: rangesIn(accepted, 'accepted', common),
-    ...(cancelled !== undefined && { cancelled: rangesIn(cancelled, 'cancelled', '') }),
+    ...{ kind, at },
+    accepted: all.flatMap(({ accepted }) => accepted).sort(([a], [b]) => a - b),
+    deferred: all.flatMap(({ deferred }) => deferred),
+    refused: all.flatMap(({ refused }) => refused),
+    ...(cancelled !== undefined && { cancelled: rangesIn(cancelled, 'cancelled') }),
   };
 }
 
-function written(result: Result): Uint8Array {
-  const { accepted, cancelled, ...rest } = result;
+// ── Writing ───────────────────────────────────────────────────────────────
+
+function written({ kind, at, accepted, deferred, refused, cancelled }: Result): Uint8Array {
+  const nameOf = (by: By): string => `${by.at} ${by.route}`;
+  const words = [...accepted.map(([, , word]) => word), ...deferred, ...refused];
   const common = commonOf(accepted);
+  const copies = Map.groupBy(accepted, ([, , word]) => nameOf(word));
+  const waiting = Map.groupBy(deferred, nameOf);
+  const gone = Map.groupBy(refused, nameOf);
+  const said = [...new Map(words.map((word) => [nameOf(word), word]))].map(([name, by]) => ({
+    ...{ route: by.route, at: by.at },
+    accepted: copies.get(name)?.map(([from, to, { reply }]) => {
+      const numbers = numbersOf([from, to]);
+      return reply === '' ? numbers : [...numbers, reply.slice(common.length)];
+    }),
+    deferred: refusalsOf(waiting.get(name)),
+    refused: refusalsOf(gone.get(name)),
+  }));
   return encode({
-    ...rest,
+    ...{ kind, at, said },
     ...(common !== '' && { common }),
-    accepted: accepted.map((range) => writtenRange(range, common.length)),
-    ...(cancelled !== undefined && { cancelled: cancelled.map((range) => writtenRange(range, 0)) }),
+    ...(cancelled !== undefined && { cancelled: cancelled.map(numbersOf) }),
   });
 }
 
-function writtenRange([from, to, reply]: Range, skip: number): Written {
-  const numbers = from === to ? [from] : [from, to];
-  return reply === undefined ? numbers : [...numbers, reply.slice(skip)];
-}
+const numbersOf = ([from, to]: Range): Written => (from === to ? [from] : [from, to]);
 
-function rangesIn(value: unknown, what: string, common: string): readonly Range[] {
-  if (!Array.isArray(value)) throw new BadMessage(`not ours: ${what}`);
-  return value.map((one: unknown): Range => {
-    check(Array.isArray(one) && isCount(one[0]), what);
-    const [from, second, third] = one as [number, unknown, unknown];
-    const to = isCount(second) ? second : from;
-    const rest = isCount(second) ? third : second;
-    check(one.length <= 3 && (rest === undefined || typeof rest === 'string'), what);
-    check(isCount(second) || one.length <= 2, what);
-    check(from <= to && to - from < RANGE_MAX, what);
-    return rest === undefined ? [from, to] : [from, to, `${common}${rest}`];
+/** Each refusal once, and who was told it. */
+function refusalsOf(list: readonly DeferredRecipient[] = []) {
+  if (list.length === 0) return undefined;
+  const told = ({ code, status, reply, next }: DeferredRecipient) => ({
+    code,
+    status,
+    reply,
+    next,
+  });
+  return [...Map.groupBy(list, (one) => JSON.stringify(told(one))).values()].flatMap((same) => {
+    const to = rangesOfAll(same.map(({ number }) => number)).map(numbersOf);
+    return same.slice(0, 1).map((one) => ({ ...told(one), to }));
   });
 }
 
 /** What all replies begin with. */
-function commonOf(ranges: readonly Range[]): string {
-  const replies = ranges.flatMap(([, , reply]) => (reply === undefined ? [] : [reply]));
+function commonOf(accepted: readonly Accepted[]): string {
+  const replies = accepted.flatMap(([, , { reply }]) => (reply === '' ? [] : [reply]));
   let common = replies[0] ?? '';
   if (replies.length < 2) return '';
   for (const reply of replies) while (!reply.startsWith(common)) common = common.slice(0, -1);
@@ -93,30 +104,63 @@ function cutShort(result: Result, characters: number): Result {
   });
   return {
     ...result,
-    accepted: result.accepted.map(([from, to, reply]) =>
-      reply === undefined ? [from, to] : [from, to, reply.slice(0, characters)],
-    ),
+    accepted: result.accepted.map(([from, to, word]) => [from, to, cut(word)]),
     deferred: result.deferred.map(cut),
     refused: result.refused.map(cut),
   };
 }
 
-/** All but the ranges. */
-function checkRest(fields: Fields): asserts fields is Omit<Result, 'accepted' | 'cancelled'> {
-  check(fields.kind === 'part' || fields.kind === 'done', 'kind');
-  check(typeof fields.at === 'number', 'at');
-  check(typeof fields.route === 'string', 'route');
-  check(isArrayOf(fields.deferred, isRefusal), 'deferred');
-  check(isArrayOf(fields.refused, isRefusal), 'refused');
+// ── Reading ───────────────────────────────────────────────────────────────
+
+/** What one route said at one time; in an old result, all of it. */
+function saidIn(said: unknown, common: string): Pick<Result, 'accepted' | 'deferred' | 'refused'> {
+  check(isObject(said) && typeof said.route === 'string' && isCount(said.at), 'said');
+  const { accepted = [], deferred = [], refused = [] } = said;
+  const by: By = { route: said.route, at: said.at };
+  const refusals = (value: unknown, what: string): DeferredRecipient[] =>
+    listOf(value, what).flatMap((one) => refusalsIn(one, by, what));
+  return {
+    accepted: listOf(accepted, 'accepted').map((one): Accepted => {
+      const [from, to] = rangeIn(one, 'accepted');
+      const reply = (one as Written).at(-1);
+      return [from, to, { ...by, reply: typeof reply === 'string' ? `${common}${reply}` : '' }];
+    }),
+    deferred: refusals(deferred, 'deferred'),
+    refused: refusals(refused, 'refused'),
+  };
 }
 
-function isRefusal(value: unknown): value is Fields {
-  return (
-    isObject(value) &&
-    isCount(value.number) &&
-    typeof value.code === 'number' &&
-    typeof value.status === 'string' &&
-    typeof value.reply === 'string' &&
-    (value.next === undefined || isCount(value.next))
-  );
+/** The numbers of a range; what was said may stand after them. */
+function rangeIn(value: unknown, what: string): Range {
+  check(Array.isArray(value), what);
+  const numbers: unknown[] = typeof value.at(-1) === 'string' ? value.slice(0, -1) : value;
+  const [from, to = from] = numbers;
+  check(numbers.length <= 2 && isCount(from) && isCount(to), what);
+  check(from <= to && to - from < RANGE_MAX, what);
+  return [from, to];
+}
+
+const rangesIn = (value: unknown, what: string): readonly Range[] =>
+  listOf(value, what).map((one) => rangeIn(one, what));
+
+function refusalsIn(value: unknown, by: By, what: string): DeferredRecipient[] {
+  check(isObject(value), what);
+  const { code, status, reply, next } = value;
+  check(typeof code === 'number' && typeof status === 'string', what);
+  check(typeof reply === 'string' && (next === undefined || isCount(next)), what);
+  const told = { ...by, code, status, reply, ...(next !== undefined && { next }) };
+  return numbersIn(value, what).map((number) => ({ number, ...told }));
+}
+
+/** An old result has each refusal by itself. */
+function numbersIn({ number, to }: Fields, what: string): readonly number[] {
+  if (isCount(number)) return [number];
+  return rangesIn(to, what).flatMap(([from, last]) => {
+    return Array.from({ length: last - from + 1 }, (_, n) => from + n);
+  });
+}
+
+function listOf(value: unknown, what: string): readonly unknown[] {
+  if (!Array.isArray(value)) throw new BadMessage(`not ours: ${what}`);
+  return value;
 }

@@ -72,6 +72,9 @@ const ACK_PENDING_MAX = 1_024;
 /** The account's or the server's storage is all used or reserved (server/errors.json). */
 const NO_STORAGE = [10_002, 10_023, 10_028, 10_047];
 
+/** The server keeps 0.6 to 1.2 KiB in memory for each subject (`bench delivery`): so no more of it, nearly, than RESULTS has on disk. */
+const RESULT_COUNTS_BYTES = 1024;
+
 /** How long an address that a list found dead is suspect: as long as BOUNCES has what says so. */
 export const SUSPECT_DAYS = 60;
 
@@ -91,6 +94,8 @@ type Setting = {
   /** `new`: when full, refuse (452) rather than lose the oldest. */
   readonly discard: 'new' | 'old';
   readonly duplicateWindowMs: number;
+  /** A message counts as so long at least: a stream of short ones takes the server memory. */
+  readonly countsBytes?: number;
   readonly more?: Readonly<Record<string, unknown>>;
 };
 
@@ -141,6 +146,7 @@ const STREAMS: Readonly<Record<StreamName, Setting>> = {
     discard: 'old',
     share: 5,
     maxAgeMs: 30 * DAY,
+    countsBytes: RESULT_COUNTS_BYTES,
   },
   TROUPE_BOUNCES: { ...BATCHED, subjects: ['troupe.bounces.*.*'], share: 5, maxAgeMs: 60 * DAY },
   TROUPE_ARCHIVE: { ...KEPT, subjects: ['troupe.archive.*.*'], share: 15 },
@@ -296,6 +302,9 @@ export function streamConfigs(options: {
     discard: setting.discard,
     max_age: nanoseconds(setting.maxAgeMs),
     max_bytes: bytes(setting.share),
+    ...(setting.countsBytes && {
+      max_msgs: Math.floor(bytes(setting.share) / setting.countsBytes),
+    }),
     duplicate_window: nanoseconds(setting.duplicateWindowMs),
     ...setting.more,
   }));

@@ -21,6 +21,10 @@ import { type Problematic, problem } from './inspect.ts';
 
 /** Reasons that a report names. */
 const REASONS_MAX = 20;
+/** Replies in one answer, bytes: with what stands beside them it must fit one message of 1 MB. */
+const REPLIES_BYTES_MAX = 512 * 1024;
+/** Of a reply that would not fit. */
+const REPLY_CUT_CHARS = 300;
 
 export type DeliveryNeeds = {
   readonly node: string;
@@ -91,7 +95,26 @@ async function story(
   }
   const queued = facts.recipient.length > 0 && !facts.isOff ? 'queued' : null;
   const state = standOf(fates)?.state ?? queued;
-  return { ...viewOf(facts), list, recipient, state, story: fates };
+  return { ...viewOf(facts), list, recipient, state, story: cutToFit(fates) };
+}
+
+/** The newest replies are whole. */
+function cutToFit(fates: readonly Fate[]): readonly Fate[] {
+  const whole = fitting(fates.toReversed());
+  const isWhole = (index: number): boolean => index >= fates.length - whole;
+  return fates.map((fate, index) =>
+    isWhole(index) ? fate : { ...fate, reply: fate.reply.slice(0, REPLY_CUT_CHARS) },
+  );
+}
+
+/** How many of them, from the first on, have replies that fit one answer; one at least. */
+function fitting(fates: readonly Fate[]): number {
+  let bytes = 0;
+  const more = fates.findIndex(({ reply }) => {
+    bytes += Buffer.byteLength(JSON.stringify(reply));
+    return bytes > REPLIES_BYTES_MAX;
+  });
+  return more < 0 ? fates.length : Math.max(more, 1);
 }
 
 async function report(
@@ -101,31 +124,33 @@ async function report(
   const counts: Record<FateState, number> = { handed: 0, deferred: 0, refused: 0, cancelled: 0 };
   const routes: Record<string, number> = {};
   const reasons = new Map<string, { readonly fate: Fate; recipients: number }>();
-  const handedAt: number[] = [];
+  let firstAt: number | null = null;
+  let lastAt: number | null = null;
   let nextAt: number | null = null;
   for await (const told of resultsByRange(nats, key, facts.number)) {
     for (const fate of stands(told).values()) {
-      const { state, code, status, next } = fate;
+      const { state, code, status, next, at } = fate;
       counts[state] += 1;
       if (next !== null) nextAt = Math.min(nextAt ?? next, next);
-      if (state === 'handed') routes[fate.route] = (routes[fate.route] ?? 0) + 1;
-      else if (state !== 'cancelled') {
+      if (state === 'handed') {
+        routes[fate.route] = (routes[fate.route] ?? 0) + 1;
+        firstAt = Math.min(firstAt ?? at, at);
+        lastAt = Math.max(lastAt ?? at, at);
+      } else if (state !== 'cancelled') {
         const name = `${state} ${code} ${status}`;
         const reason = reasons.get(name) ?? { fate, recipients: 0 };
         reasons.set(name, { ...reason, recipients: reason.recipients + 1 });
       }
     }
-    for (const { result } of told) if (result.accepted.length > 0) handedAt.push(result.at);
   }
   const known = Object.values(counts).reduce((sum, count) => sum + count, 0);
-  handedAt.sort((a, b) => a - b);
   return {
     ...viewOf(facts),
     list,
     counts: { ...counts, queued: Math.max(0, facts.recipients - known) },
     routes,
-    firstAt: handedAt.at(0) ?? null,
-    lastAt: handedAt.at(-1) ?? null,
+    firstAt,
+    lastAt,
     nextAt,
     reasons: [...reasons.values()]
       .sort((a, b) => b.recipients - a.recipients)
@@ -151,16 +176,16 @@ async function failures(
     found.push(...refused.sort(([a], [b]) => a - b));
     if (found.length > page.limit) break;
   }
-  const shown = found.slice(0, page.limit);
+  const shown = found.slice(0, Math.min(page.limit, fitting(found.map(([, fate]) => fate))));
   const numbers = shown.map(([number]) => number);
   const { members } = await ask(needs, key, { post: facts.number, by, numbers });
   const addresses = new Map(members);
   return {
     ...viewOf(facts),
     list,
-    failures: shown.map(([number, { at, route, code, status, reply }]) => {
-      return { number, address: addresses.get(number) ?? null, at, route, code, status, reply };
+    failures: shown.map(([number, { state: _, next: __, ...fate }]) => {
+      return { number, address: addresses.get(number) ?? null, ...fate };
     }),
-    next: found.length > page.limit ? (numbers.at(-1) ?? null) : null,
+    next: found.length > shown.length ? (numbers.at(-1) ?? null) : null,
   };
 }

@@ -14,11 +14,11 @@ const OF_MEMBERS: readonly Recipe['kind'][] = ['post', 'probe'];
 export function bouncesOf(chunk: Chunk, result: Result): readonly Bounce[] {
   if (!OF_MEMBERS.includes(chunk.recipe.kind)) return [];
   const addresses = new Map(chunk.to);
-  return result.refused.map(({ number, code, status, reply }): Bounce => {
+  return result.refused.map(({ number, code, status, reply, route, at }): Bounce => {
     return {
       type: 'bounce',
       id: `s${chunk.post}.${chunk.chunk}.${chunk.try}.${number}`,
-      at: result.at,
+      at,
       kind: 'bounce',
       verified: true,
       member: number,
@@ -28,13 +28,12 @@ export function bouncesOf(chunk: Chunk, result: Result): readonly Bounce[] {
       status: status === '' ? null : status,
       code,
       // In one word, as DSNs are told apart too: most of them quote such a reply.
-      reason:
-        reply === NO_ROUTE
-          ? 'system'
-          : reasonOf(`${code} ${status} ${reply}`.toLowerCase(), status === '' ? null : status),
+      reason: reply.includes(NO_ROUTE)
+        ? 'system'
+        : reasonOf(`${code} ${status} ${reply}`.toLowerCase(), status === '' ? null : status),
       rule: 'smtp',
       source: 'smtp',
-      route: result.route === '' ? null : result.route,
+      route: route === '' ? null : route,
       diagnostic: `${code} ${status} ${reply}`.slice(0, DIAGNOSTIC_CHARACTERS_MAX),
       dsn: '',
     };

@@ -4,24 +4,28 @@
  * whom one provider keeps waiting keeps nobody else waiting.
  */
 import type {
+  By,
   Chunk,
   DeferredRecipient,
   Recipient,
   RefusedRecipient,
   Result,
+  Word,
 } from '../mail/chunk.ts';
-import { chunkName } from '../mail/chunk.ts';
-import { rangeOf, rangesOf } from '../mail/ranges.ts';
-import type { RecipientReply } from '../world.ts';
+import { acceptedIn, chunkName } from '../mail/chunk.ts';
+import { rangeOf, rangesOfAll } from '../mail/ranges.ts';
+import type { Noted, RecipientReply } from '../world.ts';
 import { type Cause, causeOf, dueAt, isTooManyRecipients } from './retry-schedule.ts';
 
 /** What became of the recipients so far; those in neither were not tried. */
 export type Progress = {
-  /** The MTA's words; '' where they were lost. */
-  readonly accepted: Map<number, string>;
+  /** The MTA's word on each copy that it took. */
+  readonly accepted: Map<number, Word>;
   /** Who was not accepted, and the MTA's word. */
-  readonly replies: Map<number, RecipientReply>;
+  readonly replies: Map<number, Reply>;
 };
+/** An MTA's word on one recipient, and which route said it. */
+export type Reply = RecipientReply & By;
 
 /**
  * How a try ended. `all`: everybody whose time had come has an outcome. `cut`: the hand was taken
@@ -40,16 +44,16 @@ const TOGETHER_MS = 10_000;
 export function progressBefore(
   chunk: Chunk,
   told: readonly (Result | null)[],
-  journaled: readonly number[],
+  journaled: Noted,
 ): Progress {
   const [part] = told;
-  const noted = new Set(journaled);
   const progress: Progress = { accepted: new Map(), replies: new Map() };
   for (const [number] of chunk.to) {
-    if (noted.has(number)) progress.accepted.set(number, '');
+    const noted = journaled.get(number);
+    if (noted !== undefined) progress.accepted.set(number, { ...noted, reply: '' });
     for (const result of told) {
       const range = result === null ? null : rangeOf(result.accepted, number);
-      if (range !== null) progress.accepted.set(number, range[2] ?? '');
+      if (range !== null) progress.accepted.set(number, range[2]);
     }
   }
   for (const refused of [...(part?.deferred ?? []), ...(part?.refused ?? [])]) {
@@ -82,6 +86,10 @@ const isFinal = (reply: RecipientReply): boolean =>
 
 /** Given up on: RFC 3463 §3.5. */
 const EXPIRED = { code: 554, status: '5.4.7' } as const;
+/** What is said of whom we could not try at all: nothing of theirs. */
+export const NO_ROUTE = 'no route could be reached';
+const NO_ANSWERS: ReadonlyMap<number, readonly Reply[]> = new Map();
+const UNREACHED = { code: 451, status: '4.4.1', reply: NO_ROUTE } as const;
 
 export type Outcome = {
   readonly result: Result;
@@ -89,17 +97,23 @@ export type Outcome = {
   readonly next: { readonly chunk: Chunk; readonly at: number } | null;
 };
 
-type Limits = {
+/** What a try is judged by. */
+export type Circumstances = {
   readonly now: number;
   /** Who was not accepted so long after the first try is given up on. */
   readonly lifeMs: number;
   /** No next try waits longer; absent: as its cause says. */
   readonly retryMsMax?: number;
+  /** The last route that was tried; '' if there was none. */
+  readonly route: string;
+  /** The results of the tries before. */
+  readonly before: readonly (Result | null)[];
 };
 
 /** What is told of a try so far, while it is not known when who was refused is tried again. */
-export function partOf(chunk: Chunk, progress: Progress, route: string, at: number): Result {
-  const { result } = outcomeOf(chunk, progress, 'cut', route, { now: at, lifeMs: Infinity });
+export function partOf(chunk: Chunk, progress: Progress, at: number): Result {
+  const circumstances = { now: at, lifeMs: Infinity, route: '', before: [] };
+  const { result } = outcomeOf(chunk, progress, 'cut', circumstances);
   return { ...result, kind: 'part' };
 }
 
@@ -108,22 +122,22 @@ export function outcomeOf(
   chunk: Chunk,
   progress: Progress,
   ended: Ended,
-  route: string,
-  { now, lifeMs, retryMsMax }: Limits,
+  { now, lifeMs, retryMsMax, route, before }: Circumstances,
 ): Outcome {
   const endsAt = chunk.firstAt + lifeMs;
   const isOver = now >= endsAt;
   const refused: RefusedRecipient[] = [];
   const deferred: DeferredRecipient[] = [];
   const due = new Map<number, number>();
+  const answers = isOver ? answersIn(before) : NO_ANSWERS;
   const at = (cause: Cause): number => {
     const time = dueAt(now, now - chunk.firstAt, cause, chunkName(chunk), retryMsMax);
     return cause === 'paused' ? time : Math.min(time, endsAt);
   };
-  for (const [number, { code, status, reply }] of progress.replies) {
-    const said = { number, code, status, reply };
+  for (const [number, { code, status, reply, route, at: saidAt }] of progress.replies) {
+    const said = { number, code, status, reply, route, at: saidAt };
     if (isFinal(said)) refused.push(said);
-    else if (isOver) refused.push({ ...said, ...EXPIRED });
+    else if (isOver) refused.push(givenUp(said, answers.get(number)));
     else if (ended === 'cut') deferred.push(said);
     else {
       // Whose connection was lost when the route died was not refused by anybody.
@@ -134,20 +148,56 @@ export function outcomeOf(
   }
   const waits = new Map(chunk.waits);
   for (const [number] of untried(chunk, progress)) {
-    if (isOver && ended === 'route') refused.push({ number, ...EXPIRED, reply: NO_ROUTE });
-    else if (ended === 'pause') due.set(number, at('paused'));
-    else due.set(number, Math.max(waits.get(number) ?? 0, ended === 'all' ? 0 : at('route')));
+    const until = waits.get(number) ?? 0;
+    const unreached = { number, ...UNREACHED, route, at: now };
+    if (ended === 'pause') due.set(number, at('paused'));
+    else if (ended !== 'route') due.set(number, Math.max(until, ended === 'all' ? 0 : at('route')));
+    else if (isOver) refused.push(givenUp(unreached, answers.get(number)));
+    else {
+      due.set(number, Math.max(until, at('route')));
+      // Of whom it was not the time yet, the try before has said why they wait.
+      if (until <= now) deferred.push({ ...unreached, next: due.get(number) ?? now });
+    }
   }
-  const result = { kind: 'done', at: now, route, accepted: rangesOf(progress.accepted) } as const;
+  const result = { kind: 'done', at: now, accepted: acceptedIn(progress.accepted) } as const;
   if (ended === 'cancel') {
-    const cancelled = rangesOf(new Map([...due.keys()].map((number) => [number, ''])));
+    const cancelled = rangesOfAll(due.keys());
     return { result: { ...result, deferred, refused, cancelled }, next: null };
   }
   return { result: { ...result, deferred, refused }, next: nextTry(chunk, due, ended, now) };
 }
 
-/** What is said of whom we could not try at all: nothing of theirs. */
-export const NO_ROUTE = 'no route could be reached';
+/** What each recipient was told by the tries before, in their order. */
+function answersIn(before: readonly (Result | null)[]): ReadonlyMap<number, readonly Reply[]> {
+  return Map.groupBy(
+    before.flatMap((result) => result?.deferred ?? []),
+    ({ number }) => number,
+  );
+}
+
+/**
+ * Says how often it was tried, and what an MTA answered last; that was over the route that it names. Whom no route reached in the
+ * end may have been answered before.
+ */
+function givenUp(
+  last: Reply & { readonly number: number },
+  before: readonly Reply[] = [],
+): RefusedRecipient {
+  const tries = [...before, last];
+  const isReached = last.reply !== NO_ROUTE;
+  const heard = tries.findLast(({ reply }) => reply !== NO_ROUTE);
+  const said = [
+    `given up after ${tries.length === 1 ? 'one try' : `${tries.length} tries`}`,
+    ...(isReached ? [] : [`: ${NO_ROUTE}`]),
+    ...(heard === undefined ? [] : [isReached ? ': ' : '; the last answer: ', answerOf(heard)]),
+  ];
+  const { route } = heard ?? last;
+  return { number: last.number, ...EXPIRED, reply: said.join(''), route, at: last.at };
+}
+
+/** Without a code where the connection was lost. */
+const answerOf = ({ code, status, reply }: Reply): string =>
+  [code || '', status, reply].filter((part) => part !== '').join(' ');
 
 function nextTry(
   chunk: Chunk,
@@ -169,4 +219,24 @@ function nextTry(
     ...(isPaused && { pausedAt: pausedAt ?? now }),
   };
   return { chunk: next, at };
+}
+
+/** Recipients of one try by what became of them; `maybe` are those of the deferred who may have it (RFC 1047). */
+type Counts = { accepted: number; deferred: number; refused: number; maybe: number };
+
+/** By the route that said so. */
+export function countsOf({ accepted, deferred, refused }: Result): ReadonlyMap<string, Counts> {
+  const all = new Map<string, Counts>();
+  const of = ({ route }: By): Counts => {
+    const counts = all.get(route) ?? { accepted: 0, deferred: 0, refused: 0, maybe: 0 };
+    all.set(route, counts);
+    return counts;
+  };
+  for (const [from, to, word] of accepted) of(word).accepted += to - from + 1;
+  for (const one of deferred) {
+    of(one).deferred += 1;
+    if (one.code === 0) of(one).maybe += 1;
+  }
+  for (const one of refused) of(one).refused += 1;
+  return all;
 }

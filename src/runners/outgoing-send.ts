@@ -3,7 +3,7 @@
  * happens to the connections.
  */
 import { MailError } from '../errors.ts';
-import { type Chunk, chunkName, type Recipient } from '../mail/chunk.ts';
+import { type By, type Chunk, chunkName, type Recipient } from '../mail/chunk.ts';
 import type { Ready } from '../mail/dkim.ts';
 import { type CopyOf, render, returnPathOf } from '../mail/render.ts';
 import type {
@@ -36,6 +36,13 @@ const RUN_MS_MAX = 100;
  * counted against us. (Greylisting is another thing: there each first try starts a clock.)
  */
 export const RATE_REFUSALS_MAX = 20;
+/** What is said within so long of the first is told with its time: each time takes some bytes in the record. */
+const SAME_TIME_MS = 1_000;
+/** Of what is said of a copy that was taken. */
+const TAKEN_CHARS_MAX = 300;
+/** Refusals are kept whole up to so many characters of one try, as many as its result can tell; those after that are cut. */
+export const REFUSALS_CHARS_MAX = 512 * 1024;
+const REFUSAL_CUT_CHARS = 300;
 /** RFC 3461 §4.4. */
 const ENVID_CHARS_MAX = 100;
 
@@ -44,7 +51,7 @@ export type SendNeeds = {
   readonly journal: Pick<Journal, 'accepted'>;
   readonly secret: Uint8Array;
   readonly hand: Hand;
-  readonly clock: Pick<Clock, 'monotonic'>;
+  readonly clock: Pick<Clock, 'monotonic' | 'now'>;
   readonly limits: RecipientLimits;
   /** Why to stop now; null to go on. */
   halted(): 'pause' | 'cancel' | null;
@@ -60,6 +67,10 @@ type State = {
   readonly inARow: Map<string, number>;
   /** How often a connection was lost before anything was said, by recipient. */
   readonly lost: Map<number, number>;
+  /** Who speaks, and when: one for all that is said within a second. */
+  by: By;
+  /** Characters of the refusals so far. */
+  refusals: number;
 };
 
 /**
@@ -81,6 +92,8 @@ export async function sendCopies(
   const state: State = {
     ...{ chunk, cooked, progress, needs, order },
     ...{ inARow: new Map(), lost: new Map() },
+    by: { route: route.name, at: clock.now() },
+    refusals: 0,
   };
   const endsAt = clock.monotonic() + CHUNK_MS_MAX;
   let ended: Ended = 'all';
@@ -191,6 +204,7 @@ function note(
   state: State,
 ): { readonly unheard: readonly Recipient[]; readonly tooMany: readonly Recipient[] } {
   const { chunk, progress, needs } = state;
+  const by = byNow(state);
   const unheard: Recipient[] = [];
   const tooMany: Recipient[] = [];
   const accepted: number[] = [];
@@ -202,15 +216,23 @@ function note(
     const [number] = recipient;
     if (reply.code >= 200 && reply.code < 300) {
       accepted.push(number);
-      progress.accepted.set(number, wordsOf(reply));
+      progress.accepted.set(number, { ...by, reply: wordsOf(reply) });
     } else if (isLimit(reply)) tooMany.push(recipient);
     else if (reply.code === 421 && mayTryAgain && triesOf(number, state) < TRANSACTION_TRIES_MAX)
       unheard.push(recipient);
-    else progress.replies.set(number, reply);
+    else progress.replies.set(number, { ...by, ...reply, reply: refusalOf(reply, state) });
     countRate(recipient, reply, state);
   }
-  if (accepted.length > 0) needs.journal.accepted(chunkName(chunk), accepted);
+  if (accepted.length > 0) needs.journal.accepted(chunkName(chunk), accepted, by);
   return { unheard, tooMany };
+}
+
+function byNow(state: State): By {
+  const { clock, route } = state.needs;
+  const now = clock.now();
+  const isSame = now >= state.by.at && now - state.by.at < SAME_TIME_MS;
+  if (!isSame) state.by = { route: route.name, at: now };
+  return state.by;
 }
 
 /** How often a connection was lost under a recipient, this time counted. */
@@ -222,11 +244,19 @@ function triesOf(number: number, { lost }: State): number {
 
 /** What stands in the record of a copy that was taken, e.g. the id it has in the MTA's queue. */
 const wordsOf = ({ status, reply }: RecipientReply): string =>
-  status === '' ? reply : `${status} ${reply}`;
+  (status === '' ? reply : `${status} ${reply}`).slice(0, TAKEN_CHARS_MAX);
+
+/** What stands in the record, and in the event, of a copy that was not. */
+function refusalOf({ reply }: RecipientReply, state: State): string {
+  state.refusals += reply.length;
+  if (state.refusals <= REFUSALS_CHARS_MAX || reply.length <= REFUSAL_CUT_CHARS) return reply;
+  // A copy: a slice would keep the whole in memory.
+  return Buffer.from(reply.slice(0, REFUSAL_CUT_CHARS)).toString();
+}
 
 /** A provider that only refuses, and for our rate, is left alone for the rest of this try. */
 function countRate(recipient: Recipient, reply: RecipientReply, state: State): void {
-  const { inARow, order, progress } = state;
+  const { inARow, order, progress, by } = state;
   const provider = providerOf(recipient);
   const isRate = reply.code >= 400 && reply.code < 500 && causeOf(reply) === 'rate';
   const many = isRate ? (inARow.get(provider) ?? 0) + 1 : 0;
@@ -235,7 +265,7 @@ function countRate(recipient: Recipient, reply: RecipientReply, state: State): v
   const { code, status } = reply;
   const said = `not tried, as others there were refused: ${reply.reply}`;
   for (const [number] of order.drop(provider)) {
-    progress.replies.set(number, { code, status, reply: said });
+    progress.replies.set(number, { ...by, code, status, reply: said });
   }
 }
 

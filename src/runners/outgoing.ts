@@ -38,6 +38,8 @@ import type {
 import { type Cache, createCache } from './cooked-cache.ts';
 import { bouncesOf } from './outgoing-bounce.ts';
 import {
+  type Circumstances,
+  countsOf,
   dueNow,
   type Ended,
   outcomeOf,
@@ -55,6 +57,7 @@ import type { Disposal, Hand } from './runner.ts';
 export const COOKED_BYTES_MAX = 64 * 1024 * 1024;
 /** Of one chunk, in the log one by one; all of them are in the result. */
 const REFUSED_LOGGED_MAX = 20;
+const REPLY_LOGGED_MAX = 300;
 
 export type OutgoingNeeds = {
   /** Throws when it is no chunk. */
@@ -156,24 +159,24 @@ async function disposeOf(
   const chunk = order === 'go' ? resumed(given, clock.now()) : given;
   const progress = progressBefore(chunk, [last, ...before, ...after], journal.acceptedOf(name));
   const isNobodyDue = dueNow(chunk, progress, clock.now()).length === 0;
-  const { ended, by } =
+  const { ended, route } =
     order !== 'go'
-      ? { ended: order, by: '' }
+      ? { ended: order, route: '' }
       : isNobodyDue
         ? NOTHING_TO_CARRY
         : await carry(chunk, delivery, progress, hand, state);
   if (ended === 'gone') return { kind: 'park', why: 'the raw mail of this post is gone' };
   if (ended === 'cut') {
-    await tellPart(chunk, progress, by, needs);
+    await tellPart(chunk, progress, needs);
     return { kind: 'leave', why: 'it was taken out of hand before it was finished' };
   }
-  await finish(chunk, progress, ended, by, needs);
+  await finish(chunk, progress, ended, { route, before }, needs);
   return { kind: 'done' };
 }
 
-/** How it ended, and by which routes: the one that got an answer, or several with a comma between. */
-type Carried = { readonly ended: Ended | 'gone'; readonly by: string };
-const NOTHING_TO_CARRY: Carried = { ended: 'all', by: '' };
+/** How it ended, and the last route that was tried; '' if there was none. */
+type Carried = { readonly ended: Ended | 'gone'; readonly route: string };
+const NOTHING_TO_CARRY: Carried = { ended: 'all', route: '' };
 
 /**
  * Over one route after another, each once, until everybody has an outcome or no route is left. Who got no word from one for
@@ -189,18 +192,17 @@ async function carry(
   const { needs } = state;
   const { clock, journal } = needs;
   const tried: string[] = [];
-  const answered: string[] = [];
   const halted = haltedBy(chunk, needs);
   let unheard: readonly number[] = [];
   for (let ended: Ended = 'route'; ; ) {
-    const by = answered.join(',') || (tried.at(-1) ?? '');
+    const last = tried.at(-1) ?? '';
     const goesOn = ended === 'route' || (ended === 'all' && unheard.length > 0);
     const lent = goesOn ? await needs.lend(chunk, tried) : null;
-    if (lent === null) return { ended, by };
+    if (lent === null) return { ended, route: last };
     const { route } = lent;
     try {
       const cooked = await cookedOf(chunk, state);
-      if (cooked === null) return { ended: 'gone', by };
+      if (cooked === null) return { ended: 'gone', route: last };
       journal.open(chunkName(chunk), delivery.ackToken ?? '', delivery.data);
       for (const number of unheard) progress.replies.delete(number);
       const to = dueNow(chunk, progress, clock.now());
@@ -209,13 +211,9 @@ async function carry(
       tried.push(route.name);
       ended = await sendCopies(chunk, to, cooked, progress, sending);
       unheard = await unheardBy(route, chunk.class, progress, needs.meter);
-      const { accepted, replies } = progress;
-      const isHeard = (number: number): boolean =>
-        accepted.has(number) || (replies.has(number) && !unheard.includes(number));
-      if (to.some(([number]) => isHeard(number))) answered.push(route.name);
     } catch (error) {
       // A bug: the chunk is about to be parked, and whoever replays it must know whom to leave out.
-      if (tried.includes(route.name)) await tellPart(chunk, progress, route.name, needs);
+      if (tried.includes(route.name)) await tellPart(chunk, progress, needs);
       throw error;
     } finally {
       lent.giveBack();
@@ -287,12 +285,12 @@ async function finish(
   chunk: Chunk,
   progress: Progress,
   ended: Ended,
-  route: string,
+  tries: Pick<Circumstances, 'route' | 'before'>,
   needs: OutgoingNeeds,
 ): Promise<void> {
   const { clock, lifeMs, retryMsMax, later, results, bounces } = needs;
   const limits = { now: clock.now(), lifeMs, ...(retryMsMax !== undefined && { retryMsMax }) };
-  const { result, next } = outcomeOf(chunk, progress, ended, route, limits);
+  const { result, next } = outcomeOf(chunk, progress, ended, { ...tries, ...limits });
   if (next !== null) {
     const put = (at: number) =>
       later.put(chunkName(next.chunk), at, { to: 'outgoing', chunk: next.chunk });
@@ -310,16 +308,11 @@ async function finish(
  * Adds to what was told: another process may have been at it. Says nothing when that one has
  * finished.
  */
-async function tellPart(
-  chunk: Chunk,
-  progress: Progress,
-  route: string,
-  needs: OutgoingNeeds,
-): Promise<void> {
+async function tellPart(chunk: Chunk, progress: Progress, needs: OutgoingNeeds): Promise<void> {
   const name = chunkName(chunk);
   const last = await needs.results.last(chunk);
   if (last?.kind !== 'done') {
-    const told = progressBefore(chunk, [last], []);
+    const told = progressBefore(chunk, [last], new Map());
     for (const [number, reply] of progress.accepted) {
       if (!told.accepted.has(number)) told.accepted.set(number, reply);
       told.replies.delete(number);
@@ -327,7 +320,7 @@ async function tellPart(
     for (const [number, reply] of progress.replies) {
       if (!told.accepted.has(number)) told.replies.set(number, reply);
     }
-    await needs.results.tell(chunk, partOf(chunk, told, route, needs.clock.now()));
+    await needs.results.tell(chunk, partOf(chunk, told, needs.clock.now()));
   }
   needs.journal.close(name);
 }
@@ -340,22 +333,17 @@ function report(
 ): void {
   const { key: list, post, trace, class: cls } = chunk;
   const fields = { runner: 'outgoing', trace, list, post, chunk: chunk.chunk, attempt: chunk.try };
-  // However many routes carried it together, there is one name for that.
-  const by = result.route.includes(',') ? 'several' : result.route;
-  const labels = { route: by, class: cls };
-  const counts = {
-    accepted: result.accepted.reduce((sum, [from, to]) => sum + to - from + 1, 0),
-    deferred: result.deferred.length,
-    refused: result.refused.length,
-    maybe: result.deferred.filter(({ code }) => code === 0).length,
-  };
-  for (const [what, count] of Object.entries(counts)) {
-    if (count > 0) meter.count(`outgoing_${what}`, labels, count);
+  const counts = countsOf(result);
+  for (const [by, of] of counts) {
+    for (const [what, count] of Object.entries(of)) {
+      if (count > 0) meter.count(`outgoing_${what}`, { route: by || 'none', class: cls }, count);
+    }
   }
   const next = nextAt === null ? null : new Date(nextAt).toISOString();
-  log.info({ ...fields, route: result.route, ...counts, next }, 'sent');
+  log.info({ ...fields, routes: Object.fromEntries(counts), next }, 'sent');
   for (const refused of result.refused.slice(0, REFUSED_LOGGED_MAX)) {
-    log.info({ ...fields, ...refused }, 'refused for good');
+    const reply = refused.reply.slice(0, REPLY_LOGGED_MAX);
+    log.info({ ...fields, ...refused, reply }, 'refused for good');
   }
 }
 
@@ -370,12 +358,12 @@ async function resume(
     const chunk = decoded(held, needs);
     if (chunk === null) continue;
     const progress = progressBefore(chunk, [], held.accepted);
-    if (progress.accepted.size > 0) await tellPart(chunk, progress, '', needs);
+    if (progress.accepted.size > 0) await tellPart(chunk, progress, needs);
     else journal.close(held.name);
     // What the queue has given to somebody else by now, or will any moment, is not ours any more.
     const isOurs = clock.now() - held.renewedAt < (ackWaitMs * 3) / 4;
     const fields = { runner: 'outgoing', trace: chunk.trace, list: chunk.key, post: chunk.post };
-    log.info({ ...fields, accepted: held.accepted.length, isOurs }, 'was in hand at the last end');
+    log.info({ ...fields, accepted: held.accepted.size, isOurs }, 'was in hand at the last end');
     if (!isOurs || held.ackToken === '') continue;
     const delivery = adopt(held.ackToken, held.data);
     delivery.working();

@@ -58,6 +58,7 @@ export function keptOpen(
   transactionsMax: number,
 ): SmtpConnection {
   const wire = createWire(connection);
+  const heard = hearEach(connection);
   let sent = 0;
   /** A refused envelope leaves the MTA in a transaction that the next MAIL would be nested in. */
   let mustReset = false;
@@ -68,17 +69,20 @@ export function keptOpen(
     if (wire.isBroken()) return all(transaction, LOST_BEFORE_DATA);
     sent += 1;
     const envelope = envelopeOf(transaction, offers);
+    heard.clear();
     const { error, info } = await wire.send(envelope, transaction.message);
     mustReset = error !== null;
     const { recipients } = transaction;
-    if (info) return repliesOf(recipients, info.rejectedErrors ?? [], wordOf(info));
+    const reply = (rejected: readonly SMTPError[], others: RecipientReply) =>
+      repliesOf(recipients, heard, rejected, others);
+    if (info) return reply(info.rejectedErrors ?? [], wordOf(info));
     if (wire.isBroken() && parseReply(error?.response ?? '').code < 400) {
       if (!isInData(connection, envelope)) return all(transaction, LOST_BEFORE_DATA);
-      return repliesOf(recipients, envelope.rejectedErrors ?? [], LOST_IN_DATA);
+      return reply(envelope.rejectedErrors ?? [], LOST_IN_DATA);
     }
     // Pipelined RCPTs after a refused MAIL are refused for that alone (503): MAIL's is the word.
     const one = error?.command === 'MAIL FROM' ? [] : (envelope.rejectedErrors ?? []);
-    return repliesOf(recipients, one, wordOfError(error));
+    return reply(one, wordOfError(error));
   }
 
   return {
@@ -212,6 +216,22 @@ function envelopeOf(transaction: Transaction, offers: Offers): Envelope {
   };
 }
 
+/**
+ * Over LMTP each recipient is answered after the dot (RFC 2033 §4.2), of which the library keeps the refusals and the last: here are
+ * all of them, by recipient, as they come.
+ */
+function hearEach(connection: SMTPConnection): Map<string, string> {
+  const heard = new Map<string, string>();
+  type Action = (recipient: string, isLast: boolean, said: string, callback: unknown) => void;
+  const own = connection as unknown as { _actionLMTPStream?: Action };
+  const action = own._actionLMTPStream;
+  own._actionLMTPStream = (recipient, isLast, said, callback) => {
+    heard.set(recipient, said);
+    action?.call(connection, recipient, isLast, said, callback);
+  };
+  return heard;
+}
+
 /** The MTA's word on those whom it did not refuse one by one. */
 function wordOf(info: SentMessageInfo): RecipientReply {
   const reply = parseReply(info.response);
@@ -236,13 +256,16 @@ function isInData(connection: SMTPConnection, envelope: Envelope): boolean {
   return connection.options.lmtp === true && answered >= [envelope.to].flat().length;
 }
 
+/** `heard` is what LMTP answered to the message, `rejected` who was refused one by one. */
 function repliesOf(
   recipients: readonly Address[],
+  heard: ReadonlyMap<string, string>,
   rejected: readonly SMTPError[],
   others: RecipientReply,
 ): readonly RecipientReply[] {
-  if (rejected.length === 0) return recipients.map(() => others);
+  if (rejected.length === 0 && heard.size === 0) return recipients.map(() => others);
   const words = new Map<string | undefined, RecipientReply>();
   for (const error of rejected) words.set(error.recipient, parseReply(error.response ?? ''));
+  for (const [recipient, said] of heard) words.set(recipient, parseReply(said));
   return recipients.map((recipient) => words.get(recipient) ?? others);
 }

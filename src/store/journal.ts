@@ -3,7 +3,7 @@
  * process died. Its entries:
  *
  *   open      id, name, ack token, data as base64, time
- *   accepted  id, number, …
+ *   accepted  id, route, time, number, …
  *   renewed   id, time
  *   closed    id
  *   suspect   message, how often it was in hand when its process died, time
@@ -15,13 +15,15 @@
 import { MailError } from '../errors.ts';
 import { crashPoint } from '../failpoint.ts';
 import type { Log } from '../log.ts';
-import type { Clock, HeldChunk, Journal, Suspects } from '../world.ts';
+import type { By } from '../mail/chunk.ts';
+import type { Clock, HeldChunk, Journal, Noted, Suspects } from '../world.ts';
 import { type AppendFile, type Entry, openAppendFile } from './append-file.ts';
 
 /** Chunks open at once: those in hand, and those that could not be finished while NATS was away. */
 export const JOURNAL_CHUNKS_MAX = 1_000;
 /** A suspect that did not come again for so long was handled elsewhere. */
 const SUSPECT_MS_MAX = 7 * 24 * 60 * 60_000;
+const NOBODY: Noted = new Map();
 
 export type JournalStore = {
   readonly journal: Journal;
@@ -37,7 +39,7 @@ type OpenChunk = {
   readonly name: string;
   readonly ackToken: string;
   readonly data: Uint8Array;
-  readonly accepted: number[];
+  readonly accepted: Map<number, By>;
   renewedAt: number;
 };
 type Suspect = { readonly deaths: number; readonly at: number };
@@ -64,13 +66,13 @@ function chunksIn({ chunks }: State, clock: Pick<Clock, 'now'>, file: AppendFile
   let nextId = 1 + Math.max(0, ...[...chunks.values()].map(({ id }) => id));
   return {
     held: () => [...chunks.values()].map(heldOf),
-    acceptedOf: (name) => chunks.get(name)?.accepted ?? [],
+    acceptedOf: (name) => chunks.get(name)?.accepted ?? NOBODY,
     open(name, ackToken, data) {
       const before = chunks.get(name);
       if (before === undefined && chunks.size >= JOURNAL_CHUNKS_MAX) {
         throw new MailError(451, '4.3.2', 'too many chunks are open');
       }
-      const { id, accepted } = before ?? { id: nextId, accepted: [] };
+      const { id, accepted } = before ?? { id: nextId, accepted: new Map() };
       const chunk = { id, name, ackToken, data, accepted, renewedAt: clock.now() };
       if (!file.append(openEntry(chunk))) throw notNoted();
       if (before === undefined) nextId += 1;
@@ -82,11 +84,12 @@ function chunksIn({ chunks }: State, clock: Pick<Clock, 'now'>, file: AppendFile
       chunk.renewedAt = clock.now();
       file.append(['renewed', chunk.id, chunk.renewedAt]);
     },
-    accepted(name, numbers) {
+    accepted(name, numbers, by) {
       const chunk = chunks.get(name);
       crashPoint('accepted');
-      chunk?.accepted.push(...numbers);
-      if (chunk !== undefined && !file.append(['accepted', chunk.id, ...numbers])) throw notNoted();
+      for (const number of numbers) chunk?.accepted.set(number, by);
+      const isNoted = chunk === undefined || file.append(acceptedEntry(chunk.id, by, numbers));
+      if (!isNoted) throw notNoted();
       crashPoint('journaled');
     },
     close(name) {
@@ -122,10 +125,17 @@ const openEntry = ({ id, name, ackToken, data, renewedAt }: OpenChunk): Entry =>
   return ['open', id, name, ackToken, Buffer.from(data).toString('base64'), renewedAt];
 };
 
+const acceptedEntry = (id: number, { route, at }: By, numbers: readonly number[]): Entry => {
+  return ['accepted', id, route, at, ...numbers];
+};
+
 function* entriesOf({ chunks, suspects }: State, suspectsSince: number): Iterable<Entry> {
   for (const chunk of chunks.values()) {
     yield openEntry(chunk);
-    yield ['accepted', chunk.id, ...chunk.accepted];
+    for (const [by, same] of Map.groupBy(chunk.accepted, ([, by]) => by)) {
+      const numbers = same.map(([number]) => number);
+      yield acceptedEntry(chunk.id, by, numbers);
+    }
   }
   for (const [id, { deaths, at }] of suspects) {
     if (at >= suspectsSince) yield ['suspect', id, deaths, at];
@@ -141,14 +151,20 @@ function take([what, ...of]: Entry, { chunks, suspects }: State, names: Map<numb
       const [id, name, ackToken, data, renewedAt] = of;
       const opened = { id: Number(id), name: String(name), ackToken: String(ackToken) };
       const bytes = Buffer.from(String(data), 'base64');
-      const accepted = chunks.get(opened.name)?.accepted ?? [];
+      const accepted = chunks.get(opened.name)?.accepted ?? new Map();
       chunks.set(opened.name, { ...opened, data: bytes, accepted, renewedAt: Number(renewedAt) });
       names.set(opened.id, opened.name);
       return;
     }
-    case 'accepted':
-      chunk?.accepted.push(...of.slice(1).map(Number));
+    case 'accepted': {
+      // An older version noted numbers alone.
+      const isOld = typeof of[1] === 'number';
+      const by = isOld
+        ? { route: '', at: chunk?.renewedAt ?? 0 }
+        : { route: String(of[1]), at: Number(of[2]) };
+      for (const number of of.slice(isOld ? 1 : 3)) chunk?.accepted.set(Number(number), by);
       return;
+    }
     case 'renewed':
       if (chunk !== undefined) chunk.renewedAt = Number(of[1]);
       return;
@@ -164,5 +180,5 @@ function take([what, ...of]: Entry, { chunks, suspects }: State, names: Map<numb
 }
 
 const heldOf = ({ name, ackToken, data, accepted, renewedAt }: OpenChunk): HeldChunk => {
-  return { name, ackToken, data, renewedAt, accepted: [...accepted] };
+  return { name, ackToken, data, renewedAt, accepted: new Map(accepted) };
 };

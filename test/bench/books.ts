@@ -112,8 +112,8 @@ export async function followResults(
   };
 }
 
-const countOf = ({ accepted }: Result): number =>
-  accepted.reduce(
+const countOf = (result: Result): number =>
+  acceptedIn(result).reduce(
     (sum, [from, second]) => sum + (typeof second === 'number' ? second - from : 0) + 1,
     0,
   );
@@ -155,7 +155,10 @@ async function archivedPosts(nats: Nats, since: Place): Promise<Set<string>> {
 }
 
 /** A range of one number has one, and what the MTA said may follow. */
-type Result = { readonly accepted: readonly (readonly [from: number, ...(number | string)[]])[] };
+type Range = readonly [from: number, ...(number | string)[]];
+type Result = { readonly said: readonly { readonly accepted?: readonly Range[] }[] };
+const acceptedIn = ({ said }: Result): readonly Range[] =>
+  said.flatMap(({ accepted = [] }) => accepted);
 
 /** Whom each post reached, by number. */
 async function deliveredTo(
@@ -170,7 +173,7 @@ async function deliveredTo(
     const numbers = posts.get(name) ?? new Set();
     posts.set(name, numbers);
     if (subject.endsWith('.order')) continue;
-    for (const [from, second] of (JSON.parse(text()) as Result).accepted) {
+    for (const [from, second] of acceptedIn(JSON.parse(text()))) {
       const to = typeof second === 'number' ? second : from;
       for (let i = Math.max(1, from); i <= Math.min(to, members); i++) numbers.add(i);
     }

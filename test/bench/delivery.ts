@@ -2,9 +2,10 @@
  * "Why did she not get it?": one recipient of one post looked up among many posts to a large list, by a NATS request as the command
  * line makes it. The posts are real ones of the list; what became of their copies is told by the bench, as outgoing tells it.
  */
+import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Result } from '../../src/mail/chunk.ts';
-import { type Range, rangesOf } from '../../src/mail/ranges.ts';
+import { type Accepted, acceptedIn, type By, type Result } from '../../src/mail/chunk.ts';
+import { listKeyOf } from '../../src/mail/list-key.ts';
 import { resultsOf } from '../../src/nats/outlets.ts';
 import { createPublisher } from '../../src/nats/publisher.ts';
 import { inspectDelivery } from '../../src/nats/subjects.ts';
@@ -20,6 +21,8 @@ const LOOKUPS = 500;
 const AT_ONCE = 64;
 const REQUEST_MS_MAX = 60_000;
 const REST_MS = 3_000;
+/** Results of one recipient each, stored to see what one costs the server in memory: their bytes are few. */
+const SHORT_RESULTS = 20_000;
 const BYTES_A_MB = 1_024 * 1_024;
 
 export const delivery: Bench = {
@@ -52,6 +55,8 @@ export const delivery: Bench = {
     await untilAccepted(bench, list, posts);
     scene.say('what became of them');
     const stored = await tellAll(bench, list, members, posts);
+    scene.say(`${SHORT_RESULTS} results of one recipient`);
+    const serverBytesPerChunk = await costOfShort(bench);
     return async () => {
       const ms: number[] = [];
       for (let i = 0; i < LOOKUPS; i += 1) {
@@ -69,7 +74,13 @@ export const delivery: Bench = {
       const { counts } = await ask<{ counts: { queued: number } }>(bench, list, { post: posts });
       const reportMs = performance.now() - startedAt;
       if (counts.queued !== 0) throw new Error(`the report lacks ${counts.queued}`);
-      return { lookupP50Ms: median(ms), lookupP99Ms: percentile(ms, 99), reportMs, ...stored };
+      return {
+        lookupP50Ms: median(ms),
+        lookupP99Ms: percentile(ms, 99),
+        reportMs,
+        ...stored,
+        serverBytesPerChunk,
+      };
     };
   },
 };
@@ -93,9 +104,6 @@ async function tellAll(bench: BenchSite, { key }: BenchList, members: number, po
   const nats = bench.nats();
   const publisher = createPublisher(nats);
   const results = resultsOf(nats, publisher);
-  const pid = bench.site.nats().pid;
-  await pause(REST_MS);
-  const rssBefore = rssMbOf(pid);
   const facts = await bench.asker().question(key, { ask: 'post', post: 1, by: BY });
   if (!facts.ok) throw new Error(JSON.stringify(facts));
   const { width } = facts.answer;
@@ -116,33 +124,68 @@ async function tellAll(bench: BenchSite, { key }: BenchList, members: number, po
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   publisher.close();
-  await pause(REST_MS);
   const { state } = await nats.jsm.streams.info('TROUPE_RESULTS');
   return {
     results: state.messages,
     bytesPerRecipient: state.bytes / (members * posts),
-    serverBytesPerChunk: ((rssMbOf(pid) - rssBefore) * BYTES_A_MB) / (posts * chunks),
   };
+}
+
+/** Bytes of the server's memory by which each result makes it grow, as long as it is kept. */
+async function costOfShort(bench: BenchSite): Promise<number> {
+  const nats = bench.nats();
+  const publisher = createPublisher(nats);
+  const { tell } = resultsOf(nats, publisher);
+  const key = listKeyOf(randomBytes(26));
+  const { pid } = bench.site.nats();
+  await pause(REST_MS);
+  const before = rssMbOf(pid);
+  let post = 0;
+  const work = async (): Promise<void> => {
+    while (post < SHORT_RESULTS) {
+      post += 1;
+      await tell({ key, post: String(post), chunk: '0', try: 0 }, resultOf([1]));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  publisher.close();
+  await pause(REST_MS);
+  return ((rssMbOf(pid) - before) * BYTES_A_MB) / SHORT_RESULTS;
 }
 
 let queued = 0x4a5b6c7d;
 const queuedAs = (): string => `2.0.0 Ok: queued as 4X${(queued++).toString(36).toUpperCase()}z1b`;
 
-const copies = (numbers: readonly number[]): readonly Range[] =>
-  rangesOf(new Map(numbers.map((number) => [number, queuedAs()])));
+const copies = (numbers: readonly number[], by: By): readonly Accepted[] =>
+  acceptedIn(new Map(numbers.map((number) => [number, { ...by, reply: queuedAs() }])));
 
-function resultOf(accepted: readonly number[]): Result {
-  const told = { kind: 'done', at: Date.now(), route: 'postfix' } as const;
-  return { ...told, accepted: copies(accepted), deferred: [], refused: [] };
+const byNow = (): By => ({ route: 'postfix', at: Date.now() });
+
+function resultOf(accepted: readonly number[], by = byNow()): Result {
+  return { kind: 'done', at: by.at, accepted: copies(accepted, by), deferred: [], refused: [] };
 }
 
 function firstTry(numbers: readonly number[]): Result {
-  const busy = { code: 450, status: '4.2.0', reply: 'Recipient address rejected: Greylisted' };
-  const gone = { code: 550, status: '5.1.1', reply: 'Recipient address rejected: User unknown' };
+  const by = byNow();
+  const busy = {
+    ...by,
+    code: 450,
+    status: '4.2.0',
+    reply: 'Recipient address rejected: Greylisted',
+  };
+  const gone = {
+    ...by,
+    code: 550,
+    status: '5.1.1',
+    reply: 'Recipient address rejected: User unknown',
+  };
   const next = Date.now() + 360_000;
   const isGone = (n: number): boolean => n % 100 === 1;
   return {
-    ...resultOf(numbers.filter((n) => n % 50 !== 0 && !isGone(n))),
+    ...resultOf(
+      numbers.filter((n) => n % 50 !== 0 && !isGone(n)),
+      by,
+    ),
     deferred: numbers.filter((n) => n % 50 === 0).map((number) => ({ number, ...busy, next })),
     refused: numbers.filter(isGone).map((number) => ({ number, ...gone })),
   };

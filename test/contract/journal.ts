@@ -11,6 +11,9 @@ export type JournalUnderTest = {
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
+const FIRST = { route: 'first', at: 1_000 };
+const SECOND = { route: 'second', at: 2_000 };
+
 export function journalContract(
   name: string,
   start: (clock: Clock) => Promise<JournalUnderTest>,
@@ -30,13 +33,15 @@ export function journalContract(
       within(async ({ journal }) => {
         journal.open('one', 'token', bytes('chunk one'));
         journal.open('two', '', bytes('chunk two'));
-        journal.accepted('one', [1, 2]);
-        journal.accepted('one', [7]);
-        journal.accepted('one', [3]);
-        expect(journal.acceptedOf('one')).toEqual([1, 2, 7, 3]);
+        journal.accepted('one', [1, 2], FIRST);
+        journal.accepted('one', [7], FIRST);
+        journal.accepted('one', [3], SECOND);
+        const accepted = new Map([1, 2, 7].map((number) => [number, FIRST]));
+        accepted.set(3, SECOND);
+        expect(journal.acceptedOf('one')).toEqual(accepted);
         expect(journal.held()).toMatchObject([
-          { name: 'one', ackToken: 'token', accepted: [1, 2, 7, 3], renewedAt: clock.now() },
-          { name: 'two', ackToken: '', accepted: [] },
+          { name: 'one', ackToken: 'token', accepted, renewedAt: clock.now() },
+          { name: 'two', ackToken: '', accepted: new Map() },
         ]);
         expect(Buffer.from(journal.held()[0]?.data ?? []).toString()).toBe('chunk one');
       }));
@@ -44,21 +49,23 @@ export function journalContract(
     test('a chunk that is opened again keeps whom it has, under its new token', () =>
       within(async ({ journal }) => {
         journal.open('one', 'first', bytes('x'));
-        journal.accepted('one', [5]);
+        journal.accepted('one', [5], FIRST);
         journal.open('one', 'second', bytes('x'));
-        expect(journal.held()).toMatchObject([{ ackToken: 'second', accepted: [5] }]);
+        expect(journal.held()).toMatchObject([
+          { ackToken: 'second', accepted: new Map([[5, FIRST]]) },
+        ]);
       }));
 
     test('a chunk that is closed is forgotten, and what is noted of it after is nothing', () =>
       within(async ({ journal }) => {
         journal.open('one', '', bytes('x'));
-        journal.accepted('one', [5]);
+        journal.accepted('one', [5], FIRST);
         journal.close('one');
         journal.close('one');
-        journal.accepted('one', [6]);
-        expect([journal.held(), journal.acceptedOf('one')]).toEqual([[], []]);
+        journal.accepted('one', [6], FIRST);
+        expect([journal.held(), journal.acceptedOf('one')]).toEqual([[], new Map()]);
         journal.open('one', '', bytes('x'));
-        expect(journal.acceptedOf('one')).toEqual([]);
+        expect(journal.acceptedOf('one')).toEqual(new Map());
       }));
 
     test('a renewal moves the time on', () =>

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { inOrder, standOf, stands, storyOf, type Told } from '../../src/mail/fate.ts';
-import { aResult } from '../support/chunk.ts';
+import { aResult, BY, took } from '../support/chunk.ts';
 
 const told = (
   chunk: string,
@@ -13,15 +13,19 @@ const told = (
   result: aResult({ at, accepted: [], deferred: [], refused: [], ...result }),
 });
 const busy = (number: number, next: number) => ({
-  ...{ number, code: 451, status: '4.3.0', reply: 'busy', next },
+  ...{ ...BY, at: 10, number, code: 451, status: '4.3.0', reply: 'busy', next },
 });
-const gone = (number: number) => ({ ...{ number, code: 550, status: '5.1.1', reply: 'gone' } });
+const gone = (number: number) => ({
+  ...{ ...BY, at: 10, number, code: 550, status: '5.1.1', reply: 'gone' },
+});
 
 const STORY = inOrder([
-  told('0-r1', 0, 90, { accepted: [[3, 3, 'queued as C']] }),
-  told('0', 1, 50, { accepted: [[2, 2, 'queued as B']], route: 'other' }),
+  told('0-r1', 0, 90, { accepted: [took(3, 3, { at: 90, reply: 'queued as C' })] }),
+  told('0', 1, 50, {
+    accepted: [took(2, 2, { at: 50, reply: 'queued as B', route: 'other' })],
+  }),
   told('0', 0, 10, {
-    accepted: [[1, 1, 'queued as A']],
+    accepted: [took(1, 1, { at: 10, reply: 'queued as A' })],
     deferred: [busy(2, 50), busy(4, 60)],
     refused: [gone(3)],
   }),

@@ -26,6 +26,8 @@ const json = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
 const written = (encoded: Uint8Array, changes: Record<string, unknown>): Uint8Array =>
   json({ ...JSON.parse(Buffer.from(encoded).toString()), ...changes });
 
+const said = (what: object) => ({ said: [{ route: 'mta', at: 1, ...what }] });
+
 test('what is written is read back', () => {
   expect(decodeChunk(encodeChunk(chunk))).toEqual(chunk);
   expect(decodeChunk(encodeChunk(aChunk({ mail: { inline: 'YQ==' } })))).toEqual(
@@ -103,13 +105,17 @@ describe('what is not ours is named', () => {
 
   test.each([
     ['kind', { kind: 'all' }],
-    ['accepted', { accepted: [[]] }],
-    ['accepted', { accepted: [[1, 2, 3]] }],
-    ['accepted', { accepted: [['a', 2]] }],
-    ['accepted', { accepted: [[1, 'a', 'b']] }],
+    ['said', { said: 7 }],
+    ['said', { said: [{ at: 1 }] }],
+    ['accepted', said({ accepted: [[]] })],
+    ['accepted', said({ accepted: [[1, 2, 3]] })],
+    ['accepted', said({ accepted: [['a', 2]] })],
+    ['accepted', said({ accepted: [[1, 'a', 'b']] })],
     ['common', { common: 7 }],
-    ['deferred', { deferred: [{ number: 1 }] }],
-    ['refused', { refused: 'all' }],
+    ['deferred', said({ deferred: [{ to: [[1]] }] })],
+    ['refused', said({ refused: 'all' })],
+    ['refused', said({ refused: [{ to: 1, code: 550, status: '', reply: '' }] })],
+    ['cancelled', { cancelled: [[2, 1]] }],
   ])('a result’s %s: %j', (field, changes) => {
     expect(() => decodeResult(written(encodeResult(aResult()), changes))).toThrow(
       `not ours: ${field}`,

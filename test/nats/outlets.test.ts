@@ -14,7 +14,7 @@ import {
 import { mailboxQueue, outgoingQueue } from '../../src/nats/queue.ts';
 import { newKey } from '../contract/ledger.ts';
 import { taker } from '../contract/queue.ts';
-import { aChunk, aResult } from '../support/chunk.ts';
+import { aChunk, aResult, took } from '../support/chunk.ts';
 import { type Site, startSite } from '../support/nats.ts';
 
 let site: Site;
@@ -113,8 +113,11 @@ test('the last result is that of exactly this chunk and try', async () => {
   const chunk = aChunk({ key: newKey() });
   expect(await results.last(chunk)).toBeNull();
   await results.tell(chunk, aResult({ kind: 'part' }));
-  await results.tell({ ...chunk, try: 1 }, aResult({ route: 'other' }));
-  await results.tell({ ...chunk, chunk: '0-1' }, aResult({ route: 'another' }));
+  await results.tell({ ...chunk, try: 1 }, aResult({ accepted: [took(1, 1, { route: 'other' })] }));
+  await results.tell(
+    { ...chunk, chunk: '0-1' },
+    aResult({ accepted: [took(1, 1, { route: 'another' })] }),
+  );
   expect(await results.last(chunk)).toEqual(aResult({ kind: 'part' }));
   await results.tell(chunk, aResult({ kind: 'done' }));
   expect(await results.last(chunk)).toEqual(aResult({ kind: 'done' }));

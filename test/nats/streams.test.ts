@@ -96,6 +96,18 @@ describe('on a server', () => {
     expect((await site.nats.jsm.streams.info('TROUPE_BOUNCES')).state.messages).toBe(0);
   });
 
+  test('of short results the oldest go before their subjects fill the server’s memory', async () => {
+    const small = await startNats();
+    const nats = await connectTo(small);
+    await ensureStreams(nats, { ...options, maxFileStore: 20 * 1024 * 100 });
+    const tell = (post: number) => nats.js.publish(`troupe.results.0.k.${post}.0.0`, '{}');
+    for (let post = 1; post <= 130; post += 1) await tell(post);
+    const { state } = await nats.jsm.streams.info('TROUPE_RESULTS');
+    expect([state.first_seq, state.messages]).toEqual([31, 100]);
+    await nats.close();
+    await small.stop();
+  });
+
   test('a record of the ledger cannot be deleted', async () => {
     const { seq } = await site.publisher.publish(`troupe.ledger.0.${'a'.repeat(26)}`, Buffer.of(1));
     await expect(site.nats.jsm.streams.deleteMessage('TROUPE_LEDGER', seq)).rejects.toThrow();

@@ -2,7 +2,7 @@ import { afterEach, expect, test } from 'vitest';
 import type { Address } from '../../src/mail/address.ts';
 import { decodeBounceEvent, encodeBounceEvent } from '../../src/mail/bounce-event.ts';
 import type { Chunk } from '../../src/mail/chunk.ts';
-import { RATE_REFUSALS_MAX } from '../../src/runners/outgoing-send.ts';
+import { RATE_REFUSALS_MAX, REFUSALS_CHARS_MAX } from '../../src/runners/outgoing-send.ts';
 import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import { parseReply } from '../../src/smtp/reply.ts';
 import { chunkOf } from '../support/outgoing-story.ts';
@@ -71,7 +71,9 @@ test('the result says why somebody waits, and until when', async () => {
   const chunk = chunkTo(it, ['a@grey.example']);
   await it.dispose(chunk);
   const [waiting] = it.later.values();
-  expect(it.result(chunk)?.deferred).toEqual([{ number: 1, ...GREYLISTED, next: waiting?.at }]);
+  expect(it.result(chunk)?.deferred).toEqual([
+    { number: 1, ...GREYLISTED, route: 'mta', at: it.clock.now(), next: waiting?.at },
+  ]);
 });
 
 test('the last try is at the end of its life, and then it is given up on, with a bounce', async () => {
@@ -80,21 +82,27 @@ test('the last try is at the end of its life, and then it is given up on, with a
   const startedAt = it.clock.now();
   let chunk = chunkTo(it, ['a@full.example']);
   await it.dispose(chunk);
-  for (let tries = 0; it.later.size > 0; tries += 1) {
+  let tries = 1;
+  for (; it.later.size > 0; tries += 1) {
     if (tries > 200) throw new Error('it never ends');
     chunk = await nextTry(it);
     await it.dispose(chunk);
   }
   expect(it.clock.now() - startedAt).toBe(LIFE_MS);
   expect(it.result(chunk)?.refused).toMatchObject([{ number: 1, code: 554, status: '5.4.7' }]);
+  const diagnostic = `554 5.4.7 given up after ${tries} tries: 452 4.2.2 Mailbox full`;
   expect(it.bounces).toMatchObject([
-    { member: 1, post: 7, status: '5.4.7', reason: 'mailbox-full', verified: true },
+    {
+      ...{ member: 1, post: 7, status: '5.4.7', reason: 'mailbox-full', verified: true },
+      ...{ route: 'mta', diagnostic },
+    },
   ]);
 });
 
 test('a 5xx is a bounce event with the whole reply, before the result is told', async () => {
   const it = startOutgoing();
-  const gone = parseReply('550 5.1.1 <b@x.example>: user unknown in the mailbox table');
+  const lines = Array.from({ length: 8 }, (_, n) => `550-5.1.1 line ${n} ${'x'.repeat(490)}`);
+  const gone = parseReply(`${lines.join('\n')}\n550 5.1.1 user unknown`);
   it.smtp.rule = (to) => (to === 'b@x.example' ? gone : null);
   const chunk = chunkTo(it, ['a@x.example', 'b@x.example']);
   it.failing.set('bounce', new Error('away'));
@@ -108,8 +116,18 @@ test('a 5xx is a bounce event with the whole reply, before the result is told', 
   expect(decodeBounceEvent(encodeBounceEvent(event))).toMatchObject({
     ...{ id: 's7.0.0.2', member: 2, post: 7, address: 'b@x.example', permanent: true },
     ...{ status: '5.1.1', code: 550, reason: 'user-unknown', route: 'mta', source: 'smtp' },
-    diagnostic: '550 5.1.1 <b@x.example>: user unknown in the mailbox table',
+    diagnostic: `550 5.1.1 ${gone.reply}`,
   });
+});
+
+test('thousands of long refusals are kept whole as far as a result can tell them, and then cut', async () => {
+  const it = startOutgoing();
+  it.smtp.rule = () => ({ code: 550, status: '5.7.1', reply: 'x'.repeat(4_096) });
+  const chunk = chunkOf(150);
+  await it.dispose(chunk);
+  const lengths = it.result(chunk)?.refused.map(({ reply }) => reply.length) ?? [];
+  const whole = REFUSALS_CHARS_MAX / 4_096;
+  expect(lengths).toEqual([...Array(whole).fill(4_096), ...Array(150 - whole).fill(300)]);
 });
 
 test('a notice that is refused is nobody’s bounce', async () => {

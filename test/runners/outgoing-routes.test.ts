@@ -53,7 +53,13 @@ test('a route that dies in the middle: the rest goes by another at once, nobody 
   expect(await dispose(chunk)).toEqual({ kind: 'done' });
   expect(sent().sort()).toEqual(everybody(10).sort());
   expect([mta('first').mails.length, mta('second').mails.length]).toEqual([3, 7]);
-  expect(result(chunk)).toMatchObject({ route: 'first,second', deferred: [], refused: [] });
+  expect(result(chunk)).toMatchObject({ deferred: [], refused: [] });
+  const by = (name: string): string[] => mta(name).mails.flatMap((mail) => mail.recipients);
+  const told = Map.groupBy(result(chunk)?.accepted ?? [], ([, , { route }]) => route);
+  for (const name of ['first', 'second']) {
+    const numbers = chunk.to.flatMap(([number, to]) => (by(name).includes(to) ? [number] : []));
+    expect(told.get(name)?.map(([number]) => number)).toEqual(numbers);
+  }
   expect(later.size).toBe(0);
 });
 
@@ -83,8 +89,12 @@ test('a dot that an MTA died at is sent by another at once; one that it only los
   };
   const next = chunkOf(3, { post: '8' });
   await dispose(next);
-  expect(result(next)).toMatchObject({ route: 'first,second', deferred: [] });
-  expect(result(next)?.accepted.map(([number]) => number)).toEqual([1, 4, 7]);
+  expect(result(next)?.deferred).toEqual([]);
+  expect(result(next)?.accepted.map(([number, , { route }]) => [number, route])).toEqual([
+    [1, 'first'],
+    [4, 'second'],
+    [7, 'second'],
+  ]);
   expect(mta('second').mails.flatMap(({ recipients }) => recipients)).toContain(member(1));
   expect(later.size).toBe(0);
 });
@@ -175,4 +185,32 @@ test('whom no route reached until the end is given up on, and that says nothing 
   await dispose(chunk);
   expect(result(chunk)?.refused).toMatchObject([{ code: 554, status: '5.4.7' }]);
   expect(bounces).toMatchObject([{ reason: 'system', permanent: true }]);
+});
+
+test('who is given up on while no route is left: the event has the last answer, whose it was, and how often it was tried', async () => {
+  const { mta, dispose, later, bounces, clock } = await start(
+    FIRST,
+    routeOf('second', { role: 'fallback' }),
+  );
+  mta('first').isDown = true;
+  mta('second').rule = () => ({ code: 450, status: '4.2.0', reply: 'Greylisted' });
+  let chunk = chunkOf(1, {}, clock.now());
+  let tries = 0;
+  for (;;) {
+    await dispose(chunk);
+    tries += 1;
+    const [next] = later.values();
+    if (next === undefined) break;
+    later.clear();
+    mta('second').isDown = true;
+    // Nothing is due for so long: its life is over at the third try.
+    await clock.advance(Math.max(next.at - clock.now(), tries === 2 ? LIFE_MS : 0));
+    chunk = next.chunk;
+  }
+  expect([tries, bounces.length]).toEqual([3, 1]);
+  expect(bounces[0]).toMatchObject({
+    ...{ route: 'second', reason: 'system', status: '5.4.7' },
+    diagnostic:
+      '554 5.4.7 given up after 3 tries: no route could be reached; the last answer: 450 4.2.0 Greylisted',
+  });
 });

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 import { chunkName, type Result } from '../../src/mail/chunk.ts';
+import { took } from '../support/chunk.ts';
 import { chunkOf } from '../support/outgoing-story.ts';
 import { members, recipients, startOutgoing, stopPools } from '../support/outgoing-world.ts';
 
@@ -7,8 +8,8 @@ afterEach(stopPools);
 
 /** Numbers of `chunkOf` are 1, 4, 7, … */
 const accepted = (...numbers: readonly number[]): Result => ({
-  ...{ kind: 'done', at: 0, route: 'mta', deferred: [], refused: [] },
-  accepted: numbers.map((number) => [number, number] as const),
+  ...{ kind: 'done', at: 0, deferred: [], refused: [] },
+  accepted: numbers.map((number) => took(number)),
 });
 
 test('O2: who was accepted two tries ago is not sent to again', async () => {

@@ -3,6 +3,7 @@ import { MailError } from '../../src/errors.ts';
 import type { Address } from '../../src/mail/address.ts';
 import { chunkName } from '../../src/mail/chunk.ts';
 import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
+import { BY, took } from '../support/chunk.ts';
 import { chunkOf, member, RAW } from '../support/outgoing-story.ts';
 import {
   members,
@@ -18,8 +19,9 @@ const code = (text: string): { code: number; status: string; reply: string } => 
 });
 /** What the fake MTA says to whom it accepts; without it: the word was lost. */
 const TAKEN = '2.0.0 taken';
-const accepted = (...numbers: readonly number[]): [number, number][] =>
-  numbers.map((number) => [number, number]);
+const BY_MTA = { route: 'mta', at: expect.any(Number) };
+const taken = (...numbers: readonly number[]) =>
+  numbers.map((number) => [number, number, { ...BY_MTA, reply: TAKEN }]);
 
 test('each member gets one copy, with a return path of their own', async () => {
   const { smtp, dispose, result } = start();
@@ -32,8 +34,8 @@ test('each member gets one copy, with a return path of their own', async () => {
   for (const sender of senders) expect(sender).toMatch(/^b\+[a-z2-7]{37}@lists\.example$/);
   expect(Buffer.from(smtp.mails[0]?.message ?? []).toString()).toContain('Subject: [dev] hello');
   expect(result(chunk)).toEqual({
-    ...{ kind: 'done', at: expect.any(Number), route: 'mta', deferred: [], refused: [] },
-    accepted: [1, 4, 7, 10, 13].map((number) => [number, number, TAKEN]),
+    ...{ kind: 'done', at: expect.any(Number), deferred: [], refused: [] },
+    accepted: taken(1, 4, 7, 10, 13),
   });
 });
 
@@ -71,8 +73,8 @@ test('O2: whom a part names is left out, and stands in the result', async () => 
   told.push({
     name: chunkName(chunk),
     result: {
-      ...{ kind: 'part', at: 1, route: 'mta', accepted: accepted(1, 4), deferred: [] },
-      refused: [{ number: 7, ...code('550') }],
+      ...{ kind: 'part', at: 1, accepted: [took(1), took(4)], deferred: [] },
+      refused: [{ ...BY, number: 7, ...code('550') }],
     },
   });
   await dispose(chunk);
@@ -80,8 +82,8 @@ test('O2: whom a part names is left out, and stands in the result', async () => 
   expect(result(chunk)).toMatchObject({
     ...{
       kind: 'done',
-      accepted: [...accepted(1, 4), [10, 10, TAKEN]],
-      refused: [{ number: 7, code: 550 }],
+      accepted: [took(1), took(4), ...taken(10)],
+      refused: [{ ...BY, number: 7, code: 550 }],
     },
   });
 });
@@ -92,7 +94,7 @@ test('O2: whom the try before names as accepted is left out', async () => {
   told.push({
     name: chunkName(first),
     result: {
-      ...{ kind: 'done', at: 1, route: 'mta', accepted: [[4, 4]], deferred: [], refused: [] },
+      ...{ kind: 'done', at: 1, accepted: [took(4)], deferred: [], refused: [] },
     },
   });
   await dispose({ ...first, class: 'retry', try: 1 });
@@ -131,11 +133,8 @@ test('who is refused with 5xx is in the result, and not tried again', async () =
   expect(later.size).toBe(0);
   expect(result(chunk)).toMatchObject({
     ...{
-      accepted: [
-        [1, 1, TAKEN],
-        [7, 7, TAKEN],
-      ],
-      refused: [{ number: 4, ...code('550') }],
+      accepted: taken(1, 7),
+      refused: [{ ...BY_MTA, number: 4, ...code('550') }],
     },
   });
 });
@@ -147,7 +146,10 @@ test('after five days a recipient is given up on: 5.4.7', async () => {
   await dispose(chunk);
   expect([later.size, result(chunk)?.deferred]).toEqual([0, []]);
   expect(result(chunk)?.refused).toEqual([
-    { number: 1, code: 554, status: '5.4.7', reply: 'said 451' },
+    {
+      ...{ ...BY_MTA, number: 1, code: 554, status: '5.4.7' },
+      reply: 'given up after one try: 451 4.1.1 said 451',
+    },
   ]);
 });
 
@@ -183,13 +185,17 @@ test('a connection lost after the final dot is a maybe: tried again later, and c
   expect(later.size).toBe(1);
 });
 
-test('without a connection the whole chunk waits, not for long, and nobody counts as deferred', async () => {
+test('without a connection the whole chunk waits, not for long, and the result says why and until when', async () => {
   const { smtp, dispose, result, later, clock } = start();
   smtp.isDown = true;
   const chunk = chunkOf(3, {}, clock.now());
   expect(await dispose(chunk)).toEqual({ kind: 'done' });
-  expect(result(chunk)).toMatchObject({ kind: 'done', accepted: [], deferred: [], refused: [] });
   const [next] = later.values();
+  const said = { code: 451, status: '4.4.1', reply: 'no route could be reached', route: 'mta' };
+  expect(result(chunk)).toMatchObject({
+    ...{ kind: 'done', accepted: [], refused: [] },
+    deferred: chunk.to.map(([number]) => ({ number, ...said, next: next?.at })),
+  });
   expect(next?.chunk.to).toEqual(chunk.to);
   expect((next?.at ?? 0) - clock.now()).toBeLessThanOrEqual(5_500);
   smtp.isDown = false;

@@ -87,9 +87,9 @@ export function linkJournal(
     renewed: (name) => {
       if (life.touch('journal renewed')) journal.renewed(name);
     },
-    accepted: (name, numbers) => {
+    accepted: (name, numbers, by) => {
       if (!life.touch(`journal accepted ${name}`)) return;
-      journal.accepted(name, numbers);
+      journal.accepted(name, numbers, by);
       noted(name, numbers);
     },
     close: (name) => {

@@ -66,9 +66,9 @@ export function createOracle(): Oracle {
     const others = holders.get(name) ?? new Set();
     const isInTwoHands = [...others].some((other) => other !== life && other.isAlive());
     const results = resultsOf(chunk, bus?.results ?? new Map());
-    const journaled = diskOf(life.node)?.journal.acceptedOf(name) ?? [];
+    const journaled = diskOf(life.node)?.journal.acceptedOf(name);
     const knows = (number: number): boolean =>
-      journaled.includes(number) || results.some((one) => isIn(one.accepted, number));
+      journaled?.has(number) === true || results.some((one) => isIn(one.accepted, number));
     copies.given(chunk, isInTwoHands, knows);
     holders.set(name, others.add(life));
   }
@@ -124,7 +124,7 @@ export function createOracle(): Oracle {
     lostDisk({ journal }) {
       for (const { name, accepted } of journal.held()) {
         const chunk = bus?.chunks.get(name);
-        for (const number of accepted)
+        for (const number of accepted.keys())
           if (chunk !== undefined) copies.mayRepeat(pairOf(chunk, number));
       }
     },

@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import type { Address } from '../../src/mail/address.ts';
 import { ERRORS_MAX } from '../../src/smtp/put-away.ts';
-import { parseReply } from '../../src/smtp/reply.ts';
+import { parseReply, REPLY_CHARS_MAX } from '../../src/smtp/reply.ts';
 import { parseRouteUrl } from '../../src/smtp/route-url.ts';
 import { createSmtp, type SmtpOptions } from '../../src/smtp/send.ts';
 import type { SmtpConnection } from '../../src/world.ts';
@@ -226,23 +226,32 @@ test('closing a connection in the middle of a transaction answers it', async () 
 
 test('over LMTP each recipient is answered after the dot', async () => {
   const rule = (step: { command: string; argument: string }): string | null =>
-    step.command === 'dot' && step.argument.startsWith('full') ? '452 4.2.2 full' : null;
+    step.command !== 'dot'
+      ? null
+      : step.argument.startsWith('full')
+        ? '452 4.2.2 full'
+        : `250 2.0.0 taken for ${step.argument}`;
   const { sink, connection } = await connectTo({ isLmtp: true, rule });
   const replies = await connection.send(
     transactionTo('a@x.example', 'full@x.example', 'b@x.example', 'full2@x.example'),
   );
-  expect(replies.map((reply) => reply.code)).toEqual([250, 452, 250, 452]);
+  expect(replies.map(({ code, reply }) => [code, reply])).toEqual([
+    [250, 'taken for a@x.example'],
+    [452, 'full'],
+    [250, 'taken for b@x.example'],
+    [452, 'full'],
+  ]);
   expect(sink.recipients()).toEqual(['a@x.example', 'b@x.example']);
 });
 
 test('over LMTP a connection lost between the answers leaves the rest not known', async () => {
   const rule = (step: { command: string; nth: number }): string | null => {
     if (step.command !== 'dot') return null;
-    return step.nth === 1 ? '550 5.1.1 no' : 'drop';
+    return ['550 5.1.1 no', '250 2.0.0 taken'][step.nth - 1] ?? 'drop';
   };
   const { connection } = await connectTo({ isLmtp: true, rule });
-  const replies = await connection.send(transactionTo('a@x.example', 'b@x.example'));
-  expect(replies.map((reply) => reply.code)).toEqual([550, 0]);
+  const replies = await connection.send(transactionTo('a@x.example', 'b@x.example', 'c@x.example'));
+  expect(replies.map((reply) => reply.code)).toEqual([550, 250, 0]);
 });
 
 test('a recipient that could break out of its command is never sent', async () => {
@@ -262,7 +271,17 @@ test('a reply is read: code, enhanced status and text on one line', () => {
   });
   expect(parseReply('421')).toEqual({ code: 421, status: '', reply: '' });
   expect(parseReply('nonsense').code).toBe(0);
-  expect(parseReply(`550 ${'x'.repeat(10_000)}`).reply.length).toBe(300);
+  expect(parseReply(`550 ${'x'.repeat(10_000)}`).reply.length).toBe(REPLY_CHARS_MAX);
+  const lines = Array.from({ length: 8 }, (_, n) => `550-5.7.1 ${n}${'x'.repeat(490)}`);
+  expect(parseReply(lines.join('\n')).reply).toMatch(/^0x+ 1x+ 2x+ 3x+ 4x+ 5x+ 6x+ 7x{490}$/);
+});
+
+test('a reply in UTF-8 is read as such, and one in Latin-1 as it came', () => {
+  const said = (text: string, charset: BufferEncoding): string =>
+    parseReply(Buffer.from(`550 5.1.1 ${text}`, charset).toString('latin1')).reply;
+  expect(said('Straße gibt es nicht', 'utf8')).toBe('Straße gibt es nicht');
+  expect(said('Straße gibt es nicht', 'latin1')).toBe('Straße gibt es nicht');
+  expect(parseReply('550 schon gelesen: Straße, 日本').reply).toBe('schon gelesen: Straße, 日本');
 });
 
 test('the URL of a route is read at the door', () => {

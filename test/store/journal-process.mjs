@@ -8,7 +8,7 @@ const file = openSync(said, 'w');
 const { journal } = await openJournal(path, { clock: { now: Date.now }, log: silentLog });
 journal.open('chunk', 'token', new Uint8Array([1, 2, 3]));
 for (let number = 1; ; number += 1) {
-  journal.accepted('chunk', [number]);
+  journal.accepted('chunk', [number], { route: 'mta', at: 0 });
   writeSync(file, `${number}\n`);
   if (number === 500) process.stdout.write('enough');
 }

@@ -1,6 +1,6 @@
 /** A chunk as fan-out makes them, for tests that only need one. */
 import type { Address } from '../../src/mail/address.ts';
-import type { Chunk, Result } from '../../src/mail/chunk.ts';
+import type { Accepted, By, Chunk, Result, Word } from '../../src/mail/chunk.ts';
 import type { ListKey } from '../../src/mail/list-key.ts';
 
 export function aChunk(changes: Partial<Chunk> = {}): Chunk {
@@ -34,13 +34,21 @@ export function aChunk(changes: Partial<Chunk> = {}): Chunk {
   };
 }
 
+/** Which route said it, and when, where a test does not say otherwise. */
+export const BY: By = { route: 'capture', at: 1_790_000_000_000 };
+
+/** Members from one number to another whose copies were taken. */
+export const took = (from: number, to = from, word: Partial<Word> = {}): Accepted => [
+  ...([from, to] as const),
+  { ...BY, reply: '', ...word },
+];
+
 export function aResult(changes: Partial<Result> = {}): Result {
   return {
     kind: 'done',
     at: 1_790_000_000_000,
-    route: 'capture',
-    accepted: [[1, 1]],
-    deferred: [{ number: 2, code: 451, status: '4.3.0', reply: 'busy' }],
+    accepted: [took(1)],
+    deferred: [{ ...BY, number: 2, code: 451, status: '4.3.0', reply: 'busy' }],
     refused: [],
     ...changes,
   };
