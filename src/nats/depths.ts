@@ -138,7 +138,7 @@ type StreamJson = {
 };
 
 /** What a site decides for itself, so it is no drift. */
-const OF_THE_SITE = ['max_bytes', 'num_replicas'];
+const OF_THE_SITE = ['max_bytes', 'max_msgs', 'num_replicas'];
 
 /**
  * What every stream and bucket of the site holds, by name, and where their settings are not ours.
