@@ -13,17 +13,17 @@ import { OperatorError } from '../errors.ts';
 import type { Bounce } from '../mail/bounce-event.ts';
 import { readBounce } from '../nats/bounces.ts';
 import type { DirectoryEntry } from '../nats/directory.ts';
-import { parkedMessages, replayParked } from '../nats/parked.ts';
+import { type ParkedMessage, parkedMessage, parkedMessages, replayParked } from '../nats/parked.ts';
 import { type Context, DONE, type ExitCode, FAILED, type Register } from './context.ts';
 import { failureOf } from './explain.ts';
 import { clean, cleanText, printFields, printTable, timeText, toJson } from './print.ts';
 import { addressFrom, command, commandId, findList, question, type Site } from './site.ts';
 
 const PAGE = 1_000;
-/** Lists that a report of the whole site looks at. */
-const REPORT_LISTS_MAX = 10_000;
-/** Mail that was not understood, listed and replayed at most. */
-const PARKED_MAX = 10_000;
+/** Lists that a report of the whole site asks at once. */
+const LISTS_AT_ONCE = 32;
+/** Where the incoming runner sets aside what came to a bounce address and is not understood. */
+const UNRECOGNISED = 'bounce';
 
 export const register: Register = (program, run) => {
   const bounces = program.command('bounces').description('mail that came back');
@@ -112,10 +112,11 @@ async function lsParked(context: Context): Promise<ExitCode> {
   });
 }
 
-async function unrecognised({ nats }: Site) {
-  const found = [];
-  for await (const message of parkedMessages(nats, 0, PARKED_MAX))
-    if (message.where === 'bounce') found.push(message);
+/** All of it: PARKED itself is bounded, by its bytes and 90 days. */
+async function unrecognised({ nats }: Site): Promise<readonly ParkedMessage[]> {
+  const found: ParkedMessage[] = [];
+  const all = parkedMessages(nats, 0, Number.POSITIVE_INFINITY, UNRECOGNISED);
+  for await (const message of all) found.push(message);
   return found;
 }
 
@@ -224,12 +225,17 @@ async function replay(
     throw new OperatorError('say what to look at again', next);
   }
   return await context.withSite(async (site) => {
-    const parked = await unrecognised(site);
-    const wanted = new Set(texts.map(Number));
-    const chosen = parked.filter(({ seq }) => isAll || wanted.has(seq));
-    for (const { seq } of chosen) await replayParked(site.nats, seq);
-    const replayed = chosen.map(({ seq }) => seq);
-    const missing = [...wanted].filter((seq) => !replayed.includes(seq));
+    // What is still not understood is set aside again: only what is there now is taken.
+    const wanted = isAll
+      ? (await unrecognised(site)).map(({ seq }) => seq)
+      : [...new Set(texts.map(Number))];
+    const replayed: number[] = [];
+    for (const seq of wanted) {
+      if ((await parkedMessage(site.nats, seq))?.where !== UNRECOGNISED) continue;
+      await replayParked(site.nats, seq);
+      replayed.push(seq);
+    }
+    const missing = wanted.filter((seq) => !replayed.includes(seq));
     if (context.out.json) context.out.print(toJson({ replayed, missing }));
     else context.out.print(`${replayed.length} are looked at again`);
     for (const seq of missing) context.out.note(`there is no unrecognised bounce ${seq}`);
@@ -254,7 +260,7 @@ async function report(context: Context, text: string): Promise<ExitCode> {
       ...[day, bounces, hints, complaints, countsText(reasons), countsText(routes)],
     ]);
     const none = `Nothing came back of what ${found.address} sent in 60 days.`;
-    const columns = ['day', '>bounces', '>hints', '>complaints', 'reasons', 'told by'];
+    const columns = ['day', '>bounces', '>hints', '>complaints', 'reasons', 'route'];
     printTable(out, columns, days, none);
     if (found.posts.length === 0) return DONE;
     out.print('');
@@ -267,29 +273,36 @@ async function report(context: Context, text: string): Promise<ExitCode> {
   });
 }
 
+type ListCounts = {
+  readonly list: string;
+  readonly bounces: number;
+  readonly hints: number;
+  readonly complaints: number;
+};
+
+function countsOfDays(list: string, days: BounceReport['days']): ListCounts {
+  const sum = (what: 'bounces' | 'hints' | 'complaints') =>
+    days.reduce((total, day) => total + day[what], 0);
+  return { list, bounces: sum('bounces'), hints: sum('hints'), complaints: sum('complaints') };
+}
+
 /** Every list, and every route, of the days that are kept. */
 async function reportSite(context: Context): Promise<ExitCode> {
   const { out } = context;
   return await context.withSite(async (site) => {
-    const lists: { list: string; bounces: number; hints: number; complaints: number }[] = [];
-    const routes: Record<string, number> = {};
     const stop = new AbortController();
     const mirror = await site.directory.mirror(stop.signal);
     stop.abort();
-    for (const entry of [...mirror.all()].slice(0, REPORT_LISTS_MAX)) {
-      if (entry.state === 'new') continue;
-      const { days } = await reportOf(site, entry);
-      const sum = (what: 'bounces' | 'hints' | 'complaints') =>
-        days.reduce((total, day) => total + day[what], 0);
-      for (const day of days)
-        for (const [route, many] of Object.entries(day.routes))
+    const entries = [...mirror.all()].filter(({ state }) => state !== 'new');
+    const lists: ListCounts[] = [];
+    const routes: Record<string, number> = {};
+    for (let from = 0; from < entries.length; from += LISTS_AT_ONCE) {
+      const some = entries.slice(from, from + LISTS_AT_ONCE);
+      for (const { address, days } of await Promise.all(some.map((one) => reportOf(site, one)))) {
+        lists.push(countsOfDays(address, days));
+        for (const [route, many] of days.flatMap((day) => Object.entries(day.routes)))
           routes[route] = (routes[route] ?? 0) + many;
-      const counts = {
-        bounces: sum('bounces'),
-        hints: sum('hints'),
-        complaints: sum('complaints'),
-      };
-      lists.push({ list: entry.address, ...counts });
+      }
     }
     if (out.json) {
       out.print(toJson({ lists, routes }));
@@ -301,7 +314,7 @@ async function reportSite(context: Context): Promise<ExitCode> {
     printTable(out, ['list', '>bounces', '>hints', '>complaints'], rows, 'There is no list yet.');
     out.print('');
     const byRoute = Object.entries(routes).sort(([, a], [, b]) => b - a);
-    printTable(out, ['told by', '>bounces'], byRoute, 'Nothing came back.');
+    printTable(out, ['route', '>bounces'], byRoute, 'Nothing came back.');
     return DONE;
   });
 }

@@ -161,7 +161,8 @@ export function stormNotice(
       `Post ${post} to the list ${list} went to ${members} members and came back from ${bounced} of`,
       `them so far, all for one reason: ${reasonWords(reason)}.`,
       '',
-      'That many at once are not the members’ fault. No bounce of this post counts against anyone.',
+      'That many at once are not the members’ fault. No bounce of this post counts against anyone, and',
+      'whom it had stopped before that was seen gets posts again.',
       '',
       ...proposal(about),
       '',
@@ -178,8 +179,8 @@ function proposal(about: { readonly blame: string; readonly where: string }): re
   switch (about.blame) {
     case 'sender-domain':
       return [
-        'The author’s domain forbids others to send its mail (DMARC). Ask the author to post from',
-        'another address, or let the list send in its own name.',
+        `The author’s domain${where} forbids others to send its mail (DMARC). Ask the author`,
+        'to post from another address, or let the list send in its own name.',
       ];
     case 'route':
       return [

@@ -109,8 +109,11 @@ export function copiesByRoute(nats: Nats): CopiesByRoute {
     const copies: Record<string, number> = {};
     try {
       for await (const told of resultsByRange(nats, key, post))
-        for (const { state, route } of stands(told).values())
-          if (state === 'handed' || state === 'refused') copies[route] = (copies[route] ?? 0) + 1;
+        for (const fate of stands(told).values()) {
+          const isOver = fate.state === 'handed' || fate.state === 'refused';
+          const route = isOver ? nameOf(fate) : null;
+          if (route !== null) copies[route] = (copies[route] ?? 0) + 1;
+        }
       return copies;
     } catch (error) {
       if (error instanceof MailError || error instanceof BadMessage) return null;

@@ -60,15 +60,17 @@ export async function parkedCounts(nats: Nats): Promise<ReadonlyMap<string, numb
   return new Map(counts.filter(([where]) => where !== PART));
 }
 
-/** Parked messages with a sequence above `after`, oldest first, at most `limit`. */
+/** Parked messages with a sequence above `after`, oldest first, at most `limit`; of one `where` alone if it is given. */
 export async function* parkedMessages(
   nats: Nats,
   after: number,
   limit: number,
+  where?: string,
 ): AsyncGenerator<ParkedMessage> {
+  const subject = where === undefined ? PARKED : parkedBy(where);
   let seq = after + 1;
   for (let found = 0; found < limit; ) {
-    const next = await getMessage(nats, { seq, next_by_subj: PARKED });
+    const next = await getMessage(nats, { seq, next_by_subj: subject });
     if (next === null) return;
     seq = next.seq + 1;
     if (next.where === PART) continue;

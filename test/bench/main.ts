@@ -5,6 +5,7 @@
 import { accept } from './accept.ts';
 import type { Bench, Figures } from './bench.ts';
 import { bounces } from './bounces.ts';
+import { checkpoints } from './checkpoints.ts';
 import { delivery } from './delivery.ts';
 import { dsn } from './dsn.ts';
 import { duringPost } from './during-post.ts';
@@ -36,6 +37,7 @@ const BENCHES: readonly Bench[] = [
   delivery,
   dsn,
   bounces,
+  checkpoints,
   duringPost,
   failover,
   peers,

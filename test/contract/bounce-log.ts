@@ -80,6 +80,15 @@ export function bounceLogContract(name: string, make: () => Promise<BounceLogUnd
       expect(idsOf(later.filter((one) => one.key === key))).toEqual(['d1x2', 'd1x3']);
     });
 
+    test('one event is read by its sequence, and none where there is none', async () => {
+      const key = newKey();
+      await put(key, 1);
+      const all = await followed(it.log, slotOf(key), 0, (_, isCaughtUp) => isCaughtUp);
+      const { seq = 0 } = all.find((one) => one.key === key) ?? {};
+      expect(await it.log.read(seq)).toEqual(bounce(1, 1));
+      expect(await it.log.read(seq + 1_000)).toBe(null);
+    });
+
     test('an event put twice at once is one', async () => {
       const key = newKey();
       await put(key, 1, 1);

@@ -67,7 +67,7 @@ test('owners read what was done, and the commands that undo it', () => {
 });
 
 test.each([
-  ['sender-domain', '', /DMARC/],
+  ['sender-domain', 'author.example', /domain \(author\.example\)/],
   ['route', 'smart', /MTA that carried it \(smart\)/],
   ['provider', 'big.example', /One provider \(big\.example\)/],
   ['post', '', /post itself is refused/],

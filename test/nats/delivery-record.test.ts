@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { PostFacts } from '../../actors/protocol-posts.ts';
 import { type AnswerTo, type AskReply, NO_OWNER } from '../../src/nats/ask.ts';
-import { routesOf } from '../../src/nats/delivery-record.ts';
+import { copiesByRoute, routesOf } from '../../src/nats/delivery-record.ts';
 import { resultsOf } from '../../src/nats/outlets.ts';
 import { newKey } from '../contract/ledger.ts';
 import { aResult, BY, took } from '../support/chunk.ts';
@@ -54,7 +54,8 @@ test('the route of a copy is the one that took it, or else the last that was tri
   expect(await Promise.all(found)).toEqual(['a', 'b', 'c', 'b', null, null]);
   expect(await routeOf(newKey(), 7, 501)).toBeNull();
   await tell(of('1', 0), aResult({ accepted: [took(500, 502, { route: 'a,b' })], ...none }));
-  expect(await routeOf(key, 7, 501), 'an older result names both').toBeNull();
+  const another = routesOf(site.nats, list); // What is finished is read once.
+  expect(await another(key, 7, 501), 'an older result names both').toBeNull();
 });
 
 test('the owner is asked once a post, and who is away leaves the route unknown', async () => {
@@ -70,4 +71,33 @@ test('the owner is asked once a post, and who is away leaves the route unknown',
   expect(list.asked).toEqual([8]);
   const away = routesOf(site.nats, owner({ ok: false, error: NO_OWNER }));
   expect(await away(key, 8, 1)).toBeNull();
+});
+
+test('the copies of a post are counted by route: what each took, and what it refused', async () => {
+  const key = newKey();
+  const { tell } = resultsOf(site.nats, site.publisher);
+  const of = (chunk: string) => ({ key, post: '9', chunk, try: 0 });
+  const refused = [{ ...BY, route: 'a', number: 3, code: 550, status: '5.1.1', reply: 'no' }];
+  const none = { deferred: [], refused: [] };
+  await tell(of('0'), aResult({ accepted: [took(1, 2, { route: 'a' })], deferred: [], refused }));
+  await tell(of('1'), aResult({ accepted: [took(500, 509, { route: 'b' })], ...none }));
+  expect(await copiesByRoute(site.nats)(key, 9)).toEqual({ a: 3, b: 10 });
+  expect(await copiesByRoute(site.nats)(newKey(), 9)).toEqual({});
+});
+
+test('a finished try is read once, however many copies are asked for at once', async () => {
+  const key = newKey();
+  const { tell } = resultsOf(site.nats, site.publisher);
+  await tell(
+    { key, post: '7', chunk: '0', try: 0 },
+    aResult({ accepted: [took(1, 99, { route: 'a' })] }),
+  );
+  const read = vi.spyOn(site.nats, 'request');
+  const routeOf = routesOf(site.nats, owner());
+  const members = Array.from({ length: 50 }, (_, i) => i + 1);
+  expect(new Set(await Promise.all(members.map((member) => routeOf(key, 7, member))))).toEqual(
+    new Set(['a']),
+  );
+  expect(read).toHaveBeenCalledTimes(1);
+  read.mockRestore();
 });

@@ -34,9 +34,9 @@ async function park(subject: string, text: string, headers: Record<string, strin
   return seq;
 }
 
-async function all() {
+async function all(after = 0, limit = 100, where?: string) {
   const found = [];
-  for await (const message of parkedMessages(site.nats, 0, 100)) found.push(message);
+  for await (const message of parkedMessages(site.nats, after, limit, where)) found.push(message);
   return found;
 }
 
@@ -52,6 +52,20 @@ test('what is parked is counted and listed with where it came from and why', asy
     bytes: 8,
   });
   expect(Math.abs((message?.at ?? 0) - Date.now())).toBeLessThan(60_000);
+});
+
+test('what is parked in one place is read without what is parked elsewhere', async () => {
+  for (let i = 0; i < 5; i++) await park(mail('post'), `post ${i}`);
+  const aside = parkedOut(site.nats, site.publisher);
+  const delivery = { subject: mail('bounce'), seq: 9, data: bytes('?'), header: () => '' };
+  for (let i = 0; i < 3; i++) await aside.put('bounce', delivery, `why ${i}`);
+  const first = await all(0, 2, 'bounce');
+  expect(first.map(({ where, why }) => [where, why])).toEqual([
+    ['bounce', 'why 0'],
+    ['bounce', 'why 1'],
+  ]);
+  const rest = await all(first[1]?.seq, Number.POSITIVE_INFINITY, 'bounce');
+  expect(rest.map(({ why }) => why)).toEqual(['why 2']);
 });
 
 test('a replay puts it back whole where it came from, and it is parked no more', async () => {

@@ -113,13 +113,21 @@ test('a member whose probe comes back gets no more posts, and comes back by one 
   const third = await post(list, 'third', 1);
   expect(third.flatMap(({ recipients }) => recipients)).toEqual([ANN]);
 
-  const history = await site.troupe<{ history: { what: string }[]; dsns: { dsn: string }[] }>(
-    ...['bounces', 'show', list, BOB],
-  );
+  const history = await site.troupe<{
+    history: { seq: number; what: string; cause?: number }[];
+    dsns: { seq: number; dsn: string; route: string | null; reason: string }[];
+  }>(...['bounces', 'show', list, BOB]);
   expect(history.history.map(({ what }) => what)).toEqual([
     ...['user-unknown 5.1.1', 'probed 1', 'probe: user-unknown 5.1.1', 'disabled'],
   ]);
-  expect(history.dsns[0]?.dsn).toContain('Final-Recipient: rfc822; bob@sink.example');
+  // The DSN of the probe made the list disable, that of the post made it probe; the record knows the post's route.
+  const [post1, probed, back, stopped] = history.history;
+  expect([probed?.cause, stopped?.cause]).toEqual([post1?.seq, back?.seq]);
+  const reason = 'user-unknown';
+  expect(history.dsns).toMatchObject([
+    { seq: back?.seq, reason, route: null, dsn: expect.stringContaining('Final-Recipient') },
+    { seq: post1?.seq, reason, route: 'sink', dsn: expect.stringContaining('Final-Recipient') },
+  ]);
 
   const body = warning.body ?? '';
   const token = /\/d\/([a-z2-7]{37})/.exec(body.replaceAll('=\r\n', ''))?.[1] ?? '';
