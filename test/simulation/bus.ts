@@ -69,6 +69,7 @@ export function createBus(timeline: Timeline, chance: Chance, events: BusEvents)
   );
   const ledger = createFakeLedger();
   const grown = createBell(timeline);
+  let restarts = 0;
   const { append } = ledger;
   ledger.append = async (...args) => {
     const outcome = await append(...args);
@@ -88,8 +89,10 @@ export function createBus(timeline: Timeline, chance: Chance, events: BusEvents)
     slots: createWatchedKv(timeline, null),
     parked: [] as Parking[],
     asks: new Map<number, Set<AskServer>>(),
+    restarts: () => restarts,
     /** What a restart of the servers does to what they know. */
     restart(): void {
+      restarts += 1;
       for (const queue of queues) {
         queue.forgetIds();
         queue.reorder(() => (chance.is(0.5) ? 1 : -1));

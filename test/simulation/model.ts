@@ -64,6 +64,8 @@ type Record = {
 export type Model = {
   readonly lists: ReadonlyMap<ListKey, ModelList>;
   list(key: ListKey): ModelList;
+  /** How often the slot was acquired. */
+  acquisitions(slot: number): number;
   /** Takes the next record of the ledger; throws a Violation if it does not belong there. */
   take(record: FakeRecord): void;
 };
@@ -80,6 +82,7 @@ export function createModel(wasSent: (list: ModelList, commandId: string) => boo
   return {
     lists,
     list,
+    acquisitions: (slot) => acquired.get(slot)?.size ?? 0,
     take({ whose, seq, bytes, slot }) {
       if (whose === 'owner') {
         acquired.set(slot, (acquired.get(slot) ?? new Set()).add(seq));

@@ -108,7 +108,7 @@ async function demandKept({ bus, oracle }: World, list: ModelList): Promise<void
     if (verdict === null) demand(copy !== null, `lost: hold ${hold} of ${key} has no mail`);
     // A second copy, kept by a message that came late, ages out in its own time.
     const isDropped = verdict === 'rejected' || verdict === 'discarded';
-    if (isDropped && oracle.keptTimes.get(`held ${key} h${hold}`) === 1)
+    if (isDropped && oracle.storedTimes.get(`held ${key} h${hold}`) === 1)
       demand(copy === null, `hold ${hold} of ${key} is ${verdict}, and its mail is still kept`);
   }
 }
