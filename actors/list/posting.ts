@@ -12,7 +12,7 @@ export const HELD_BYTES_MAX = MESSAGE_BYTES_MAX;
 export const NOTICE_EVERY_MS = 10 * 60_000;
 /**
  * A chunk covers this many numbers at least and at most. So many members with the longest addresses there are fit one message, so a
- * range is never split, and its chunk is the same whoever has left when it is made again (decision 0014).
+ * range is never split, and its chunk is the same whoever has left when it is made again (decision 0017).
  */
 const WIDTH_MIN = 500;
 export const WIDTH_MAX = 1_500;
