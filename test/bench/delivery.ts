@@ -22,7 +22,9 @@ const AT_ONCE = 64;
 const REQUEST_MS_MAX = 60_000;
 const REST_MS = 3_000;
 /** Results of one recipient each, stored to see what one costs the server in memory: their bytes are few. */
-const SHORT_RESULTS = 20_000;
+const SHORT_RESULTS = 60_000;
+/** Before them, so that the server has what it has at work. */
+const WARM_UP_RESULTS = 20_000;
 const BYTES_A_MB = 1_024 * 1_024;
 
 export const delivery: Bench = {
@@ -47,7 +49,11 @@ export const delivery: Bench = {
     const members = flags.number('members');
     const posts = flags.number('posts');
     // Nobody sends: each chunk stays where it is.
-    const bench = await openSite(scene, null, { TROUPE_ROLES: 'edge,incoming,host,web' });
+    const roles = { TROUPE_ROLES: 'edge,incoming,host,web' };
+    scene.say(`${SHORT_RESULTS} results of one recipient`);
+    // On a server of its own: what it holds for other work would hide what these cost.
+    const serverBytesPerChunk = await costOfShort(await openSite(scene, null, roles));
+    const bench = await openSite(scene, null, roles);
     scene.say(`a list of ${members} members, and ${posts} posts to it`);
     const list = await makeList(bench, 'large', { posting: 'anyone' }, members);
     const load = { connections: 4, posts, bytes: BYTES, lists: [list.address] };
@@ -55,8 +61,6 @@ export const delivery: Bench = {
     await untilAccepted(bench, list, posts);
     scene.say('what became of them');
     const stored = await tellAll(bench, list, members, posts);
-    scene.say(`${SHORT_RESULTS} results of one recipient`);
-    const serverBytesPerChunk = await costOfShort(bench);
     return async () => {
       const ms: number[] = [];
       for (let i = 0; i < LOOKUPS; i += 1) {
@@ -138,16 +142,20 @@ async function costOfShort(bench: BenchSite): Promise<number> {
   const { tell } = resultsOf(nats, publisher);
   const key = listKeyOf(randomBytes(26));
   const { pid } = bench.site.nats();
+  let post = 0;
+  const store = (until: number): Promise<unknown> => {
+    const work = async (): Promise<void> => {
+      while (post < until) {
+        post += 1;
+        await tell({ key, post: String(post), chunk: '0', try: 0 }, resultOf([1]));
+      }
+    };
+    return Promise.all(Array.from({ length: AT_ONCE }, work));
+  };
+  await store(WARM_UP_RESULTS);
   await pause(REST_MS);
   const before = rssMbOf(pid);
-  let post = 0;
-  const work = async (): Promise<void> => {
-    while (post < SHORT_RESULTS) {
-      post += 1;
-      await tell({ key, post: String(post), chunk: '0', try: 0 }, resultOf([1]));
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  await store(WARM_UP_RESULTS + SHORT_RESULTS);
   publisher.close();
   await pause(REST_MS);
   return ((rssMbOf(pid) - before) * BYTES_A_MB) / SHORT_RESULTS;
