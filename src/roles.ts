@@ -6,6 +6,7 @@ import type { Command } from '../actors/protocol.ts';
 import { systemClock, systemRandom } from './clock.ts';
 import { readDkimKeys } from './config-dkim.ts';
 import { startHost } from './host/host.ts';
+import { createTell } from './host/tell.ts';
 import { createBans } from './mail/bans.ts';
 import { CLASSES } from './mail/chunk.ts';
 import { isLarge, largeMax } from './mail/class-order.ts';
@@ -127,7 +128,9 @@ function runnerOf({ log, meter, site }: Node) {
 }
 
 export async function startIncoming(node: Node): Promise<void> {
-  const { config, site, mirror, closers, log, meter, precedence, idle } = node;
+  const { config, site, mirror, closers, log, meter, precedence, idle, parts } = node;
+  const { asker, mailbox } = site;
+  const here = parts.host;
   const needs = {
     lists: mirror,
     findAtLeader: site.directory.find,
@@ -135,7 +138,7 @@ export async function startIncoming(node: Node): Promise<void> {
     secrets: site.secrets,
     decode: site.mail.decode,
     read: site.mail.read,
-    mailbox: site.mailbox,
+    mailbox: createTell({ here, asker, mailbox, clock: systemClock, log }),
     bounces: site.bounces,
     routeOf: timely(site.routeOf, systemClock),
     recognise,

@@ -65,8 +65,13 @@ export type AnswerTo<Q extends Question> = Q extends { ask: 'list' }
               ? PostFacts
               : HeldPost | null;
 
+/** `nobody`: no node owns the list now, so nothing was done. `silent`: no answer in time, so that is not known. */
+export type Outcome<A> = AskReply<A> | 'nobody' | 'silent';
+
 /** Never throws: what went wrong is in the reply. */
 export type Asker = {
+  /** One try. */
+  once(key: ListKey, asked: Asked<Command>): Promise<Outcome<Answer>>;
   command(key: ListKey, asked: Asked<Command>): Promise<AskReply<Answer>>;
   question<Q extends Question>(key: ListKey, question: Q): Promise<AskReply<AnswerTo<Q>>>;
 };
@@ -108,23 +113,31 @@ export function createAsker(
   const triesMax = limits.tries ?? ASK_TRIES_MAX;
   const handoverMs = limits.handoverMs ?? HANDOVER_MS_MAX;
 
+  async function attempt<A>(key: ListKey, payload: string): Promise<Outcome<A>> {
+    try {
+      const reply = await nats.nc.request(ask(key), payload, { timeout: timeoutMs });
+      return replyOf<A>(reply.json());
+    } catch (error) {
+      const code = (error as { code?: unknown }).code;
+      if (code === NO_RESPONDERS) return 'nobody';
+      if (code === TIMEOUT || code === DISCONNECT) return 'silent';
+      return { ok: false, error: notAsked(error) };
+    }
+  }
+
   /** Null: nobody owns the list now. */
   async function request<A>(key: ListKey, asked: AskRequest): Promise<AskReply<A> | null> {
     const payload = JSON.stringify(asked);
     for (let tries = 0; tries < triesMax; tries++) {
-      try {
-        const reply = await nats.nc.request(ask(key), payload, { timeout: timeoutMs });
-        return replyOf<A>(reply.json());
-      } catch (error) {
-        const code = (error as { code?: unknown }).code;
-        if (code === NO_RESPONDERS) return null;
-        if (code !== TIMEOUT && code !== DISCONNECT) return { ok: false, error: notAsked(error) };
-      }
+      const outcome = await attempt<A>(key, payload);
+      if (outcome === 'nobody') return null;
+      if (outcome !== 'silent') return outcome;
     }
     return { ok: false, error: NO_ANSWER };
   }
 
   return {
+    once: (key, { id, command }) => attempt(key, JSON.stringify({ id, command })),
     async command(key, { id, command }) {
       const until = systemClock.monotonic() + handoverMs;
       for (;;) {

@@ -2,7 +2,8 @@
  * Incoming runner: finds out what a mail means, and tells each list it is for.
  *
  *   takes   troupe.mail.<kind>           raw mail and its envelope, from the edge
- *   gives   troupe.mailbox.<slot>.<key>  one small command for each list it went to
+ *   asks    troupe.ask.<slot>.<key>      one small command for each list it went to; what is not answered
+ *   gives   troupe.mailbox.<slot>.<key>  is kept there (decision 0018)
  *           troupe.bounces.<slot>.<key>  what came back, as events
  *   parks   troupe.parked.command        mail for robots that are not built yet, whole
  *           troupe.parked.bounce         what came to a bounce address and is not understood

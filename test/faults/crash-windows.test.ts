@@ -15,8 +15,13 @@ import { cpSync, mkdtempSync, renameSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFailed, test } from 'vitest';
+import type { Command } from '../../actors/protocol.ts';
 import { silentLog } from '../../src/log.ts';
+import type { Address } from '../../src/mail/address.ts';
+import type { ListKey } from '../../src/mail/list-key.ts';
 import { connect } from '../../src/nats/connect.ts';
+import { mailboxOut } from '../../src/nats/outlets.ts';
+import { createPublisher } from '../../src/nats/publisher.ts';
 import { createMachineClock, type MachineClock } from '../crashlab/clock.ts';
 import { type Kill, settle } from '../support/accountant.ts';
 import { dsnFrom } from '../support/dsns.ts';
@@ -146,13 +151,12 @@ const WINDOWS: readonly Window[] = [
     bytes: LARGE_BYTES,
   },
   { row: '2 and 3: MAIL acknowledged, 250 not written', place: 'stored troupe.mail.post' },
-  { row: '4: MAILBOX put, MAIL not acked', place: 'ack troupe.mail.post' },
+  { row: '4 and 8: decided by its list, MAIL not acked', place: 'ack troupe.mail.post' },
   { row: '5: command delivered, not appended', place: `publish troupe.ledger:${SLOTS + 1}` },
   {
     row: '6 and 7: appended, answer lost, LMDB not committed',
     place: `stored troupe.ledger:${SLOTS + 1}`,
   },
-  { row: '8: committed, not answered or acked', place: 'ack troupe.mailbox' },
   { row: '9: a chunk is to be put', place: 'publish troupe.outgoing' },
   { row: '10: effects done, `done` not appended', place: 'stored troupe.outgoing' },
   { row: "11: MTA's 250, journal not flushed", place: 'accepted:5', doubled: CONNECTIONS },
@@ -169,6 +173,27 @@ test.each(WINDOWS)('window $row', { timeout: TEST_MS_MAX }, async (window) => {
   await crashAt(window.place, marker, list, window.bytes);
   const more = copiesOf(marker).length - list.members.length;
   expect(more).toBeLessThanOrEqual(window.doubled ?? 0);
+});
+
+test('window 8: a command of MAILBOX committed, not acked: it counts once', {
+  timeout: TEST_MS_MAX,
+}, async () => {
+  const late = { address: `late@${DOMAIN}`, members: [POSTER, 'late@sink.example'] };
+  await site.troupe('list', 'create', late.address, '--owner', 'owner@sink.example');
+  const { key } = await site.troupe<{ key: ListKey }>('list', 'show', late.address);
+  await killNode();
+  await site.start({ CRASH_AT: 'ack troupe.mailbox' });
+  const nats = await connect({ ...site.nats(), name: 'by hand', log: silentLog });
+  const members = late.members.map((address) => ({ address: address as Address, name: '' }));
+  const command = { type: 'add-members', members, by: { kind: 'list' } } as const;
+  await mailboxOut<Command>(createPublisher(nats)).put(key, { id: 'late', command });
+  await nats.close();
+  await site.ended();
+  died('ack troupe.mailbox');
+  await site.start();
+  await post('late', late);
+  await copiesCame('late', late);
+  expect(copiesOf('late')).toHaveLength(late.members.length);
 });
 
 test('window 14: final dot sent, no reply: a maybe, which is tried again', {

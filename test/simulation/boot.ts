@@ -6,6 +6,7 @@ import type { Command } from '../../actors/protocol.ts';
 import { textOf } from '../../src/errors.ts';
 import { type Host, startHost } from '../../src/host/host.ts';
 import { joinSite, type Membership } from '../../src/host/membership.ts';
+import { createTell } from '../../src/host/tell.ts';
 import type { HostWorld } from '../../src/host/world.ts';
 import type { Log } from '../../src/log.ts';
 import { CLASSES } from '../../src/mail/chunk.ts';
@@ -115,7 +116,7 @@ export async function boot(
   const host = await startHost(world, membership, fatal);
   const journal = linkJournal(life, disk, (name, numbers) => witness.noted(life, name, numbers));
   const runners = [
-    ...startIncoming(life, parts, mirror, around),
+    ...startIncoming(life, parts, mirror, host, around),
     await startOutgoing(life, disk, parts, journal, around),
   ];
   return {
@@ -194,9 +195,11 @@ function startIncoming(
   life: Life,
   parts: Parts,
   mirror: Awaited<ReturnType<Parts['directory']['mirror']>>,
-  { bus }: Surroundings,
+  here: Host,
+  { bus, chance }: Surroundings,
 ): Running[] {
   const { directory, world, log, mailbox } = parts;
+  const asker = links.linkAsker(life, bus, chance.branch(`asks of ${life.name}`));
   const needs = {
     lists: mirror,
     findAtLeader: directory.find,
@@ -204,7 +207,7 @@ function startIncoming(
     secrets: { all: () => [SECRET] },
     decode: decodeMail,
     read: world.mail.read,
-    mailbox,
+    mailbox: createTell({ here, asker, mailbox, clock: life.clock, log }),
     bounces: world.bounces,
     routeOf: async () => null,
     recognise,

@@ -1,7 +1,9 @@
 /** The seams of `src/world.ts` as one process has them: each a wire to the bus, over its life. */
-import type { Command } from '../../actors/protocol.ts';
+import type { Answer, Command } from '../../actors/protocol.ts';
 import type { HostWorld } from '../../src/host/world.ts';
 import { chunkName, isLater } from '../../src/mail/chunk.ts';
+import { slotOf } from '../../src/mail/list-key.ts';
+import type { Asker, AskReply, Outcome } from '../../src/nats/ask.ts';
 import { encodeAsked, encodeChunk } from '../../src/nats/codec.ts';
 import { BATCH_FROM } from '../../src/nats/outlets.ts';
 import { away } from '../../src/nats/stored.ts';
@@ -21,6 +23,7 @@ import type {
 } from '../../src/world.ts';
 import type { FakeQueue } from '../support/fake/queue.ts';
 import type { AskServer, Bus, WatchedKv } from './bus.ts';
+import type { Chance } from './chance.ts';
 import type { Life } from './life.ts';
 import { HOLD_MS, poll } from './poll.ts';
 
@@ -265,5 +268,28 @@ export function linkAsks(life: Life, { asks }: Bus): HostWorld['serveAsks'] {
         if (life.isAlive()) end();
       },
     };
+  };
+}
+
+/** As `createAsker` asks once: whoever serves the slot is asked, and no answer in time is silence. */
+export function linkAsker(life: Life, { asks }: Bus, chance: Chance): Pick<Asker, 'once'> {
+  return {
+    once: (key, asked) =>
+      life.call<Outcome<Answer>>(
+        `ask ${asked.id.slice(0, 12)}`,
+        () => {
+          const servers = [...(asks.get(slotOf(key)) ?? [])];
+          if (servers.length === 0) return 'nobody';
+          const { life: owner, handler } = chance.pick(servers);
+          return new Promise((resolve, reject) => {
+            owner.hear('ask', () => {
+              handler(key, asked).then((reply) => {
+                if (reply !== null) owner.tell('answer', () => resolve(reply as AskReply<Answer>));
+              }, reject);
+            });
+          });
+        },
+        () => 'silent',
+      ),
   };
 }

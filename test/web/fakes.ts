@@ -62,6 +62,7 @@ export function fakeWeb(captured: readonly Captured[] | null = []): FakeWeb {
     health: () => ({ status: 'ok', isReady: true, node: 'n1', problems: [] }),
     metrics: { page: async () => 'troupe_up 1\n', contentType: 'text/plain; version=0.0.4' },
     asker: {
+      once: () => Promise.reject(new Error('a page asks until it knows')),
       command: async (_, asked) => {
         fake.asked.push(asked);
         if (fake.failure !== null) return fake.failure;
