@@ -45,7 +45,7 @@ export type Bus = ReturnType<typeof createBus>;
 /** Hears of what was stored, and was not there already. */
 export type BusEvents = {
   chunk(chunk: Chunk): void;
-  kept(where: 'held' | 'archive', key: string, id: string): void;
+  kept(where: 'held' | 'archive', key: string, id: string, wasDropped: boolean): void;
 };
 
 export function createBus(timeline: Timeline, chance: Chance, events: BusEvents) {

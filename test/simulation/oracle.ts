@@ -22,7 +22,7 @@ export type Oracle = Witness & {
   /** After every step. */
   look(bus: Bus): void;
   chunk(chunk: Chunk): void;
-  kept(where: 'held' | 'archive', key: string, id: string): void;
+  kept(where: 'held' | 'archive', key: string, id: string, wasDropped: boolean): void;
   took(copy: Copy): void;
   died(life: Life, disk: Disk): void;
   /** The node's disk forgets what it had. */
@@ -121,8 +121,10 @@ export function createOracle(): Oracle {
       // Later tries are put by who sends, not by the list.
       if (chunk.try === 0) demandFew(name, chunk.key, many);
     },
-    kept: (where, key, id) => {
+    kept: (where, key, id, wasDropped) => {
       const name = `${where} ${key} ${id}`;
+      // A message that comes late finds nothing any more that it could be the same as.
+      if (wasDropped) doneFirst.set(name, (doneFirst.get(name) ?? 0) - 1);
       const many = (storedTimes.get(name) ?? 0) + 1;
       storedTimes.set(name, many);
       demandFew(name, key as ListKey, many);

@@ -44,4 +44,8 @@ export const FOUND: readonly Found[] = [
     what: 'a try whose next one was in doubt sent again whom that had sent to',
   },
   { seed: 20640, what: 'an order to pause came after the one to go on, and stayed' },
+  {
+    seed: 41048,
+    what: 'a held mail, kept and dropped, was kept once more by a message that came late (the oracle was wrong)',
+  },
 ];

@@ -37,8 +37,13 @@ export type FakeMailStore = MailStore & {
 export type FakeMailStoreOptions = {
   /** With it an id of a copy is known for two minutes only; for ever without. */
   readonly clock?: Clock;
-  /** Hears of each copy that was stored, and was not one that is there already. */
-  readonly onKept?: (where: 'held' | 'archive', key: string, id: string) => void;
+  /** Hears of each copy that was stored, and was not one that is there already; `wasDropped`: the one before it was, a moment ago. */
+  readonly onKept?: (
+    where: 'held' | 'archive',
+    key: string,
+    id: string,
+    wasDropped: boolean,
+  ) => void;
 };
 
 const DEDUPE_MS = 120_000;
@@ -103,15 +108,15 @@ export function createFakeMailStore(
       const name = `${where}.${key}.${id}`;
       const pieces = piecesOf(from);
       if (pieces === null) return null;
-      const before = copies.get(name);
-      if (before !== undefined && isKnown(name) && piecesOf(before) !== null) return before;
+      const before = isKnown(name) ? copies.get(name) : undefined;
+      if (before !== undefined && piecesOf(before) !== null) return before;
       if (where === 'held' && isHeldFull) throw new MailError(452, '4.3.1', 'Mail system is full');
       const seqs = pieces.map((piece) => streams[where].put(piece));
       const seq = seqs.pop() ?? 0;
       const copy: MailRef = { in: where, seq, ...(seqs.length === 0 ? {} : { parts: seqs }) };
       copies.set(name, copy);
       keptAt.set(name, clock?.monotonic() ?? 0);
-      onKept?.(where, key, id);
+      onKept?.(where, key, id, before !== undefined);
       return copy;
     },
     async find(where, key, id) {
