@@ -32,7 +32,7 @@ import { createOutgoing } from './runners/outgoing.ts';
 import { createRepeats } from './runners/repeats.ts';
 import { type RunnerOptions, runRunner } from './runners/runner.ts';
 import { createThrottle } from './runners/throttle.ts';
-import { startSenders } from './senders.ts';
+import { startSenders, tellNode } from './senders.ts';
 import type { Node, Site } from './site.ts';
 import { pacedBounces } from './smtp/bounce-pace.ts';
 import { startEdge } from './smtp/edge.ts';
@@ -193,7 +193,7 @@ export async function startOutgoing(node: Node): Promise<void> {
   const { journal, suspects, close } = await openJournal(path, { clock: systemClock, log });
   closers.push(close);
   const { ackWaitMs, retryMsMax, weights } = config.outgoing;
-  const repeats = createRepeats({ log, meter });
+  const repeats = createRepeats({ log, meter, tell: tellNode });
   const outgoing = createOutgoing({
     decode: decodeChunk,
     lend: routes.lend,
@@ -230,7 +230,7 @@ export async function startOutgoing(node: Node): Promise<void> {
   closers.push(() => runner.stop());
   parts.repeats = repeats.all;
   parts.inHandOf = (cls) => runner.inHandOf(queues[cls].name);
-  await startSenders(node);
+  await startSenders(node, repeats);
 }
 
 /** Opened before the web role, which shows it. */

@@ -172,7 +172,7 @@ export type Parts = {
   routes: Routes | null;
   /** Chunks of a class in hand; null on a node that sends nothing. */
   inHandOf: ((cls: Class) => number) | null;
-  /** What this process may have sent twice because it came again. */
+  /** What this node and its senders may have sent twice because it came again. */
   repeats: Repeats['all'] | null;
   isStopping: boolean;
   readonly rolesUp: Role[];

@@ -14,8 +14,8 @@ import { type SendNeeds, sendCopies, stopped } from './outgoing-send.ts';
 export type CarryNeeds = Omit<SendNeeds, 'route' | 'bugs'> & {
   /** A route, and a place in its hand; null when none that was not `tried` may carry it. */
   lend(tried: readonly string[]): Promise<Lent | null>;
-  /** The mail, once there is a route for it and for so many; null when its raw mail is gone. */
-  prepare(recipients: number): Promise<Ready | null>;
+  /** The mail, once there is a route for it and for them; null when its raw mail is gone. */
+  prepare(to: readonly Recipient[]): Promise<Ready | null>;
   readonly meter: Meter;
 };
 
@@ -58,9 +58,12 @@ export async function carry(
     const goesOn = ended === 'route' || (ended === 'all' && unheard.size > 0);
     const lent = goesOn ? await needs.lend([...tried]) : null;
     if (lent !== null) {
-      cooked ??= await prepared(lent, due().length, needs);
+      cooked ??= await prepared(lent, due(), needs);
       if (cooked === null) return { ended: 'gone', route, bugs };
-      for (const number of unheard) progress.replies.delete(number);
+      for (const number of unheard) {
+        if (progress.replies.get(number)?.code === 0) progress.repeated.add(number);
+        progress.replies.delete(number);
+      }
       unheard.clear();
       route = lent.route.name;
       ended = await sendOver(lent, due(), cooked, journey);
@@ -78,11 +81,11 @@ function endedBy(ended: Ended, due: number, unheard: number): Ended {
 
 async function prepared(
   { giveBack }: Lent,
-  recipients: number,
+  to: readonly Recipient[],
   { prepare }: CarryNeeds,
 ): Promise<Ready | null> {
   try {
-    const cooked = await prepare(recipients);
+    const cooked = await prepare(to);
     if (cooked === null) giveBack();
     return cooked;
   } catch (error) {

@@ -13,7 +13,7 @@ import type {
   Word,
 } from '../mail/chunk.ts';
 import { acceptedIn, chunkName } from '../mail/chunk.ts';
-import { rangeOf, rangesOfAll } from '../mail/ranges.ts';
+import { numbersIn, rangeOf, rangesOfAll } from '../mail/ranges.ts';
 import type { Noted, RecipientReply } from '../world.ts';
 import { type Cause, causeOf, dueAt, isTooManyRecipients } from './retry-schedule.ts';
 
@@ -25,6 +25,8 @@ export type Progress = {
   readonly replies: Map<number, Reply>;
   /** Who is in a transaction that is not answered yet. */
   readonly underWay: Set<number>;
+  /** Who may have had a copy before this try. */
+  readonly repeated: Set<number>;
 };
 /** An MTA's word on one recipient, and which route said it. */
 export type Reply = RecipientReply & By;
@@ -49,7 +51,10 @@ export function progressBefore(
   journaled: Noted,
 ): Progress {
   const [part] = told;
-  const progress: Progress = { accepted: new Map(), replies: new Map(), underWay: new Set() };
+  const repeated = new Set(part?.repeated?.flatMap(numbersIn));
+  const progress: Progress = {
+    ...{ accepted: new Map(), replies: new Map(), underWay: new Set(), repeated },
+  };
   for (const [number] of chunk.to) {
     const noted = journaled.get(number);
     if (noted !== undefined) progress.accepted.set(number, { ...noted, reply: '' });
@@ -164,7 +169,11 @@ export function outcomeOf(
       if (until <= now) deferred.push({ ...unreached, next: due.get(number) ?? now });
     }
   }
-  const result = { kind: 'done', at: now, accepted: acceptedIn(progress.accepted) } as const;
+  const { accepted, repeated } = progress;
+  const result = {
+    ...({ kind: 'done', at: now, accepted: acceptedIn(accepted) } as const),
+    ...(repeated.size > 0 && { repeated: rangesOfAll(repeated) }),
+  };
   if (ended === 'cancel') {
     const cancelled = rangesOfAll(due.keys());
     return { result: { ...result, deferred, refused, cancelled }, next: null };

@@ -160,7 +160,7 @@ async function disposeOf(
   const progress = progressBefore(chunk, [last, ...before, ...after], journal.acceptedOf(name));
   const { ended, route, bugs } =
     order === 'go'
-      ? await carry(chunk, progress, carryNeeds(chunk, delivery, hand, state))
+      ? await carry(chunk, progress, carryNeeds(chunk, progress, { delivery, hand }, state))
       : { ended: order, route: '', bugs: [] };
   if (ended === 'gone') return { kind: 'park', why: 'the raw mail of this post is gone' };
   if (ended === 'cut') {
@@ -172,7 +172,12 @@ async function disposeOf(
   return { kind: 'done' };
 }
 
-function carryNeeds(chunk: Chunk, delivery: Delivery, hand: Hand, state: State): CarryNeeds {
+function carryNeeds(
+  chunk: Chunk,
+  progress: Progress,
+  { delivery, hand }: { readonly delivery: Delivery; readonly hand: Hand },
+  state: State,
+): CarryNeeds {
   const { needs, limits } = state;
   const { clock, journal, meter } = needs;
   return {
@@ -180,11 +185,12 @@ function carryNeeds(chunk: Chunk, delivery: Delivery, hand: Hand, state: State):
     secret: needs.secrets.newest(),
     halted: haltedBy(chunk, needs),
     lend: (tried) => needs.lend(chunk, tried),
-    async prepare(recipients) {
+    async prepare(to) {
       const cooked = await cookedOf(chunk, state);
       if (cooked === null) return null;
       journal.open(chunkName(chunk), delivery.ackToken ?? '', delivery.data);
-      needs.repeats.note(chunk, delivery, recipients);
+      if (needs.repeats.note(chunk, delivery, to.length))
+        for (const [number] of to) progress.repeated.add(number);
       return cooked;
     },
   };
@@ -275,6 +281,7 @@ async function tellPart(chunk: Chunk, progress: Progress, needs: OutgoingNeeds):
     for (const [number, reply] of progress.replies) {
       if (!told.accepted.has(number)) told.replies.set(number, reply);
     }
+    for (const number of progress.repeated) told.repeated.add(number);
     await needs.results.tell(chunk, partOf(chunk, told, needs.clock.now()));
   }
   needs.journal.close(name);

@@ -5,6 +5,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import type { Mode } from '../../src/mail/chunk.ts';
+import { numbersIn } from '../../src/mail/ranges.ts';
 import { RATE_REFUSALS_MAX } from '../../src/runners/outgoing-send.ts';
 import type { Routes } from '../../src/smtp/routes.ts';
 import { createSmtp } from '../../src/smtp/send.ts';
@@ -125,11 +126,13 @@ test.each(CASES)(
   '%s, %i mails before: when the MTA is gone, they get it by the other',
   async (mode, mails) => {
     const it = await start(mails);
-    const { chunk, disposed } = await sendUntilItHangs(it, mode, mails);
+    const { chunk, disposed, hanging } = await sendUntilItHangs(it, mode, mails);
     it.bad.dropAll();
     await disposed;
     expect(copies(it)).toEqual(everybody);
     expect(it.result(chunk)).toMatchObject({ kind: 'done', deferred: [], refused: [] });
+    const repeated = it.result(chunk)?.repeated?.flatMap(numbersIn);
+    expect(repeated, 'and may have it from both').toEqual(hanging.map(numberOf));
     expect(it.later.size).toBe(0);
   },
 );
