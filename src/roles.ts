@@ -22,6 +22,7 @@ import { decodeMail } from './nats/mail-store.ts';
 import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
 import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
 import { type AskHandler, serveAsks } from './nats/serve-asks.ts';
+import { openSiteClock } from './nats/site-clock.ts';
 import { createSuspects } from './nats/suspects.ts';
 import { openRouteSet } from './open-routes.ts';
 import { deliveryIn, factsOf } from './operators.ts';
@@ -33,7 +34,7 @@ import { createOutgoing } from './runners/outgoing.ts';
 import { createRepeats } from './runners/repeats.ts';
 import { type RunnerOptions, runRunner } from './runners/runner.ts';
 import { createThrottle } from './runners/throttle.ts';
-import { startSenders } from './senders.ts';
+import { startSenders, tellNode } from './senders.ts';
 import type { Node, Site } from './site.ts';
 import { pacedBounces } from './smtp/bounce-pace.ts';
 import { startEdge } from './smtp/edge.ts';
@@ -188,24 +189,26 @@ export async function startIncoming(node: Node): Promise<void> {
 
 export async function startOutgoing(node: Node): Promise<void> {
   const { config, site, log, meter, closers, parts, precedence } = node;
-  const { nats, data, results, bounces, later, mail, secrets } = site;
+  const { nats, data, results, bounces, mail, secrets } = site;
   const dkim = createDkim(readDkimKeys(config.dkim), availableParallelism());
   closers.push(dkim.close);
+  const clock = await openSiteClock(nats, systemClock, site.ending);
   const routes = await openRouteSet(node);
   const path = join(data, 'journal', 'chunks');
-  const { journal, suspects, close } = await openJournal(path, { clock: systemClock, log });
+  const { journal, suspects, close } = await openJournal(path, { clock, log });
   closers.push(close);
   const { ackWaitMs, retryMsMax, weights } = config.outgoing;
-  const repeats = createRepeats({ log, meter });
+  const repeats = createRepeats({ log, meter, tell: tellNode });
   const outgoing = createOutgoing({
     decode: decodeChunk,
     lend: routes.lend,
     expect: routes.expect,
-    ...{ results, bounces, later, journal, secrets, dkim },
+    ...{ results, bounces, journal, secrets, dkim },
+    later: site.laterBy(clock),
     read: mail.read,
     lifeMs: config.outgoing.lifeHours * HOUR_MS,
     repeats,
-    clock: systemClock,
+    clock,
     log,
     meter,
     retryMsMax,
@@ -233,7 +236,7 @@ export async function startOutgoing(node: Node): Promise<void> {
   closers.push(() => runner.stop());
   parts.repeats = repeats.all;
   parts.inHandOf = (cls) => runner.inHandOf(queues[cls].name);
-  await startSenders(node);
+  await startSenders(node, repeats);
 }
 
 /** Opened before the web role, which shows it. */

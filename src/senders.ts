@@ -19,8 +19,10 @@ import type { RouteConfig } from './config.ts';
 import { isTaken } from './data-directory.ts';
 import { MailError } from './errors.ts';
 import { createLoad, createSpareCore } from './load.ts';
+import { CLASSES } from './mail/chunk.ts';
 import { outgoingQueues } from './nats/queue.ts';
 import { createDemand } from './runners/demand.ts';
+import type { Repeat, Repeats } from './runners/repeats.ts';
 import type { Node } from './site.ts';
 
 const PROGRAM = fileURLToPath(new URL('cli/main.ts', import.meta.url));
@@ -35,8 +37,8 @@ const STOP_MS_MAX = 20_000;
 /** Of our own name in a sender's: a node's name has at most 32 characters. */
 const NAME_LENGTH_MAX = 28;
 
-/** Looks until the node stops; senders come and go. */
-export async function startSenders(node: Node): Promise<void> {
+/** Looks until the node stops; senders come and go. What they note as repeated is the node's too. */
+export async function startSenders(node: Node, repeats: Pick<Repeats, 'add'>): Promise<void> {
   const { config, site, log, closers } = node;
   const most = config.outgoing.senders;
   if (most === 0) return;
@@ -59,7 +61,8 @@ export async function startSenders(node: Node): Promise<void> {
 
   async function follow(): Promise<void> {
     while (!stopping.signal.aborted) {
-      while (running.length < wanted()) running.push(startSender(node, running.length + 1));
+      while (running.length < wanted())
+        running.push(startSender(node, running.length + 1, repeats));
       if (wanted() === 0) await endAll();
       await systemClock.sleep(LOOK_MS, stopping.signal);
       try {
@@ -106,7 +109,7 @@ type Sender = {
 };
 
 /** Keeps one sender running until it is stopped. */
-function startSender(node: Node, number: number): Sender {
+function startSender(node: Node, number: number, repeats: Pick<Repeats, 'add'>): Sender {
   const { log } = node;
   const stopping = new AbortController();
   let child: ChildProcess | null = null;
@@ -116,6 +119,7 @@ function startSender(node: Node, number: number): Sender {
       const began = systemClock.monotonic();
       const started = spawnProgram(await writeConfig(node, number));
       child = started;
+      hearRepeats(started, repeats);
       log.info({ sender: number, pid: started.pid }, 'a sender starts: there is much to send');
       if (stopping.signal.aborted) started.kill('SIGTERM');
       const how = await endOf(started);
@@ -140,6 +144,19 @@ function startSender(node: Node, number: number): Sender {
       log.info({ sender: number }, 'a sender has ended: there is nothing left to send');
     },
   };
+}
+
+/** Tells the node what this process may have repeated, if it is a sender: nobody asks a sender, and it may be gone soon. */
+export function tellNode(repeat: Repeat): void {
+  if (process.connected) process.send?.(repeat, () => undefined); // A node that is gone has no count.
+}
+
+export function hearRepeats(sender: ChildProcess, repeats: Pick<Repeats, 'add'>): void {
+  sender.on('message', (said) => {
+    const { class: name, recipients } = said as Partial<Repeat>;
+    const cls = CLASSES.find((one) => one === name);
+    if (cls !== undefined && recipients !== undefined) repeats.add({ class: cls, recipients });
+  });
 }
 
 /** Its own name and data directory, our NATS server, everything else as ours; in a file, since a variable would be read by `ps`. */

@@ -33,7 +33,7 @@ import type { Edge } from './smtp/edge.ts';
 import type { Routes } from './smtp/routes.ts';
 import type { CapturedStore } from './store/captured.ts';
 import type { Web } from './web/server.ts';
-import type { Meter } from './world.ts';
+import type { Clock, Meter } from './world.ts';
 
 export type Site = Awaited<ReturnType<typeof openSiteParts>>;
 /** What is to be undone, newest first. */
@@ -68,6 +68,7 @@ export async function openSiteParts(
   await claimForSite(data, clusterId);
   const disk = createDisk(data);
   const { silent } = publisher;
+  const laterBy = (clock: Clock) => createLater<Command>(nats, publisher, clock);
   const asker = createAsker(nats);
   void watchFullDisk({ silent, child, disk, clock: systemClock, log }, ending.signal);
   return {
@@ -85,7 +86,9 @@ export async function openSiteParts(
     mailbox: mailboxOut<Command>(publisher),
     outgoing: outgoingOut(publisher),
     bounces: bouncesOut(nats, publisher),
-    later: createLater<Command>(nats, publisher),
+    later: laterBy(systemClock),
+    /** For times that are another clock's. */
+    laterBy,
     parked: parkedOut(nats, publisher),
     results: resultsOf(nats, publisher),
     asker,
@@ -172,7 +175,7 @@ export type Parts = {
   routes: Routes | null;
   /** Chunks of a class in hand; null on a node that sends nothing. */
   inHandOf: ((cls: Class) => number) | null;
-  /** What this process may have sent twice because it came again. */
+  /** What this node and its senders may have sent twice because it came again. */
   repeats: Repeats['all'] | null;
   isStopping: boolean;
   readonly rolesUp: Role[];

@@ -319,6 +319,8 @@ export type Route = {
   withConnection<T>(cls: Class, use: (connection: SmtpConnection) => Promise<T>): Promise<T>;
   /** Whether mail of a class that comes before this one waits for a connection. */
   isWanted(cls: Class): boolean;
+  /** Calls `tell` once it carries nothing more, though connections are in use still; until what this gives is called. */
+  onAway(tell: () => void): () => void;
   /** Connects anew to see: was a connection lost, or the MTA? Never throws. */
   isAlive(): Promise<boolean>;
 };

@@ -53,7 +53,7 @@ async function report(context: Context, text: string, number: string): Promise<E
       out.print(toJson(answer));
       return DONE;
     }
-    const { counts, routes, reasons } = answer;
+    const { counts, routes, reasons, mayHaveTwice } = answer;
     printFields(out, [
       ['post', `${answer.number} of ${list.address}`],
       ['subject', answer.subject],
@@ -62,6 +62,7 @@ async function report(context: Context, text: string, number: string): Promise<E
       ['members', answer.recipients],
       ['handed over', counts.handed],
       ...Object.entries(routes).map(([route, copies]) => [`  by ${route || '?'}`, copies] as const),
+      ['  may have it twice', mayHaveTwice],
       ['queued', counts.queued],
       ['deferred', counts.deferred],
       ['refused', counts.refused],
@@ -102,7 +103,7 @@ async function story(
       ['accepted', timeText(answer.at)],
       ['order', stateOf(answer)],
       ['recipient', recipient],
-      ['state', answer.state ?? 'no posts were sent to this address then'],
+      ['state', standText(answer)],
     ]);
     out.print('');
     const rows = answer.story.map(({ at, state, route, code, status, reply, next }) => {
@@ -113,6 +114,11 @@ async function story(
     return DONE;
   });
 }
+
+const standText = ({ state, mayHaveTwice }: DeliveryStory): string => {
+  if (state === null) return 'no posts were sent to this address then';
+  return mayHaveTwice ? `${state}, and may have been before: they may have it twice` : state;
+};
 
 const timeOrNone = (at: number | null): string => (at === null ? '-' : timeText(at));
 /** In a table of many; one recipient’s story, and --json, have all of it. */

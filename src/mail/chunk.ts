@@ -124,6 +124,8 @@ export type Result = {
   readonly refused: readonly RefusedRecipient[];
   /** Who gets it no more because the post was cancelled. */
   readonly cancelled?: readonly Range[];
+  /** Who may have had a copy before this try: the chunk was lost with whoever had it, or an MTA died at their final dot. */
+  readonly repeated?: readonly Range[];
 };
 
 /** Whose copies were taken, as ranges. */

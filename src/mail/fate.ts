@@ -3,7 +3,7 @@
  * counts. The results are the only record (design §4); this only reads them.
  */
 import type { DeferredRecipient, Result } from './chunk.ts';
-import { isIn, rangeOf } from './ranges.ts';
+import { isIn, numbersIn, rangeOf } from './ranges.ts';
 
 /** A result, and the chunk and try that it is of. */
 export type Told = { readonly chunk: string; readonly try: number; readonly result: Result };
@@ -41,6 +41,19 @@ export function storyOf(told: readonly Told[], number: number): readonly Fate[] 
 /** How a recipient stands after its story: what was handed over stays so. Null: nothing was told yet. */
 export function standOf(story: readonly Fate[]): Fate | null {
   return story.find(({ state }) => state === 'handed') ?? story.at(-1) ?? null;
+}
+
+/**
+ * Who may have a copy twice, if they have one: it was sent to them by somebody who was lost with the chunk before saying so, or nobody
+ * knows whether an MTA took it (RFC 1047).
+ */
+export function repeatedIn(told: readonly Told[]): ReadonlySet<number> {
+  return new Set(
+    told.flatMap(({ result: { repeated = [], deferred } }) => [
+      ...repeated.flatMap(numbersIn),
+      ...deferred.flatMap(({ code, number }) => (code === 0 ? [number] : [])),
+    ]),
+  );
 }
 
 function fateIn({ result, chunk, try: attempt }: Told, number: number): Fate | null {

@@ -25,6 +25,9 @@ export function rangesOfAll(numbers: Iterable<number>): readonly Range[] {
   return rangesOf(all, () => true).map(([from, to]) => [from, to]);
 }
 
+export const numbersIn = ([from, to]: Range): readonly number[] =>
+  Array.from({ length: to - from + 1 }, (_, n) => from + n);
+
 /** The range that a number lies in; null if it lies in none. They ascend. */
 export function rangeOf<R extends readonly [from: number, to: number, ...unknown[]]>(
   ranges: readonly R[],

@@ -37,6 +37,8 @@ export type Counts = Readonly<Record<FateState, number>> & {
 export type DeliveryReport = PostView & {
   readonly list: Address;
   readonly counts: Counts;
+  /** Of those it was handed to, how many may have it twice. */
+  readonly mayHaveTwice: number;
   /** Copies by the route that they were handed to. */
   readonly routes: Readonly<Record<string, number>>;
   /** ms since the epoch; null while nothing was handed over. */
@@ -60,6 +62,8 @@ export type DeliveryStory = PostView & {
   readonly list: Address;
   readonly recipient: Address;
   readonly state: FateState | 'queued' | null;
+  /** It was handed over, and may have been before: by somebody who was lost before saying so. */
+  readonly mayHaveTwice: boolean;
   /** First to last. */
   readonly story: readonly Fate[];
 };

@@ -6,7 +6,7 @@
  * Before, a result had one route and one time for all that it tells. Those are read too: the stream keeps them 30 days.
  */
 import type { Accepted, By, DeferredRecipient, Result } from '../mail/chunk.ts';
-import { type Range, rangesOfAll } from '../mail/ranges.ts';
+import { numbersIn as everyNumberIn, type Range, rangesOfAll } from '../mail/ranges.ts';
 import { BadMessage, check, decode, encode, type Fields, isCount, isObject } from './codec.ts';
 
 /** Less than a stored message may have: when 1,500 recipients are each told a story, the stories are cut short. */
@@ -30,7 +30,7 @@ export function encodeResult(result: Result): Uint8Array {
 
 /** Throws {@link BadMessage}. */
 export function decodeResult(data: Uint8Array): Result {
-  const { common = '', cancelled, ...fields } = decode(data);
+  const { common = '', cancelled, repeated, ...fields } = decode(data);
   check(fields.kind === 'part' || fields.kind === 'done', 'kind');
   check(isCount(fields.at), 'at');
   check(typeof common === 'string', 'common');
@@ -43,12 +43,14 @@ export function decodeResult(data: Uint8Array): Result {
     deferred: all.flatMap(({ deferred }) => deferred),
     refused: all.flatMap(({ refused }) => refused),
     ...(cancelled !== undefined && { cancelled: rangesIn(cancelled, 'cancelled') }),
+    ...(repeated !== undefined && { repeated: rangesIn(repeated, 'repeated') }),
   };
 }
 
 // ── Writing ───────────────────────────────────────────────────────────────
 
-function written({ kind, at, accepted, deferred, refused, cancelled }: Result): Uint8Array {
+function written({ kind, at, accepted, deferred, refused, ...seldom }: Result): Uint8Array {
+  const { cancelled, repeated } = seldom;
   const nameOf = (by: By): string => `${by.at} ${by.route}`;
   const words = [...accepted.map(([, , word]) => word), ...deferred, ...refused];
   const common = commonOf(accepted);
@@ -68,6 +70,7 @@ function written({ kind, at, accepted, deferred, refused, cancelled }: Result): 
     ...{ kind, at, said },
     ...(common !== '' && { common }),
     ...(cancelled !== undefined && { cancelled: cancelled.map(numbersOf) }),
+    ...(repeated !== undefined && { repeated: repeated.map(numbersOf) }),
   });
 }
 
@@ -155,9 +158,7 @@ function refusalsIn(value: unknown, by: By, what: string): DeferredRecipient[] {
 /** An old result has each refusal by itself. */
 function numbersIn({ number, to }: Fields, what: string): readonly number[] {
   if (isCount(number)) return [number];
-  return rangesIn(to, what).flatMap(([from, last]) => {
-    return Array.from({ length: last - from + 1 }, (_, n) => from + n);
-  });
+  return rangesIn(to, what).flatMap(everyNumberIn);
 }
 
 function listOf(value: unknown, what: string): readonly unknown[] {

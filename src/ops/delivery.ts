@@ -5,7 +5,7 @@ import type { By } from '../../actors/protocol.ts';
 import type { PostFacts, PostView } from '../../actors/protocol-posts.ts';
 import { MailError, OperatorError } from '../errors.ts';
 import type { Address } from '../mail/address.ts';
-import { type Fate, type FateState, standOf, stands, storyOf } from '../mail/fate.ts';
+import { type Fate, type FateState, repeatedIn, standOf, stands, storyOf } from '../mail/fate.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { Asker } from '../nats/ask.ts';
 import type { Nats } from '../nats/connect.ts';
@@ -89,13 +89,17 @@ async function story(
   { nats }: DeliveryNeeds,
 ): Promise<DeliveryStory> {
   const fates: Fate[] = [];
+  let isRepeated = false;
   for (const number of facts.recipient) {
     const range = Math.floor(number / facts.width);
-    fates.push(...storyOf(await resultsOfRange(nats, key, facts.number, range), number));
+    const told = await resultsOfRange(nats, key, facts.number, range);
+    fates.push(...storyOf(told, number));
+    isRepeated ||= repeatedIn(told).has(number);
   }
   const queued = facts.recipient.length > 0 && !facts.isOff ? 'queued' : null;
   const state = standOf(fates)?.state ?? queued;
-  return { ...viewOf(facts), list, recipient, state, story: cutToFit(fates) };
+  const mayHaveTwice = state === 'handed' && isRepeated;
+  return { ...viewOf(facts), list, recipient, state, mayHaveTwice, story: cutToFit(fates) };
 }
 
 /** The newest replies are whole. */
@@ -124,15 +128,18 @@ async function report(
   const counts: Record<FateState, number> = { handed: 0, deferred: 0, refused: 0, cancelled: 0 };
   const routes: Record<string, number> = {};
   const reasons = new Map<string, { readonly fate: Fate; recipients: number }>();
+  let mayHaveTwice = 0;
   let firstAt: number | null = null;
   let lastAt: number | null = null;
   let nextAt: number | null = null;
   for await (const told of resultsByRange(nats, key, facts.number)) {
-    for (const fate of stands(told).values()) {
+    const repeated = repeatedIn(told);
+    for (const [number, fate] of stands(told)) {
       const { state, code, status, next, at } = fate;
       counts[state] += 1;
       if (next !== null) nextAt = Math.min(nextAt ?? next, next);
       if (state === 'handed') {
+        if (repeated.has(number)) mayHaveTwice += 1;
         routes[fate.route] = (routes[fate.route] ?? 0) + 1;
         firstAt = Math.min(firstAt ?? at, at);
         lastAt = Math.max(lastAt ?? at, at);
@@ -148,6 +155,7 @@ async function report(
     ...viewOf(facts),
     list,
     counts: { ...counts, queued: Math.max(0, facts.recipients - known) },
+    mayHaveTwice,
     routes,
     firstAt,
     lastAt,

@@ -69,7 +69,7 @@ export type OutgoingFacts = {
   readonly reservePercent: number;
   /** A post to more members than this is `bulk`. */
   readonly bulkMembers: number;
-  /** Of chunks that somebody had before, since this node started: at most so many recipients got a copy twice. */
+  /** Of chunks that somebody had before, since this node started, its senders' too: at most so many recipients got a copy twice. */
   readonly repeated: { readonly chunks: number; readonly recipients: number };
 };
 

@@ -13,16 +13,20 @@ import type {
   Word,
 } from '../mail/chunk.ts';
 import { acceptedIn, chunkName } from '../mail/chunk.ts';
-import { rangeOf, rangesOfAll } from '../mail/ranges.ts';
+import { numbersIn, rangeOf, rangesOfAll } from '../mail/ranges.ts';
 import type { Noted, RecipientReply } from '../world.ts';
 import { type Cause, causeOf, dueAt, isTooManyRecipients } from './retry-schedule.ts';
 
-/** What became of the recipients so far; those in neither were not tried. */
+/** What became of the recipients so far; those in none of the three were not tried. */
 export type Progress = {
   /** The MTA's word on each copy that it took. */
   readonly accepted: Map<number, Word>;
   /** Who was not accepted, and the MTA's word. */
   readonly replies: Map<number, Reply>;
+  /** Who is in a transaction that is not answered yet. */
+  readonly underWay: Set<number>;
+  /** Who may have had a copy before this try. */
+  readonly repeated: Set<number>;
 };
 /** An MTA's word on one recipient, and which route said it. */
 export type Reply = RecipientReply & By;
@@ -47,7 +51,10 @@ export function progressBefore(
   journaled: Noted,
 ): Progress {
   const [part] = told;
-  const progress: Progress = { accepted: new Map(), replies: new Map() };
+  const repeated = new Set(part?.repeated?.flatMap(numbersIn));
+  const progress: Progress = {
+    ...{ accepted: new Map(), replies: new Map(), underWay: new Set(), repeated },
+  };
   for (const [number] of chunk.to) {
     const noted = journaled.get(number);
     if (noted !== undefined) progress.accepted.set(number, { ...noted, reply: '' });
@@ -62,9 +69,12 @@ export function progressBefore(
   return progress;
 }
 
-/** Who has no outcome yet. */
-export function untried(chunk: Chunk, { accepted, replies }: Progress): readonly Recipient[] {
-  return chunk.to.filter(([number]) => !accepted.has(number) && !replies.has(number));
+/** Who has no outcome, and is to have none from what is under way. */
+export function untried(chunk: Chunk, progress: Progress): readonly Recipient[] {
+  const { accepted, replies, underWay } = progress;
+  const isTried = (number: number): boolean =>
+    accepted.has(number) || replies.has(number) || underWay.has(number);
+  return chunk.to.filter(([number]) => !isTried(number));
 }
 
 /** Of those, whose time has come. */
@@ -159,7 +169,11 @@ export function outcomeOf(
       if (until <= now) deferred.push({ ...unreached, next: due.get(number) ?? now });
     }
   }
-  const result = { kind: 'done', at: now, accepted: acceptedIn(progress.accepted) } as const;
+  const { accepted, repeated } = progress;
+  const result = {
+    ...({ kind: 'done', at: now, accepted: acceptedIn(accepted) } as const),
+    ...(repeated.size > 0 && { repeated: rangesOfAll(repeated) }),
+  };
   if (ended === 'cancel') {
     const cancelled = rangesOfAll(due.keys());
     return { result: { ...result, deferred, refused, cancelled }, next: null };

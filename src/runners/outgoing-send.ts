@@ -55,7 +55,11 @@ export type SendNeeds = {
   readonly limits: RecipientLimits;
   /** Why to stop now; null to go on. */
   halted(): 'pause' | 'cancel' | null;
+  /** What was thrown that is no MailError; then nothing more is begun. */
+  readonly bugs: unknown[];
 };
+
+type Stopping = Pick<SendNeeds, 'hand' | 'halted' | 'bugs'>;
 
 type State = {
   readonly chunk: Chunk;
@@ -71,10 +75,21 @@ type State = {
   by: By;
   /** Characters of the refusals so far. */
   refusals: number;
+  /** The route carries no more: whoever is not under way is another's to send to. */
+  isLeft: boolean;
 };
 
+/** Why nothing more of a chunk is to be begun; null: go on. */
+export function stopped({ hand, halted, bugs }: Stopping): Ended | null {
+  return hand.state() === 'ours' && bugs.length === 0 ? halted() : 'cut';
+}
+
+/** How it ended; and what the route that carries no more has under way still, each resolved when a connection is done with it. */
+export type Sent = { readonly ended: Ended; readonly underWay: readonly Promise<void>[] };
+
 /**
- * Sends to `to`, noting each outcome in `progress` as it comes; it is right also when this throws.
+ * Sends to `to`, noting each outcome in `progress` as it comes. Resolves when everything has ended; or as soon as the route carries
+ * no more, while what is under way waits for its own end.
  */
 export async function sendCopies(
   chunk: Chunk,
@@ -82,8 +97,8 @@ export async function sendCopies(
   cooked: Ready,
   progress: Progress,
   needs: SendNeeds,
-): Promise<Ended> {
-  const { route, hand, clock } = needs;
+): Promise<Sent> {
+  const { route, clock } = needs;
   /** Connections at once: this chunk's part of them, as it is now. */
   const most = (): number => Math.min(route.share(chunk.class), to.length);
   // A later try is of few, and of those somebody had trouble with: each provider by itself.
@@ -93,47 +108,52 @@ export async function sendCopies(
     ...{ chunk, cooked, progress, needs, order },
     ...{ inARow: new Map(), lost: new Map() },
     by: { route: route.name, at: clock.now() },
-    refusals: 0,
+    ...{ refusals: 0, isLeft: false },
   };
   const endsAt = clock.monotonic() + CHUNK_MS_MAX;
+  const over = Promise.withResolvers<void>();
   let ended: Ended = 'all';
 
   function mayGoOn(): boolean {
-    const halted = needs.halted();
-    if (hand.state() !== 'ours') ended = 'cut';
-    else if (halted !== null) ended = halted;
+    const why = stopped(needs);
+    if (why !== null) ended = why;
     else if (clock.monotonic() > endsAt) ended = 'slow';
     return ended === 'all';
   }
+  function leave(): void {
+    ended = 'route';
+    state.isLeft = true;
+    over.resolve();
+  }
 
-  let workers = 0;
-  const bugs: unknown[] = [];
-  const allDone = Promise.withResolvers<void>();
+  const workers = new Set<Promise<void>>();
   async function work(): Promise<void> {
-    while (workers <= most() && mayGoOn() && !order.isEmpty()) {
+    while (workers.size <= most() && mayGoOn() && !order.isEmpty()) {
       try {
         const run = (connection: SmtpConnection) => sendRun(connection, state, mayGoOn);
         await route.withConnection(chunk.class, run);
       } catch (error) {
-        ended = error instanceof MailError ? 'route' : 'cut';
-        if (ended === 'cut') bugs.push(error);
+        if (error instanceof MailError) leave();
+        else needs.bugs.push(error);
       }
       spread();
     }
-    workers -= 1;
-    if (workers === 0) allDone.resolve();
   }
   function spread(): void {
-    while (workers < most() && mayGoOn() && !order.isEmpty()) {
-      workers += 1;
-      void work();
+    while (workers.size < most() && mayGoOn() && !order.isEmpty()) {
+      const worker = work().finally(() => {
+        workers.delete(worker);
+        if (workers.size === 0) over.resolve();
+      });
+      workers.add(worker);
     }
   }
 
+  const ignore = route.onAway(leave);
   spread();
-  if (workers > 0) await allDone.promise;
-  if (bugs.length > 0) throw bugs[0];
-  return ended;
+  if (workers.size > 0) await over.promise;
+  ignore();
+  return { ended, underWay: [...workers] };
 }
 
 type Taken = {
@@ -168,22 +188,48 @@ async function sendRun(
   const isOver = (): boolean => clock.monotonic() >= runEndsAt || route.isWanted(state.chunk.class);
   let taken = take(state);
   while (taken !== null) {
-    const { envelope, transaction } = taken;
+    const { envelope } = taken;
     const following = isOver() ? null : take(state);
-    if (taken.signed !== null) await whenSigned(taken.signed, connection);
+    if (taken.signed !== null) {
+      await whenSigned(taken.signed, connection);
+      if (!mayGoOn()) {
+        putBack([following, taken], connection);
+        return;
+      }
+    }
     const startedAt = clock.monotonic();
-    const replies = await connection.send(transaction, following?.transaction);
+    const replies = await sent(taken, following, connection, state.progress);
     const isSlow = clock.monotonic() - startedAt > LOST_SLOWLY_MS;
     const { unheard, tooMany } = note(envelope.to, replies, !isSlow, state);
     const [first] = tooMany;
     if (first !== undefined) limits.learn(route, envelope.to.indexOf(first));
     taken = connection.isOpen && mayGoOn() ? following : null;
-    if (following !== null && taken === null) {
-      following.envelope.done(following.envelope.to);
-      connection.close(); // What was begun cannot be taken back.
-    }
+    if (taken === null) putBack([following], connection);
     // After those that were not tried, so that whom a connection was lost under is the first on the next.
     envelope.done([...unheard, ...tooMany]);
+  }
+}
+
+/** What is taken and will not be sent over this connection; its envelope may have been begun, which cannot be taken back. */
+function putBack(all: readonly (Taken | null)[], connection: SmtpConnection): void {
+  for (const taken of all) {
+    taken?.envelope.done(taken.envelope.to);
+    if (taken !== null) connection.close();
+  }
+}
+
+/** Sent, and answered; until then nobody else sends to these recipients. */
+async function sent(
+  { envelope, transaction }: Taken,
+  following: Taken | null,
+  connection: SmtpConnection,
+  { underWay }: Progress,
+): Promise<readonly RecipientReply[]> {
+  for (const [number] of envelope.to) underWay.add(number);
+  try {
+    return await connection.send(transaction, following?.transaction);
+  } finally {
+    for (const [number] of envelope.to) underWay.delete(number);
   }
 }
 
@@ -261,7 +307,7 @@ function countRate(recipient: Recipient, reply: RecipientReply, state: State): v
   const isRate = reply.code >= 400 && reply.code < 500 && causeOf(reply) === 'rate';
   const many = isRate ? (inARow.get(provider) ?? 0) + 1 : 0;
   inARow.set(provider, many);
-  if (many < RATE_REFUSALS_MAX) return;
+  if (many < RATE_REFUSALS_MAX || state.isLeft) return;
   const { code, status } = reply;
   const said = `not tried, as others there were refused: ${reply.reply}`;
   for (const [number] of order.drop(provider)) {

@@ -33,14 +33,13 @@ import type {
   MailStore,
   Meter,
   Results,
-  Route,
 } from '../world.ts';
 import { type Cache, createCache } from './cooked-cache.ts';
 import { bouncesOf } from './outgoing-bounce.ts';
+import { type CarryNeeds, carry } from './outgoing-carry.ts';
 import {
   type Circumstances,
   countsOf,
-  dueNow,
   type Ended,
   outcomeOf,
   type Progress,
@@ -48,7 +47,6 @@ import {
   progressBefore,
   resumed,
 } from './outgoing-result.ts';
-import { sendCopies } from './outgoing-send.ts';
 import { haltedBy, orderOf } from './post-order.ts';
 import { createRecipientLimits, type RecipientLimits } from './recipient-limits.ts';
 import type { Repeats } from './repeats.ts';
@@ -160,86 +158,42 @@ async function disposeOf(
   }
   const chunk = order === 'go' ? resumed(given, clock.now()) : given;
   const progress = progressBefore(chunk, [last, ...before, ...after], journal.acceptedOf(name));
-  const isNobodyDue = dueNow(chunk, progress, clock.now()).length === 0;
-  const { ended, route } =
-    order !== 'go'
-      ? { ended: order, route: '' }
-      : isNobodyDue
-        ? NOTHING_TO_CARRY
-        : await carry(chunk, delivery, progress, hand, state);
+  const { ended, route, bugs } =
+    order === 'go'
+      ? await carry(chunk, progress, carryNeeds(chunk, progress, { delivery, hand }, state))
+      : { ended: order, route: '', bugs: [] };
   if (ended === 'gone') return { kind: 'park', why: 'the raw mail of this post is gone' };
   if (ended === 'cut') {
     await tellPart(chunk, progress, needs);
+    for (const bug of bugs) throw bug; // It is about to be parked: whoever replays it knows now whom to leave out.
     return { kind: 'leave', why: 'it was taken out of hand before it was finished' };
   }
   await finish(chunk, progress, ended, { route, before, hand }, needs);
   return { kind: 'done' };
 }
 
-/** How it ended, and the last route that was tried; '' if there was none. */
-type Carried = { readonly ended: Ended | 'gone'; readonly route: string };
-const NOTHING_TO_CARRY: Carried = { ended: 'all', route: '' };
-
-/**
- * Over one route after another, each once, until everybody has an outcome or no route is left. Who got no word from one for
- * a reason that is its own is sent to by the next, if there is one.
- */
-async function carry(
+function carryNeeds(
   chunk: Chunk,
-  delivery: Delivery,
   progress: Progress,
-  hand: Hand,
+  { delivery, hand }: { readonly delivery: Delivery; readonly hand: Hand },
   state: State,
-): Promise<Carried> {
-  const { needs } = state;
-  const { clock, journal } = needs;
-  const tried: string[] = [];
-  const halted = haltedBy(chunk, needs);
-  let unheard: readonly number[] = [];
-  for (let ended: Ended = 'route'; ; ) {
-    const last = tried.at(-1) ?? '';
-    const goesOn = ended === 'route' || (ended === 'all' && unheard.length > 0);
-    const lent = goesOn ? await needs.lend(chunk, tried) : null;
-    if (lent === null) return { ended, route: last };
-    const { route } = lent;
-    try {
+): CarryNeeds {
+  const { needs, limits } = state;
+  const { clock, journal, meter } = needs;
+  return {
+    ...{ clock, hand, journal, limits, meter },
+    secret: needs.secrets.newest(),
+    halted: haltedBy(chunk, needs),
+    lend: (tried) => needs.lend(chunk, tried),
+    async prepare(to) {
       const cooked = await cookedOf(chunk, state);
-      if (cooked === null) return { ended: 'gone', route: last };
+      if (cooked === null) return null;
       journal.open(chunkName(chunk), delivery.ackToken ?? '', delivery.data);
-      for (const number of unheard) progress.replies.delete(number);
-      const to = dueNow(chunk, progress, clock.now());
-      if (tried.length === 0) needs.repeats.note(chunk, delivery, to.length);
-      const secret = needs.secrets.newest();
-      const sending = { route, journal, secret, hand, clock, limits: state.limits, halted };
-      tried.push(route.name);
-      ended = await sendCopies(chunk, to, cooked, progress, sending);
-      unheard = await unheardBy(route, chunk.class, progress, needs.meter);
-    } catch (error) {
-      // A bug: the chunk is about to be parked, and whoever replays it must know whom to leave out.
-      if (tried.includes(route.name)) await tellPart(chunk, progress, needs);
-      throw error;
-    } finally {
-      lent.giveBack();
-    }
-  }
-}
-
-/**
- * Whom the MTA turned away with 421, which closes the connection whoever they are (RFC 5321 §3.8); and, if the MTA itself
- * is gone, those whose final dot it did not answer. If it lives, what it did not answer may be about the mail, and they wait.
- */
-async function unheardBy(
-  route: Route,
-  cls: Chunk['class'],
-  { replies }: Progress,
-  meter: Meter,
-): Promise<readonly number[]> {
-  const numbersOf = (wanted: number): readonly number[] =>
-    [...replies].flatMap(([number, { code }]) => (code === wanted ? [number] : []));
-  const maybes = numbersOf(0);
-  const areLost = maybes.length > 0 && !(await route.isAlive());
-  if (areLost) meter.count('outgoing_maybe', { route: route.name, class: cls }, maybes.length);
-  return [...numbersOf(421), ...(areLost ? maybes : [])];
+      if (needs.repeats.note(chunk, delivery, to.length))
+        for (const [number] of to) progress.repeated.add(number);
+      return cooked;
+    },
+  };
 }
 
 /**
@@ -327,6 +281,7 @@ async function tellPart(chunk: Chunk, progress: Progress, needs: OutgoingNeeds):
     for (const [number, reply] of progress.replies) {
       if (!told.accepted.has(number)) told.replies.set(number, reply);
     }
+    for (const number of progress.repeated) told.repeated.add(number);
     await needs.results.tell(chunk, partOf(chunk, told, needs.clock.now()));
   }
   needs.journal.close(name);

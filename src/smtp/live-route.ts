@@ -128,6 +128,7 @@ function routeOver(parts: Parts, stopping: AbortSignal): Route {
     },
     recipientsMax: pool.recipientsMax,
     isWanted: pool.isWanted,
+    onAway: pool.onAway,
     async withConnection(cls, use) {
       if (!mayCarry()) throw away();
       return pool.withConnection(cls, (connection) => {

@@ -49,7 +49,7 @@ export type Pool = Route & {
   state(): PoolState;
   /** Makes one connection more, and keeps it where there is room. Throws what `Smtp.connect` throws. */
   probe(): Promise<void>;
-  /** Tells all who wait for a connection that there is none to be had now. */
+  /** Tells all who wait for a connection, and all who listen, that there is none to be had now. */
   turnAway(): void;
   /** Closes all connections: those in use when they come back. Whoever waits is told 4.3.2. */
   stop(): void;
@@ -69,6 +69,8 @@ type State = {
   readonly idle: { readonly connection: SmtpConnection; readonly since: number }[];
   readonly order: ClassOrder;
   readonly line: Line<Waiter>;
+  /** Who wants to know when there is none to be had, though they wait for none. */
+  readonly listening: Set<() => void>;
   /** Lent to mail of a large class. */
   large: number;
   open: number;
@@ -82,7 +84,7 @@ export function createPool(options: PoolOptions): Pool {
   const connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
   const order = options.order ?? CLASS_ORDER;
   const state: State = {
-    ...{ order, line: createLine(order), large: 0 },
+    ...{ order, line: createLine(order), listening: new Set(), large: 0 },
     ...{ options, connectionsMax, idleMsMax: options.idleMsMax ?? IDLE_MS_MAX },
     ...{ stopping: new AbortController(), idle: [], open: 0, connecting: 0 },
     ...{ lowered: { to: connectionsMax, until: 0 }, isReaping: false },
@@ -105,6 +107,10 @@ export function createPool(options: PoolOptions): Pool {
       }
     },
     isWanted: (cls) => state.line.isWaitedBefore(cls),
+    onAway(tell) {
+      state.listening.add(tell);
+      return () => state.listening.delete(tell);
+    },
     probe: () => probe(state),
     isAlive: () =>
       probe(state).then(
@@ -115,15 +121,18 @@ export function createPool(options: PoolOptions): Pool {
       const { open, idle, line } = state;
       return { open, idle: idle.length, waiting: line.count('small') + line.count('large') };
     },
-    turnAway() {
-      for (const waiter of state.line.clear()) waiter.reject(away());
-    },
+    turnAway: () => turnAway(state, away()),
     stop() {
       state.stopping.abort();
-      for (const waiter of state.line.clear()) waiter.reject(stopped());
+      turnAway(state, stopped());
       for (const { connection } of state.idle.splice(0)) close(state, connection);
     },
   };
+}
+
+function turnAway({ line, listening }: State, why: MailError): void {
+  for (const waiter of line.clear()) waiter.reject(why);
+  for (const tell of [...listening]) tell();
 }
 
 async function probe(state: State): Promise<void> {

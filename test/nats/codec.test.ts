@@ -116,6 +116,7 @@ describe('what is not ours is named', () => {
     ['refused', said({ refused: 'all' })],
     ['refused', said({ refused: [{ to: 1, code: 550, status: '', reply: '' }] })],
     ['cancelled', { cancelled: [[2, 1]] }],
+    ['repeated', { repeated: [[2, 1]] }],
   ])('a result’s %s: %j', (field, changes) => {
     expect(() => decodeResult(written(encodeResult(aResult()), changes))).toThrow(
       `not ours: ${field}`,

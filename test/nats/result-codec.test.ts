@@ -31,12 +31,14 @@ test('whatever was said, by whichever routes, of whomever, is read back', () => 
   const inOrder = (list: readonly RefusedRecipient[]) =>
     list.toSorted((a, b) => a.number - b.number);
   fc.assert(
-    fc.property(words, refusals, fc.boolean(), (accepted, refused, isCancelled) => {
+    fc.property(words, refusals, fc.boolean(), fc.boolean(), (accepted, refused, ...is) => {
+      const [isCancelled, isRepeated] = is;
       const result = aResult({
         accepted: acceptedIn(new Map(accepted)),
         deferred: refused.filter(({ number }) => number % 2 === 0),
         refused: refused.flatMap(({ next: _, ...one }) => (one.number % 2 === 1 ? [one] : [])),
         ...(isCancelled && { cancelled: [[1, 1] as const, [3, 9] as const] }),
+        ...(isRepeated && { repeated: [[2, 2] as const, [4, 300] as const] }),
       });
       const read = decodeResult(encodeResult(result));
       const sorted = { deferred: inOrder(read.deferred), refused: inOrder(read.refused) };

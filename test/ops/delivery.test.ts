@@ -28,11 +28,11 @@ const BY_OPERATOR = { kind: 'operator', name: 'test' } as const;
 const MESSAGE_BYTES_MAX = 1024 * 1024;
 const none = { accepted: [], deferred: [], refused: [] };
 
-/** Asks about post 7, whose recipients are in one range of 500; `recipient` is member 1. */
-function asking(key: ListKey, recipients: number) {
+/** Asks about post 7, whose recipients are in one range of 500; `recipient` is member 1, or another. */
+function asking(key: ListKey, recipients: number, member = 1) {
   const facts = {
     ...({ number: 7, at: BY.at, subject: 's', recipients, order: 'go', key } as const),
-    ...{ width: 500, counter: 500, recipient: [1], isOff: false, members: [] },
+    ...{ width: 500, counter: 500, recipient: [member], isOff: false, members: [] },
   } satisfies PostFacts;
   const reply = { ok: true, answer: facts, node: 'n', epoch: 1, seq: 1, n: 1 } as const;
   const asker = { question: async () => reply } as unknown as Asker;
@@ -63,6 +63,30 @@ test('the report counts the copies of each route, from the first to the last', a
   expect(counts).toEqual({ handed: 6, deferred: 1, refused: 0, cancelled: 0, queued: 1 });
   expect(routes).toEqual({ mta1: 3, mta2: 3 });
   expect([firstAt, lastAt, nextAt]).toEqual([BY.at, BY.at + 9_000, BY.at + 9_000]);
+});
+
+test('who has a copy and may have had it before, by a chunk that came again or a dot nobody answered, is counted and told', async () => {
+  const key = newKey();
+  const tell = teller(key);
+  const unknown = { ...BY, number: 6, code: 0, status: '', reply: 'lost', next: BY.at };
+  await tell(0, {
+    accepted: [took(1, 5)],
+    deferred: [unknown, { ...unknown, number: 7 }],
+    repeated: [
+      [1, 2],
+      [9, 9],
+    ],
+  });
+  await tell(1, { at: BY.at + 1, accepted: [took(6)] });
+  const ask = asking(key, 9);
+  expect(await ask({})).toMatchObject({ mayHaveTwice: 3 });
+  const [first, other] = [1, 3].map((number) => asking(key, 9, number));
+  const recipient = 'a@x.example' as Address;
+  expect(await first?.({ recipient })).toMatchObject({ state: 'handed', mayHaveTwice: true });
+  expect(await other?.({ recipient })).toMatchObject({ state: 'handed', mayHaveTwice: false });
+  const [twice, waiting] = [6, 7].map((number) => asking(key, 9, number));
+  expect(await twice?.({ recipient })).toMatchObject({ state: 'handed', mayHaveTwice: true });
+  expect(await waiting?.({ recipient })).toMatchObject({ state: 'deferred', mayHaveTwice: false });
 });
 
 test('hundreds of long refusals come in pages that fit a message, each of them whole', async () => {

@@ -1,6 +1,7 @@
 /** A chunk and several routes: what becomes of it when the one it was given to fails. */
 import { afterEach, expect, test } from 'vitest';
 import type { RouteConfig, RoutingConfig } from '../../src/config.ts';
+import type { Cooked } from '../../src/mail/cook.ts';
 import { DELAYS, LIFE_MS } from '../../src/runners/retry-schedule.ts';
 import type { Routes } from '../../src/smtp/routes.ts';
 import { createFakeClock } from '../support/fake/clock.ts';
@@ -33,7 +34,7 @@ async function startWith(rules: RoutingConfig['rules'], ...file: readonly RouteC
   const story = outgoingStory({ route: routes, journal, clock });
   const sent = (): string[] =>
     [...mtas.values()].flatMap(({ mails }) => mails.flatMap((mail) => mail.recipients));
-  return { ...story, mta, sent, clock, routes, kv };
+  return { ...story, mta, sent, clock, routes, kv, journal };
 }
 
 /** The weights make it the first by far. */
@@ -176,6 +177,25 @@ test('an envelope that waits for its time at a rated route does not go by it onc
   await clock.advance(60_000);
   await disposed;
   expect([mta('first').mails.length, mta('second').mails.length]).toEqual([2, 2]);
+  expect(sent().sort()).toEqual(everybody(4).sort());
+});
+
+test('whose copy is being signed when the route is left is sent to by the next alone', async () => {
+  const { mta, sent, routes, journal, clock } = await start(FIRST, SECOND);
+  const [signing, signed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const sign = (): Promise<void> => {
+    signing.resolve();
+    return signed.promise;
+  };
+  const dkim = { prepare: (cooked: Cooked) => ({ ...cooked, sign }) };
+  const { dispose } = outgoingStory({ route: routes, journal, clock, dkim });
+  const disposed = dispose(chunkOf(4));
+  await signing.promise;
+  await routes.obey({ do: 'drain', name: 'first' });
+  await clock.advance(0);
+  signed.resolve();
+  await disposed;
+  expect([mta('first').mails.length, mta('second').mails.length]).toEqual([0, 4]);
   expect(sent().sort()).toEqual(everybody(4).sort());
 });
 

@@ -3,6 +3,7 @@ import { afterEach, expect, test } from 'vitest';
 import { type Chunk, chunkName, type Result } from '../../src/mail/chunk.ts';
 import { encodeChunk } from '../../src/nats/codec.ts';
 import { createRepeats } from '../../src/runners/repeats.ts';
+import type { Hand } from '../../src/runners/runner.ts';
 import { took } from '../support/chunk.ts';
 import { keepingLog } from '../support/keeping-log.ts';
 import { chunkOf, deliveryOf, OURS } from '../support/outgoing-story.ts';
@@ -37,6 +38,27 @@ test('of one that comes again, those whom no result names are counted', async ()
   it.told.push(told(other, 'part', 1, 7));
   await it.outgoing.dispose(again(other), OURS);
   expect(it.repeated()).toEqual({ chunks: 2, recipients: 4 + 2 });
+});
+
+test('those whom no result names are in the record, and nobody else, whatever becomes of the chunk', async () => {
+  const it = startOutgoing();
+  await it.dispose(chunkOf(2, { post: '9' }));
+  expect(it.result(chunkOf(2, { post: '9' }))).not.toHaveProperty('repeated');
+  const chunk = chunkOf(4);
+  it.told.push(told(chunk, 'part', 1, 7));
+  let hand: Hand = OURS;
+  it.smtp.rule = () => {
+    hand = { state: () => 'stopping' };
+    return null;
+  };
+  await it.outgoing.dispose(again(chunk), { state: () => hand.state() });
+  const repeated = [
+    [4, 4],
+    [10, 10],
+  ];
+  expect(it.result(chunk)).toMatchObject({ kind: 'part', repeated });
+  await it.outgoing.dispose({ ...again(chunk), deliveries: 3 }, OURS);
+  expect(it.result(chunk)).toMatchObject({ kind: 'done', repeated });
 });
 
 test('of one that is done, or whose recipients are all named, nothing is repeated', async () => {

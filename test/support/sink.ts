@@ -77,6 +77,8 @@ export type Sink = {
   dropAll(): void;
   /** Changes what it says from now on. */
   setRule(rule: (step: Step) => Answer): void;
+  /** Says so to all who hang at the dot. */
+  answerHung(reply: string): void;
   waitFor(mails: number): Promise<void>;
   close(): Promise<void>;
 };
@@ -93,6 +95,7 @@ type State = {
   readonly mails: SinkMail[];
   readonly waiting: { mails: number; resolve: () => void }[];
   readonly sockets: Set<Socket>;
+  readonly hung: ((reply: string) => void)[];
   connections: number;
 };
 
@@ -108,6 +111,7 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
     mails: [],
     waiting: [],
     sockets: new Set(),
+    hung: [],
     connections: 0,
   };
   const server = createServer((socket) => serve(socket, state));
@@ -124,6 +128,9 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
     },
     setRule(rule) {
       state.rule = rule;
+    },
+    answerHung(reply) {
+      for (const answer of state.hung.splice(0)) answer(reply);
     },
     waitFor: (mails) =>
       new Promise((resolve) => {
@@ -287,6 +294,7 @@ function onMessage(session: Session, message: Buffer): void {
     if (isTaken) keep(session, recipients, message, said !== 'accept-and-drop');
     isAnyTaken ||= isTaken;
     say(session, said, '250 2.0.0 taken');
+    if (said === 'hang') hang({ ...session }, recipients, message);
   };
   if (!state.isLmtp) answer('', envelope.recipients);
   for (const recipient of state.isLmtp ? envelope.recipients : []) {
@@ -295,6 +303,15 @@ function onMessage(session: Session, message: Buffer): void {
   }
   session.envelope = emptyEnvelope();
   if (isAnyTaken) wake(state);
+}
+
+/** Nothing more is heard on this connection, whatever is answered in the end. */
+function hang(session: Session, recipients: readonly string[], message: Buffer): void {
+  session.state.hung.push((reply) => {
+    if (reply.startsWith('2')) keep(session, recipients, message, true);
+    session.socket.write(`${reply}\r\n`);
+    wake(session.state);
+  });
 }
 
 function keep(
