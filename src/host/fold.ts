@@ -100,10 +100,11 @@ export async function recover(
   slots: readonly OwnedSlot[],
   progress: (done: number, seq: number) => void,
 ): Promise<number> {
-  await checkNotShorter(world, slots);
+  const behind = slots.filter((slot) => !isUpToDate(slot));
+  if (behind.length > 0) await checkNotShorter(world, behind);
   const lookedAt = new Set<ListKey>();
   let many = 0;
-  for await (const [slot, stored] of unfolded(world, slots)) {
+  for await (const [slot, stored] of unfolded(world, behind)) {
     try {
       const folded = lookedAt.has(stored.key) ? null : foldRecord(world, stored.key, stored);
       slot.folded(stored.seq);
@@ -123,6 +124,9 @@ export async function recover(
   }
   return many;
 }
+
+/** A follower has read the record that made us the slot's owner, and so all before it. */
+const isUpToDate = ({ epoch, reached }: OwnedSlot): boolean => epoch > 0 && reached() === epoch;
 
 /**
  * Throws OperatorError if some slot is folded further than the ledger goes. To be asked before anything is appended too: a few records
