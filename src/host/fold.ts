@@ -62,6 +62,22 @@ const reachedOf = (slot: OwnedSlot) => {
   return row === null ? [] : [row];
 };
 
+/** So many things are folded or looked at before everything else has its turn: some milliseconds. */
+const A_SLICE = 16;
+
+/** The same, in slices: a store and a reader with much at hand would otherwise let nothing else happen for as long as they last. */
+export async function* inSlices<T>(
+  { nextTick }: Pick<Folding, 'nextTick'>,
+  things: AsyncIterable<T> | Iterable<T>,
+): AsyncGenerator<T, void, void> {
+  let many = 0;
+  for await (const thing of things) {
+    yield thing;
+    many += 1;
+    if (many % A_SLICE === 0) await new Promise<void>((resolve) => nextTick(resolve));
+  }
+}
+
 /** A scan of several slots reads anew what some of them have folded: records within so many sequences. */
 const READ_ANEW_MAX = 1_000;
 
@@ -104,7 +120,7 @@ export async function recover(
   if (behind.length > 0) await checkNotShorter(world, behind);
   const lookedAt = new Set<ListKey>();
   let many = 0;
-  for await (const [slot, stored] of unfolded(world, behind)) {
+  for await (const [slot, stored] of inSlices(world, unfolded(world, behind))) {
     try {
       const folded = lookedAt.has(stored.key) ? null : foldRecord(world, stored.key, stored);
       slot.folded(stored.seq);

@@ -7,7 +7,7 @@ import { slotOf } from '../mail/list-key.ts';
 import { listKeys, openDraft } from '../store/list-rows.ts';
 import type { Lists } from './awake.ts';
 import type { Bounces } from './bounces.ts';
-import { recover } from './fold.ts';
+import { inSlices, recover } from './fold.ts';
 import type { SlotWork } from './holding.ts';
 import { followMailbox, type Mailbox } from './mailbox.ts';
 import type { OwnedSlot } from './slots.ts';
@@ -16,8 +16,6 @@ import type { HostWorld } from './world.ts';
 
 /** Handing a slot over waits so long for requests in hand; whoever is not answered by then asks the next owner. */
 const ASKS_MS_MAX = 1_000;
-/** Lists looked at after which everything else has its turn: some 2 ms. */
-const LISTS_A_SLICE = 100;
 
 export type Serving = SlotWork & {
   /** Tells NATS that what is in hand is still being worked on; to be called every WORKING_EVERY_MS. */
@@ -110,12 +108,9 @@ function createResuming({ world, lists, fatal }: Needs): (slot: number) => void 
     while (slots.size > 0) {
       const served = new Set(slots);
       slots.clear();
-      let many = 0;
-      for (const key of listKeys(rows)) {
+      for await (const key of inSlices(world, listKeys(rows))) {
         const isLeftUndone = served.has(slotOf(key)) && openDraft(rows, key, 0).head().waiting > 0;
         if (isLeftUndone) lists.resume(key);
-        many += 1;
-        if (many % LISTS_A_SLICE === 0) await new Promise<void>((resolve) => nextTick(resolve));
       }
     }
     isUnderWay = false;

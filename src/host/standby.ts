@@ -8,14 +8,14 @@ import { type ListKey, SLOTS } from '../mail/list-key.ts';
 import { asideRow } from '../store/aside.ts';
 import type { StoredRecord } from '../world.ts';
 import { BrokenChainError, foldRecord } from './chain.ts';
-import { unfolded } from './fold.ts';
+import { inSlices, unfolded } from './fold.ts';
 import { tellWaiters, until } from './holding.ts';
 import type { Membership } from './membership.ts';
 import type { Owner } from './owner.ts';
 import { type OwnedSlot, ownSlot } from './slots.ts';
 import type { HostWorld } from './world.ts';
 
-/** Nodes come in groups; the slots to follow are looked at when they have come. */
+/** Nodes come in groups; the slots to follow are looked at when they have come, and have what is theirs. */
 const SETTLE_MS = 1_000;
 const AGAIN_MS = 1_000;
 /** How long the record that makes us the owner is waited for; what has not come by then is asked for. */
@@ -46,6 +46,10 @@ export function startStandby(
   let isSettling = false;
   let running: Promise<void> = Promise.resolve();
 
+  /** Slots that are about to be owned: who begins anew misses the record that says so. */
+  const areOnTheirWay = (): boolean =>
+    [...slots.keys()].some((slot) => ['acquiring', 'recovering'].includes(owner.state(slot)));
+
   /** The slots that are ours next: if their owner goes, or when it hands them over. */
   const wanted = (): number[] =>
     Array.from({ length: SLOTS }, (_, slot) => slot).filter(
@@ -57,7 +61,8 @@ export function startStandby(
   async function settle(): Promise<void> {
     if (isSettling) return;
     isSettling = true;
-    await clock.sleep(SETTLE_MS, stopping.signal);
+    do await clock.sleep(SETTLE_MS, stopping.signal);
+    while (!stopping.signal.aborted && areOnTheirWay());
     isSettling = false;
     if (stopping.signal.aborted) return;
     const next = wanted();
@@ -112,11 +117,12 @@ async function follow(
     try {
       // What there is, quiet slots apart; then all of them from where that ended.
       const end = await ledger.end();
-      for await (const [, stored] of unfolded(world, [...slots.values()])) {
+      for await (const [, stored] of inSlices(world, unfolded(world, [...slots.values()]))) {
         if (signal.aborted) return;
         fold(world, slots, stored);
       }
-      for await (const stored of ledger.follow([...slots.keys()], end, signal)) {
+      const news = ledger.follow([...slots.keys()], end, signal);
+      for await (const stored of inSlices(world, news)) {
         if (signal.aborted) return;
         const { whose } = stored;
         if (whose !== 'owner') fold(world, slots, { ...stored, key: whose });
