@@ -152,7 +152,10 @@ function fold(
   } catch (error) {
     if (!(error instanceof BrokenChainError)) throw error;
     // Mended, or set aside, by whoever owns it, and by us should we be next; till then it is only not kept warm.
+    const isNews = rows.get(asideRow(stored.key)) === undefined;
     rows.commit([[asideRow(stored.key), error.message]]);
     log.warn({ list: stored.key, error: error.message }, 'standby: a list does not fit');
+    // Its owner has read past what is wrong: it looks for itself, and sets the list aside if it is the ledger that is at fault.
+    if (isNews) void world.askOwner(stored.key, { ask: 'chain' });
   }
 }
