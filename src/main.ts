@@ -99,8 +99,9 @@ export async function rebuild(config: Config): Promise<Rebuilt> {
     const { nats, ledger, data, disk } = await openSiteParts(config, log, closers, { signal });
     const rows = await openRows(join(data, 'state'), { disk, log });
     closers.push(() => rows.close());
-    const result = await rebuildRows({ rows, ledger, clock: systemClock }, (records, seq) =>
-      process.stderr.write(`folded ${records} records, at ${seq}\n`),
+    const result = await rebuildRows(
+      { rows, ledger, clock: systemClock, nextTick: setImmediate },
+      (records, seq) => process.stderr.write(`folded ${records} records, at ${seq}\n`),
     );
     log.info({ ...result, connected: nats.isConnected() }, 'rebuilt');
     return result;

@@ -92,6 +92,7 @@ export async function startHostRole(node: Node): Promise<void> {
     disk,
     log,
     meter,
+    askOwner: site.asker.question,
     serveAsks: (slot: number, handler: AskHandler) => serveAsks(nats, [slot], handler),
     nextTick: (run: () => void) => void setImmediate(run),
     yields: precedence.yields,

@@ -68,12 +68,12 @@ export type Ledger = {
     slots: readonly number[],
     after: number,
   ): AsyncIterable<StoredRecord & { slot: number; key: ListKey }>;
-  /** As `scan`, and then each new one as it comes, until the signal aborts. */
+  /** As `scan`, with what owners said of the slots, and then each new one as it comes, until the signal aborts. */
   follow(
     slots: readonly number[],
     after: number,
     signal: AbortSignal,
-  ): AsyncIterable<StoredRecord & { slot: number; key: ListKey }>;
+  ): AsyncIterable<StoredRecord & { slot: number; whose: ListKey | 'owner' }>;
   /** The sequence of the last message of the whole stream, 0 if empty. */
   end(): Promise<number>;
 };

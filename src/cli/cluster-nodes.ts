@@ -70,12 +70,13 @@ export async function openLocalNode(
   };
 }
 
-function settings(name: string, data: string, { url, user, password, storage }: LocalCluster) {
+function settings(name: string, data: string, cluster: LocalCluster) {
+  const { url, monitor, user, password, storage } = cluster;
   return {
     node: name,
     data,
     hostname: 'localhost',
-    nats: { url, user, password, storage },
+    nats: { url, monitor, user, password, storage },
     smtp: { port: 0 },
     lmtp: { port: 0 },
     http: { port: 0 },

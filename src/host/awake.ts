@@ -110,6 +110,11 @@ export function createLists(needs: ListsNeeds): Lists {
     repairs: createRepairs({
       ...{ ...needs, isSetAside: aside.has },
       served: (key) => served.get(slotOf(key))?.slot ?? null,
+      broken: (key, error) => {
+        aside.add(key, error);
+        const list = awake.get(key);
+        if (list !== undefined) forget(state, list, setAside());
+      },
       mended: (key) => {
         aside.remove(key);
         resume(key);

@@ -32,7 +32,7 @@ export class BrokenChainError extends Error {
 }
 
 /** All that folding needs: no queue, no outgoing. */
-export type Folding = Pick<HostWorld, 'rows' | 'ledger' | 'clock'>;
+export type Folding = Pick<HostWorld, 'rows' | 'ledger' | 'clock' | 'nextTick'>;
 
 /**
  * Folds one record into the store's rows; returns the writes, or null if it was folded before. Throws BrokenChainError for a record

@@ -62,6 +62,22 @@ const reachedOf = (slot: OwnedSlot) => {
   return row === null ? [] : [row];
 };
 
+/** So many things are folded or looked at before everything else has its turn: some milliseconds. */
+const A_SLICE = 16;
+
+/** The same, in slices: a store and a reader with much at hand would otherwise let nothing else happen for as long as they last. */
+export async function* inSlices<T>(
+  { nextTick }: Pick<Folding, 'nextTick'>,
+  things: AsyncIterable<T> | Iterable<T>,
+): AsyncGenerator<T, void, void> {
+  let many = 0;
+  for await (const thing of things) {
+    yield thing;
+    many += 1;
+    if (many % A_SLICE === 0) await new Promise<void>((resolve) => nextTick(resolve));
+  }
+}
+
 /** A scan of several slots reads anew what some of them have folded: records within so many sequences. */
 const READ_ANEW_MAX = 1_000;
 
@@ -100,10 +116,11 @@ export async function recover(
   slots: readonly OwnedSlot[],
   progress: (done: number, seq: number) => void,
 ): Promise<number> {
-  await checkNotShorter(world, slots);
+  const behind = slots.filter((slot) => !isUpToDate(slot));
+  if (behind.length > 0) await checkNotShorter(world, behind);
   const lookedAt = new Set<ListKey>();
   let many = 0;
-  for await (const [slot, stored] of unfolded(world, slots)) {
+  for await (const [slot, stored] of inSlices(world, unfolded(world, behind))) {
     try {
       const folded = lookedAt.has(stored.key) ? null : foldRecord(world, stored.key, stored);
       slot.folded(stored.seq);
@@ -123,6 +140,9 @@ export async function recover(
   }
   return many;
 }
+
+/** A follower has read the record that made us the slot's owner, and so all before it. */
+const isUpToDate = ({ epoch, reached }: OwnedSlot): boolean => epoch > 0 && reached() === epoch;
 
 /**
  * Throws OperatorError if some slot is folded further than the ledger goes. To be asked before anything is appended too: a few records

@@ -77,12 +77,15 @@ export function step(holding: Holding, here: Held, event: Observed): void {
   tellWaiters(holding);
 }
 
-export function tellWaiters({ waiters }: Holding): void {
+export function tellWaiters({ waiters }: Pick<Holding, 'waiters'>): void {
   for (const waiter of [...waiters]) waiter();
 }
 
 /** Resolves when it is so; looks after each change. */
-export async function until({ waiters }: Holding, isSo: () => boolean): Promise<void> {
+export async function until(
+  { waiters }: Pick<Holding, 'waiters'>,
+  isSo: () => boolean,
+): Promise<void> {
   while (!isSo()) {
     await new Promise<void>((resolve) => {
       const waiter = (): void => {
@@ -152,18 +155,21 @@ async function claim(holding: Holding, here: Held): Promise<void> {
   const { table, lease, node } = membership;
   const { slot, ending } = here;
   const { signal } = ending;
-  const { incarnation } = lease;
-  const isOurs = await insist(holding, signal, async () => {
+  const owner = { node, incarnation: lease.incarnation };
+  const isFree = await insist(holding, signal, async () => {
     // Our view of the others may lag behind: whom the bucket names is asked about where it is known.
     const holder = table.get(slot);
-    if (holder !== null && (await isAlive(membership, holder))) return false;
-    return table.set(slot, { node, incarnation, at: world.clock.now() });
+    return holder === null || !(await isAlive(membership, holder));
   });
   if (signal.aborted) return;
-  if (isOurs !== true) return step(holding, here, { type: 'lost' });
-  const owner = { node, incarnation };
-  const epoch = await insist(holding, signal, () => acquire(world, slot, owner, signal));
-  if (signal.aborted || epoch === null) return;
+  if (isFree !== true) return step(holding, here, { type: 'lost' });
+  // Both at once, since its lists are without an owner: an epoch without the slot is never used.
+  const [isOurs, epoch] = await Promise.all([
+    insist(holding, signal, () => table.set(slot, { ...owner, at: world.clock.now() })),
+    insist(holding, signal, () => acquire(world, slot, owner, signal)),
+  ]);
+  if (signal.aborted) return;
+  if (isOurs !== true || epoch === null) return step(holding, here, { type: 'lost' });
   here.owned = ownSlot(world.rows, slot, epoch, { signal, msLeft: lease.msLeft });
   step(holding, here, { type: 'acquired', epoch });
 }

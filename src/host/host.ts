@@ -85,10 +85,9 @@ export async function startHost(
   );
   often(world.passiveMs / 4, lists.sweep);
   often(WORKING_EVERY_MS, serving.renew);
-  /** Said first, so that whoever is next takes each slot the moment it is free. */
+  /** Said at once, so that whoever is next takes each slot the moment it is free. */
   const drain = async (): Promise<void> => {
-    await membership.lease.drain();
-    await owner.drain();
+    await Promise.all([membership.lease.drain(), owner.drain()]);
   };
   return {
     ...asking,
@@ -143,7 +142,7 @@ function wire(
     answerAsk(asking, world.node, key, request);
   const serving = createServing({ world, lists, bounces, suspicion, answer, fatal });
   const recover = async (slots: readonly OwnedSlot[]): Promise<void> => {
-    await standby.leave(slots.map(({ slot }) => slot));
+    await standby.leave(slots);
     await serving.recover(slots);
   };
   const owner: Owner = startOwner(world, membership, { ...serving, recover }, fatal);

@@ -46,12 +46,14 @@ type Needs = {
   /** The slot of a list, where it is served. */
   readonly served: (key: ListKey) => OwnedSlot | null;
   readonly isSetAside: (key: ListKey) => boolean;
+  /** Its ledger does not hold together, which was not known. */
+  readonly broken: (key: ListKey, error: BrokenChainError) => void;
   /** It may take turns again. */
   readonly mended: (key: ListKey) => void;
 };
 
 export type Repairs = {
-  /** What the list's ledger is like. Rejects with MailError 451. */
+  /** What the list's ledger is like; one that does not hold together sets its list aside. Rejects with MailError 451. */
   chain(key: ListKey): Promise<ChainView>;
   /** Leaves out what the command names, if that is what cannot be folded. Never rejects; asked again meanwhile, it is one repair. */
   repair(key: ListKey, asked: Asked<RepairCommand>): Promise<Reply>;
@@ -69,7 +71,10 @@ export function createRepairs(needs: Needs): Repairs {
       const look = (async () => {
         const slot = served(key);
         if (slot === null) throw notHere();
-        return { broken: await lookAt(world, slot.slot, key), repairs: repairsOf(world.rows, key) };
+        const broken = await lookAt(world, slot.slot, key);
+        if (broken !== null && !slot.signal.aborted && !isSetAside(key))
+          needs.broken(key, new BrokenChainError(broken.from, broken.why));
+        return { broken, repairs: repairsOf(world.rows, key) };
       })().finally(() => looking.delete(key));
       looking.set(key, look);
       return look;

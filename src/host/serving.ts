@@ -2,18 +2,20 @@
  * What a node does for a slot that is its own (`actors/slot.ts`): folds what its rows lack, then takes from its mailbox, answers
  * requests, lets its lists and their outboxes work and folds its bounces, until it is another's.
  */
-import { endWith } from '../ending.ts';
-import { type ListKey, slotOf } from '../mail/list-key.ts';
+import { endWith, within } from '../ending.ts';
+import { slotOf } from '../mail/list-key.ts';
 import { listKeys, openDraft } from '../store/list-rows.ts';
-import type { Rows } from '../world.ts';
 import type { Lists } from './awake.ts';
 import type { Bounces } from './bounces.ts';
-import { recover } from './fold.ts';
+import { inSlices, recover } from './fold.ts';
 import type { SlotWork } from './holding.ts';
 import { followMailbox, type Mailbox } from './mailbox.ts';
 import type { OwnedSlot } from './slots.ts';
 import type { Suspicion } from './suspicion.ts';
 import type { HostWorld } from './world.ts';
+
+/** Handing a slot over waits so long for requests in hand; whoever is not answered by then asks the next owner. */
+const ASKS_MS_MAX = 1_000;
 
 export type Serving = SlotWork & {
   /** Tells NATS that what is in hand is still being worked on; to be called every WORKING_EVERY_MS. */
@@ -37,8 +39,7 @@ type Service = { readonly mailbox: Mailbox; readonly stop: () => Promise<void> }
 export function createServing(needs: Needs): Serving {
   const { world, lists, bounces, suspicion } = needs;
   const services = new Map<number, Service>();
-  /** Found in one pass for all slots that are recovered together. */
-  let undone: ReadonlyMap<number, readonly ListKey[]> = new Map();
+  const resumeUndone = createResuming(needs);
 
   async function stop({ slot }: OwnedSlot): Promise<void> {
     const service = services.get(slot);
@@ -47,16 +48,13 @@ export function createServing(needs: Needs): Serving {
   }
 
   return {
-    recover: async (slots) => {
-      await recoverAll(world, slots);
-      undone = undoneIn(world.rows);
-    },
+    recover: (slots) => recoverAll(world, slots),
     serve: (slot) => {
       lists.serve(slot);
       bounces.serve(slot);
       suspicion.serve(slot);
       services.set(slot.slot, startService(slot, needs));
-      for (const key of undone.get(slot.slot) ?? []) lists.resume(key);
+      resumeUndone(slot.slot);
     },
     drain: async (slot) => {
       await stop(slot);
@@ -85,7 +83,7 @@ function startService(slot: OwnedSlot, { world, lists, answer, fatal }: Needs): 
   const asks = world.serveAsks(slot.slot, answer);
   const stop = async (): Promise<void> => {
     leaving.end();
-    await asks.close();
+    await within(world.clock, ASKS_MS_MAX, asks.close());
   };
   return { mailbox, stop };
 }
@@ -100,12 +98,28 @@ async function recoverAll(world: HostWorld, slots: readonly OwnedSlot[]): Promis
   world.log.info({ slots: slots.length, records, tookMs }, 'host: recovered');
 }
 
-/** Lists whose outboxes an owner before left undone, by slot. */
-function undoneIn(rows: Rows): ReadonlyMap<number, readonly ListKey[]> {
-  const undone = new Map<number, ListKey[]>();
-  for (const key of listKeys(rows)) {
-    if (openDraft(rows, key, 0).head().waiting === 0) continue;
-    undone.set(slotOf(key), [...(undone.get(slotOf(key)) ?? []), key]);
+/** Wakes the lists of a slot whose outboxes an owner before left undone; all slots of one tick in one walk over the lists. */
+function createResuming({ world, lists, fatal }: Needs): (slot: number) => void {
+  const { rows, nextTick } = world;
+  const slots = new Set<number>();
+  let isUnderWay = false;
+
+  async function walk(): Promise<void> {
+    while (slots.size > 0) {
+      const served = new Set(slots);
+      slots.clear();
+      for await (const key of inSlices(world, listKeys(rows))) {
+        const isLeftUndone = served.has(slotOf(key)) && openDraft(rows, key, 0).head().waiting > 0;
+        if (isLeftUndone) lists.resume(key);
+      }
+    }
+    isUnderWay = false;
   }
-  return undone;
+
+  return (slot) => {
+    slots.add(slot);
+    if (isUnderWay) return;
+    isUnderWay = true;
+    nextTick(() => void walk().catch(fatal));
+  };
 }

@@ -1,5 +1,5 @@
 /** What the host needs of the world: the seams, and the few things that `main.ts` makes of them. */
-import type { Command } from '../../actors/protocol.ts';
+import type { Command, Question } from '../../actors/protocol.ts';
 import type { Log } from '../log.ts';
 import type { Address } from '../mail/address.ts';
 import type { ListKey } from '../mail/list-key.ts';
@@ -60,6 +60,8 @@ export type HostWorld = {
     slot: number,
     handler: (key: ListKey, request: AskRequest) => Promise<AskReply | null>,
   ) => { close(): Promise<void> };
+  /** Asks whoever owns the list; an answer may be that nobody does, or that NATS is away. */
+  readonly askOwner: (key: ListKey, question: Question) => Promise<AskReply<unknown>>;
   readonly later: Later<Command>;
   readonly outgoing: OutgoingOut;
   readonly results: Pick<Results, 'order'>;

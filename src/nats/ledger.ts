@@ -53,8 +53,7 @@ export function createLedger(nats: Nats, publisher: Publisher): Ledger {
         try {
           for await (const found of passing(nats, of(subjectsOf(slots)), reached, signal)) {
             const parts = partsOf(found.subject);
-            if (parts === null || parts.whose === 'owner') continue;
-            yield { seq: found.seq, bytes: found.bytes, slot: parts.slot, key: parts.whose };
+            if (parts !== null) yield { seq: found.seq, bytes: found.bytes, ...parts };
           }
         } catch (error) {
           if (!(error instanceof PullLost || error instanceof MailError)) throw error;

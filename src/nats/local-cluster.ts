@@ -39,6 +39,8 @@ export type LocalCluster = {
   readonly servers: readonly LocalServer[];
   /** All three, with commas between. */
   readonly url: string;
+  /** Where each says how it is set (`nats.monitor`), with commas between. */
+  readonly monitor: string;
   readonly user: string;
   readonly password: string;
   /** What the streams of a site may share, bytes. */
@@ -46,7 +48,9 @@ export type LocalCluster = {
   stop(): Promise<void>;
 };
 
-type Ports = { readonly client: number; readonly route: number };
+type Ports = { readonly client: number; readonly route: number; readonly monitor: number };
+/** Of one server. */
+const PORTS = 3;
 
 /** Starts all three at once; whoever ran on these stores before is ended first. Throws OperatorError if one does not start. */
 export async function startLocalCluster(options: {
@@ -73,7 +77,8 @@ export async function startLocalCluster(options: {
   }
   return {
     servers,
-    url: servers.map(({ port }) => `nats://127.0.0.1:${port}`).join(','),
+    url: ports.map(({ client }) => `nats://127.0.0.1:${client}`).join(','),
+    monitor: ports.map(({ monitor }) => `http://127.0.0.1:${monitor}`).join(','),
     ...login,
     storage,
     stop,
@@ -81,14 +86,15 @@ export async function startLocalCluster(options: {
 }
 
 async function pickPorts(): Promise<readonly Ports[]> {
-  const all = await Promise.all(Array.from({ length: 2 * SERVERS }, () => freePort(0)));
+  const all = await Promise.all(Array.from({ length: PORTS * SERVERS }, () => freePort(0)));
   const free = all.filter((port) => port !== null);
-  if (new Set(free).size < 2 * SERVERS) {
+  if (new Set(free).size < PORTS * SERVERS) {
     throw new OperatorError('not enough ports are free on 127.0.0.1', 'Try again.');
   }
   return Array.from({ length: SERVERS }, (_, i) => ({
-    client: free[2 * i] ?? 0,
-    route: free[2 * i + 1] ?? 0,
+    client: free[PORTS * i] ?? 0,
+    route: free[PORTS * i + 1] ?? 0,
+    monitor: free[PORTS * i + 2] ?? 0,
   }));
 }
 
@@ -144,6 +150,7 @@ function configuration(directory: string, ports: readonly Ports[], own: Ports): 
     .filter((other) => other !== own)
     .map(({ route }) => `"nats-route://127.0.0.1:${route}"`);
   return `include ${JSON.stringify(relative(directory, CONF))}
+http: 127.0.0.1:${own.monitor}
 cluster {
   name: troupe-local
   listen: 127.0.0.1:${own.route}

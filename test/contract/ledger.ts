@@ -197,6 +197,29 @@ export function ledgerContract(name: string, make: () => Promise<LedgerUnderTest
         expect(seqs).toEqual(seqs.toSorted((x, y) => x - y));
       });
 
+      test('who follows is given what lists and owners of the slots append, in order, what was there and what comes', async () => {
+        const after = await it.ledger.end();
+        const [one, elsewhere] = [newKeyIn(1), newKeyIn(3)];
+        const a = await appended(one, 'a', 0);
+        await appended(elsewhere, 'not mine', 0);
+        const ending = new AbortController();
+        const found: [number, string, string][] = [];
+        for await (const record of it.ledger.follow([1, 2], after, ending.signal)) {
+          found.push([record.slot, record.whose, textOf(record.bytes)]);
+          if (found.length === 1) {
+            await appended(one, 'b', a);
+            const owner = await it.ledger.last(2, 'owner');
+            await it.ledger.append(2, 'owner', bytesOf('acquired'), owner?.seq ?? 0);
+          }
+          if (found.length === 3) ending.abort();
+        }
+        expect(found).toEqual([
+          [1, one, 'a'],
+          [1, one, 'b'],
+          [2, 'owner', 'acquired'],
+        ]);
+      });
+
       test('a scan of all slots after the end is empty, and one before it is not', async () => {
         const slots = Array.from({ length: 64 }, (_, slot) => slot);
         const before = await it.ledger.end();

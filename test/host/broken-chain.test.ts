@@ -1,12 +1,15 @@
 /** A list whose ledger does not hold together is set aside: it, and nothing else. */
 import { expect, test } from 'vitest';
 import { MailError } from '../../src/errors.ts';
+import type { Host } from '../../src/host/host.ts';
 import { hashOf } from '../../src/host/record.ts';
 import type { ListKey } from '../../src/mail/list-key.ts';
+import type { Ledger } from '../../src/world.ts';
 import { type FakeHostWorld, fakeHostWorld } from '../support/fake/host-world.ts';
 import {
   answered,
   create,
+  join,
   killed,
   mailOf,
   records,
@@ -15,6 +18,7 @@ import {
   withList,
 } from '../support/host-story.ts';
 import { address, KEY, OPERATOR } from '../support/list-story.ts';
+import * as nodes from '../support/nodes-story.ts';
 
 type BytesAfter = (n: number, prev: string) => string;
 
@@ -152,4 +156,49 @@ test('a list that was set aside is known to be as soon as its slot is recovered,
   const world = killed(before);
   const next = await start(world);
   expect(next.status().quarantined).toMatchObject([{ key: KEY, why: /record at/ }]);
+});
+
+/** Two nodes; the second comes when the list of the first has a history, and `ledger` is what both read from then on. */
+async function secondComes(ledger: (base: FakeHostWorld) => Partial<Ledger>): Promise<Host> {
+  const base = fakeHostWorld();
+  const { host } = await nodes.start('a', base);
+  await nodes.pass(base, 1_000);
+  await host.command(KEY, { id: KEY, command: create });
+  await host.command(KEY, { id: 'join', command: join });
+  await nodes.pass(base, 1_000);
+  Object.assign(base.ledger, ledger(base));
+  await nodes.start('b', base);
+  await nodes.pass(base, 3_000);
+  return host;
+}
+
+const isFirst = ({ ledger }: FakeHostWorld, seq: number): boolean =>
+  ledger.records.find(({ whose }) => whose === KEY)?.seq === seq;
+
+test('a hole in the ledger of a list that is served is told to its owner by who follows it', async () => {
+  const host = await secondComes((base) => ({
+    async *read(slot, key) {
+      for (const { whose, ...record } of base.ledger.records)
+        if (record.slot === slot && whose === key && !isFirst(base, record.seq)) yield record;
+    },
+    async *scan(slots) {
+      for (const { whose, ...record } of base.ledger.records)
+        if (slots.includes(record.slot) && whose === KEY && !isFirst(base, record.seq))
+          yield { ...record, key: KEY };
+    },
+  }));
+  expect(host.status().quarantined).toMatchObject([{ key: KEY }]);
+  expect(await host.command(KEY, retire)).toMatchObject({ kind: 'failed' });
+});
+
+test('a follower whose own rows do not fit does not set the list aside at its owner', async () => {
+  const host = await secondComes((base) => ({
+    async *scan(slots) {
+      for (const { whose, ...record } of base.ledger.records)
+        if (slots.includes(record.slot) && whose === KEY && !isFirst(base, record.seq))
+          yield { ...record, key: KEY };
+    },
+  }));
+  expect(host.status().quarantined).toEqual([]);
+  expect(await host.command(KEY, retire)).toMatchObject({ kind: 'answer' });
 });

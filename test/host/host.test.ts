@@ -145,7 +145,8 @@ test('window 19: with every row lost the ledger gives the same rows, outbox and 
   expect(before.some(([key]) => key[1] === 'outbox')).toBe(true);
   expect(before.some(([key]) => key[1] === 'seen')).toBe(true);
   const rows = fakeRows();
-  await rebuild({ rows, ledger: world.ledger, clock: world.clock }, () => {});
+  const { ledger, clock, nextTick } = world;
+  await rebuild({ rows, ledger, clock, nextTick }, () => {});
   expect(dump(rows)).toEqual(before);
   world.outgoingError = null;
   await tick(world, 70_000);

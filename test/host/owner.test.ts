@@ -1,61 +1,15 @@
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { Command } from '../../actors/protocol.ts';
-import { type Host, startHost } from '../../src/host/host.ts';
 import { LEASE_FORGOTTEN_MS } from '../../src/host/lease.ts';
-import type { Membership } from '../../src/host/membership.ts';
 import { SETTLED_MS } from '../../src/host/owner.ts';
 import { rank } from '../../src/host/placement.ts';
 import { decodeRecord } from '../../src/host/record.ts';
 import { slotOf } from '../../src/mail/list-key.ts';
-import { type FakeHostWorld, fakeHostWorld, joinAs } from '../support/fake/host-world.ts';
-import { fakeRows } from '../support/fake/rows.ts';
+import { fakeHostWorld } from '../support/fake/host-world.ts';
 import { ANNE, KEY, LIST, OPERATOR } from '../support/list-story.ts';
+import { ownersOf, pass, running, start, tick } from '../support/nodes-story.ts';
 
-type Running = {
-  readonly host: Host;
-  readonly world: FakeHostWorld;
-  readonly membership: Membership;
-};
-
-const running = new Map<string, Running>();
-const failures: unknown[] = [];
 const SLOT = slotOf(KEY);
-
-afterEach(async () => {
-  const [first] = running.values();
-  const stopped = Promise.all([...running.values()].map(({ host }) => host.stop()));
-  let isOver = false;
-  void stopped.then(() => {
-    isOver = true;
-  });
-  while (first !== undefined && !isOver) await tick(first.world, 100);
-  running.clear();
-  expect(failures.splice(0)).toEqual([]);
-});
-
-async function tick(world: FakeHostWorld, ms = 0): Promise<void> {
-  await world.clock.advance(ms);
-  for (let i = 0; i < 40; i++) await new Promise((resolve) => setImmediate(resolve));
-}
-
-async function pass(world: FakeHostWorld, ms: number): Promise<void> {
-  for (let gone = 0; gone < ms; gone += 250) await tick(world, Math.min(250, ms - gone));
-}
-
-/** A node of the site that `base` is the world of; it has rows of its own. */
-async function start(name: string, base: FakeHostWorld): Promise<Running> {
-  const world = fakeHostWorld(base, fakeRows(), name);
-  const membership = await joinAs(world);
-  const host = await startHost(world, membership, (error) => failures.push(error));
-  const node = { host, world, membership };
-  running.set(name, node);
-  return node;
-}
-
-const ownersOf = (slot: number): string[] =>
-  [...running]
-    .filter(([, { host }]) => host.status().slots.some((one) => one.slot === slot))
-    .map(([name]) => name);
 
 const everySlotHasOneOwner = (): void => {
   for (let slot = 0; slot < 64; slot++)

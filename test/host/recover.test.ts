@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { recover } from '../../src/host/fold.ts';
 import { ownSlot } from '../../src/host/slots.ts';
 import { fakeHostWorld } from '../support/fake/host-world.ts';
+import { KEY } from '../support/list-story.ts';
 
 test('a slot that was quiet for long does not make the recovery of a busy one begin long ago', async () => {
   const world = fakeHostWorld();
@@ -27,4 +28,27 @@ test('a slot that was quiet for long does not make the recovery of a busy one be
     [[1, 3], 0],
     [[2, 4], 9_000],
   ]);
+});
+
+test('however many records there are at once, everything else has its turn between them', async () => {
+  const world = fakeHostWorld();
+  const many = 1_000;
+  let turns = 0;
+  const turnsAt: number[] = [];
+  Object.assign(world.ledger, {
+    async *scan() {
+      for (let seq = 1; seq <= many; seq++) {
+        turnsAt.push(turns);
+        yield { seq, bytes: Buffer.from('no record'), slot: 1, key: KEY };
+      }
+    },
+  });
+  const count = (): void => {
+    turns += 1;
+    if (turnsAt.length < many) setImmediate(count);
+  };
+  count();
+  await recover(world, [ownSlot(world.rows, 1, 1)], () => {});
+  const longest = Math.max(...turnsAt.map((turn, i) => i - turnsAt.indexOf(turn)));
+  expect(longest).toBeLessThan(many / 10);
 });

@@ -86,3 +86,40 @@ test('nodes that come one after the other leave nobody who follows what was left
   await standby.stop();
   expect(following.every(({ signal }) => signal.aborted)).toBe(true);
 });
+
+test('who follows a slot that is being taken over goes on until that is done', async () => {
+  const world = fakeHostWorld();
+  const following: { slots: readonly number[]; signal: AbortSignal }[] = [];
+  Object.assign(world.ledger, {
+    async *follow(slots: readonly number[], _after: number, signal: AbortSignal) {
+      following.push({ slots, signal });
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    },
+  });
+  let changed = (): void => {};
+  let ours = [1];
+  const membership = {
+    node: 'next',
+    ranked: (slot: number) => (ours.includes(slot) ? ['owner', 'next'] : ['owner', 'other']),
+    onChange: (listener: () => void) => {
+      changed = listener;
+      return () => undefined;
+    },
+  } as unknown as Membership;
+  let now = 'idle';
+  const state = (slot: number) => (slot === 1 ? (now as 'idle') : 'idle');
+  const standby = startStandby(world, membership, { state });
+  await tick(world, 1_000);
+  now = 'acquiring';
+  ours = [1, 2];
+  changed();
+  await tick(world, 3_000);
+  expect(following.map(({ slots, signal }) => [slots, signal.aborted])).toEqual([[[1], false]]);
+  now = 'owned';
+  await tick(world, 1_000);
+  expect(following.map(({ slots, signal }) => [slots, signal.aborted])).toEqual([
+    [[1], true],
+    [[2], false],
+  ]);
+  await standby.stop();
+});

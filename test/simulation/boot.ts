@@ -13,6 +13,7 @@ import { CLASSES } from '../../src/mail/chunk.ts';
 import { BULK_MEMBERS, CLASS_ORDER, isLarge, largeMax } from '../../src/mail/class-order.ts';
 import { recognise } from '../../src/mail/dsn.ts';
 import { MAIL_KINDS } from '../../src/mail/envelope.ts';
+import { NO_OWNER } from '../../src/nats/ask.ts';
 import { decodeChunk, decodeDue } from '../../src/nats/codec.ts';
 import { createDirectory } from '../../src/nats/directory.ts';
 import { decodeMail } from '../../src/nats/mail-store.ts';
@@ -153,6 +154,7 @@ function seamsOf(life: Life, disk: Disk, around: Surroundings) {
       return queue(of);
     },
     serveAsks: links.linkAsks(life, bus),
+    askOwner: async () => ({ ok: false, error: NO_OWNER }),
     later: links.linkLater(life, bus),
     outgoing: links.linkOutgoing(life, bus),
     results: links.linkResults(life, bus),

@@ -124,7 +124,10 @@ async function demandDirectory({ bus }: World, list: ModelList): Promise<void> {
 async function demandRows(world: World, clients: Clients): Promise<void> {
   const rows = fakeRows();
   const { ledger, clock } = world.bus;
-  const { broken } = await rebuild({ rows, ledger, clock }, () => undefined);
+  const { broken } = await rebuild(
+    { rows, ledger, clock, nextTick: (run) => run() },
+    () => undefined,
+  );
   demand(broken.length === 0, `the ledger does not fold: ${broken[0]?.why}`);
   for (const { key } of clients.lists) {
     const wanted = dump(rows, key);

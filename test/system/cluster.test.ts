@@ -24,6 +24,7 @@ const SLOW_MS = 600_000;
 
 type Slots = { slots: { slot: number; owner: string | null; shouldOwn: string; epoch: number }[] };
 type Nodes = { nodes: { node: string; slots: number; isDraining: boolean }[] };
+type Diagnosis = { checks: { what: string; level: string; text: string }[] };
 type Inspection = { node: string; n: number; seq: number; lag: number | null; level: string };
 
 let directory = '';
@@ -131,6 +132,13 @@ test('every stream and bucket has three replicas, and every node is seen', async
     },
     SHARED_MS_MAX,
   );
+});
+
+test('the doctor sees of each nats-server that it syncs what it stores', async () => {
+  const { checks } = await troupe<Diagnosis>('doctor');
+  const synced = checks.filter(({ what, level }) => what === 'sync' && level === 'ok');
+  const names = synced.map(({ text }) => text.split(' ')[0]).sort();
+  expect(names).toEqual(['nats-1', 'nats-2', 'nats-3']);
 });
 
 test('a list is inspected at each level, and a barrier is the only one that appends', async () => {

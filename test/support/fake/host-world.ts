@@ -6,8 +6,10 @@ import { silentLog } from '../../../src/log.ts';
 import { type Chunk, isLater, type OrderRow } from '../../../src/mail/chunk.ts';
 import { BULK_MEMBERS } from '../../../src/mail/class-order.ts';
 import type { ListKey } from '../../../src/mail/list-key.ts';
-import { SLOTS } from '../../../src/mail/list-key.ts';
+import { SLOTS, slotOf } from '../../../src/mail/list-key.ts';
+import { NO_OWNER } from '../../../src/nats/ask.ts';
 import { encodeAsked } from '../../../src/nats/codec.ts';
+import type { AskHandler } from '../../../src/nats/serve-asks.ts';
 import { mailbox } from '../../../src/nats/subjects.ts';
 import { createSuspects } from '../../../src/nats/suspects.ts';
 import type { Asked, Rows } from '../../../src/world.ts';
@@ -41,6 +43,8 @@ export type FakeHostWorld = HostWorld & {
   readonly slots: ReturnType<typeof createFakeKv>;
   /** Slots that this world serves requests for. */
   readonly asked: Set<number>;
+  /** Who answers for a slot, whichever node it is. */
+  readonly asks: Map<number, AskHandler>;
   send(key: ListKey, asked: Asked<Command>): void;
   readonly queues: readonly FakeQueue[];
 };
@@ -125,11 +129,16 @@ export function fakeHostWorld(
     nodes: before?.nodes ?? createFakeKv(),
     slots: before?.slots ?? createFakeKv(),
     asked: new Set(),
-    serveAsks: (slot) => {
+    asks: before?.asks ?? new Map(),
+    askOwner: async (key, question) =>
+      (await world.asks.get(slotOf(key))?.(key, { question })) ?? { ok: false, error: NO_OWNER },
+    serveAsks: (slot, handler) => {
       world.asked.add(slot);
+      world.asks.set(slot, handler);
       return {
         close: async () => {
           world.asked.delete(slot);
+          if (world.asks.get(slot) === handler) world.asks.delete(slot);
         },
       };
     },

@@ -89,8 +89,7 @@ export function createFakeLedger(): FakeLedger {
           continue;
         }
         next += 1;
-        const { seq, bytes, slot, whose } = record;
-        if (whose !== 'owner' && slots.includes(slot)) yield { seq, bytes, slot, key: whose };
+        if (slots.includes(record.slot)) yield record;
       }
     },
     end: async () => records.length,
