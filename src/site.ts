@@ -12,7 +12,7 @@ import type { Class } from './mail/chunk.ts';
 import { createAsker } from './nats/ask.ts';
 import { type Child, startChild } from './nats/child.ts';
 import { connect, type Nats } from './nats/connect.ts';
-import { routesOf } from './nats/delivery-record.ts';
+import { routesOf } from './nats/copy-routes.ts';
 import { createDirectory } from './nats/directory.ts';
 import { ensureStreams } from './nats/ensure.ts';
 import { openKv } from './nats/kv.ts';
@@ -92,7 +92,7 @@ export async function openSiteParts(
     parked: parkedOut(nats, publisher),
     results: resultsOf(nats, publisher),
     asker,
-    routeOf: routesOf(nats, asker),
+    routeOf: routesOf(nats, asker, systemClock),
   };
 }
 

@@ -130,9 +130,14 @@ export type Results = {
 
 /**
  * Which route last had a member's copy of a post, from the delivery record: the one that took it, or else the last that was tried.
- * Null where that is not known: by now, of mail that is no post, or because who must be asked is away. Never throws.
+ * Null where that is not known: by now, of mail that is no post, or because who must be asked is away. At once where nobody need be
+ * asked. Never throws.
  */
-export type RouteOf = (key: ListKey, post: number, member: number) => Promise<string | null>;
+export type RouteOf = (
+  key: ListKey,
+  post: number,
+  member: number,
+) => string | null | Promise<string | null>;
 
 /**
  * How many copies of a post each route took or refused for good so far, from the delivery record; null where it cannot be read.

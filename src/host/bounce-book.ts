@@ -51,6 +51,8 @@ type State = {
   /** What changed since the last checkpoint, by {@link idOf}. */
   over: Map<string, Row>;
   known: Map<ListKey, Known>;
+  /** The row that was read last: a fold asks for a member's score more than once before it changes it. */
+  last: { readonly id: string; readonly value: unknown } | null;
 };
 
 /** What is read of a list once a checkpoint: a setting that is changed counts from the next one on. */
@@ -61,7 +63,7 @@ type Known = {
 };
 
 export function openBooks(bounces: Rows, { rows: lists }: Lists): Books {
-  const state: State = { bounces, lists, over: new Map(), known: new Map() };
+  const state: State = { bounces, lists, over: new Map(), known: new Map(), last: null };
   return {
     of: (key) => bookOf(state, key),
     dirty: () => state.over.size,
@@ -71,6 +73,7 @@ export function openBooks(bounces: Rows, { rows: lists }: Lists): Books {
       bounces.commit(writes);
       state.over = new Map();
       state.known = new Map();
+      state.last = null;
       return bytesOf(writes);
     },
     remove: (row) => put(state, row, undefined),
@@ -89,9 +92,12 @@ export function openBooks(bounces: Rows, { rows: lists }: Lists): Books {
 
 const idOf = (row: RowKey): string => row.join(' ');
 
-function get({ over, bounces }: State, row: RowKey): unknown {
-  const mine = over.get(idOf(row));
-  return mine === undefined ? bounces.get(row) : mine[1];
+function get(state: State, row: RowKey): unknown {
+  const id = idOf(row);
+  const mine = state.over.get(id);
+  if (mine !== undefined) return mine[1];
+  if (state.last?.id !== id) state.last = { id, value: state.bounces.get(row) };
+  return state.last.value;
 }
 
 function put({ over }: State, row: RowKey, value: unknown): void {

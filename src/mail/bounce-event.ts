@@ -103,21 +103,22 @@ export function decodeBounceEvent(data: Uint8Array): BounceEvent | null {
     return null;
   }
   if (typeof value !== 'object' || value === null) return null;
-  const { v, ...fields } = value as Readonly<Record<string, unknown>>;
+  const { v, ...fields } = value as Fields;
   if (v !== SCHEMA || typeof fields.id !== 'string' || !ID.test(fields.id)) return null;
   if (!isCount(fields.at)) return null;
-  if (fields.type === 'bounce') return isBounce(fields) ? (fields as Bounce) : null;
+  if (isBounce(fields)) return fields;
   // What an earlier build wrote does not say what made the list do it.
-  const standing = { cause: null, ...fields };
-  return isStanding(standing) ? (standing as unknown as Standing) : null;
+  const standing: Fields = { cause: null, ...fields };
+  return isStanding(standing) ? standing : null;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
 
-function isBounce(fields: Fields): boolean {
-  const { kind, verified, member, post, address, permanent, reason, source } = fields;
+function isBounce(fields: Fields): fields is Fields & Bounce {
+  const { type, kind, verified, member, post, address, permanent, reason, source } = fields;
   const names = isCount(member) && isCount(post);
   return (
+    type === 'bounce' &&
     (kind === 'bounce' || kind === 'complaint') &&
     typeof verified === 'boolean' &&
     (verified ? names : member === null && post === null) &&
@@ -133,7 +134,8 @@ function isBounce(fields: Fields): boolean {
   );
 }
 
-function isStanding({ type, member, what, count, byBounces, cause }: Fields): boolean {
+function isStanding(fields: Fields): fields is Fields & Standing {
+  const { type, member, what, count, byBounces, cause } = fields;
   return (
     type === 'standing' &&
     isCount(member) &&

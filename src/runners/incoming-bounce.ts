@@ -95,15 +95,19 @@ const ROUTE_AGAIN_MS = 10_000;
 /** `routeOf`, as soon as it may hold up what counts: null where the answer does not come in time. */
 export function timely(routeOf: RouteOf, clock: Pick<Clock, 'sleep' | 'monotonic'>): RouteOf {
   let awayUntil = Number.NEGATIVE_INFINITY;
-  return async (...copy) => {
-    if (clock.monotonic() < awayUntil) return null;
+  async function inTime(asked: Promise<string | null>): Promise<string | null> {
     const answered = new AbortController();
     const late = clock.sleep(ROUTE_MS_MAX, answered.signal).then(() => 'late' as const);
-    const found = await Promise.race([routeOf(...copy).then((route) => ({ route })), late]);
+    const found = await Promise.race([asked.then((route) => ({ route })), late]);
     answered.abort();
     if (found !== 'late') return found.route;
     awayUntil = clock.monotonic() + ROUTE_AGAIN_MS;
     return null;
+  }
+  return (...copy) => {
+    if (clock.monotonic() < awayUntil) return null;
+    const route = routeOf(...copy);
+    return route instanceof Promise ? inTime(route) : route;
   };
 }
 

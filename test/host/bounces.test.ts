@@ -1,6 +1,12 @@
 /** The bounce actors of a host: what they fold outlives them, and what they ask is done once. */
 import { expect, test } from 'vitest';
-import type { BounceHistory, BounceReport, BouncesPage } from '../../actors/bounces/report.ts';
+import { PROBE_DAYS } from '../../actors/bounces/due.ts';
+import type {
+  BounceHistory,
+  BounceQuestion,
+  BounceReport,
+  BouncesPage,
+} from '../../actors/bounces/report.ts';
 import type { RosterPage } from '../../actors/protocol.ts';
 import type { Checkpoint } from '../../src/host/bounce-book.ts';
 import type { Host } from '../../src/host/host.ts';
@@ -38,6 +44,24 @@ async function withThreshold(world: FakeHostWorld, bounceThreshold: number): Pro
   const command = { type: 'set', settings: { bounceThreshold }, by: OPERATOR } as const;
   await host.command(KEY, { id: 'threshold', command });
   return host;
+}
+
+/** What the list did about a member, and the event that caused it, as it is in BOUNCES. */
+function doneTo(
+  world: FakeHostWorld,
+  host: Host,
+  who: Extract<BounceQuestion, { ask: 'bounces-of' }>['who'],
+): unknown[] {
+  const { history } = host.question(KEY, { ask: 'bounces-of', who }) as BounceHistory;
+  const idOf = (cause: number | null): string | undefined =>
+    world.bounceLog.stored.find(({ seq }) => seq === cause)?.event?.id;
+  return history.flatMap(({ what, cause }) =>
+    cause === undefined ? [] : [[what, cause === null ? null : idOf(cause)]],
+  );
+}
+
+async function rounds(world: FakeHostWorld): Promise<void> {
+  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
 }
 
 /** The recipients of what was put for outgoing as probes. */
@@ -131,41 +155,61 @@ test('warnings and removal come in their time, though nothing more comes back', 
   const world = fakeHostWorld();
   const host = await withThreshold(world, 1);
   await put(world, today(world, 2, 1));
-  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await rounds(world);
   await put(world, today(world, 2, PROBES_FROM + 1));
-  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await rounds(world);
   const warnings = () => world.put.filter(({ post }) => post.startsWith('w2x')).length;
   expect(warnings()).toBe(1);
   for (const expected of [2, 3]) {
     world.clock.jump(7 * DAY_MS);
-    for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+    await rounds(world);
     expect(warnings()).toBe(expected);
   }
   world.clock.jump(7 * DAY_MS);
-  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await rounds(world);
   expect(host.question(KEY, { ask: 'roster', role: 'member', after: 0, limit: 9 })).toMatchObject({
     members: [{ number: 1 }],
   });
-  // Who was removed has a history: of each verdict the event that caused it, which is still in BOUNCES.
+  // Who was removed has a history: each verdict is laid to the event that caused it.
   const address = 'bart@example.net' as Address;
-  const { mail, history } = host.question(KEY, {
-    ask: 'bounces-of',
-    who: { address },
-  }) as BounceHistory;
-  expect(mail).toBe('removed');
-  const causes = history.map(({ what, cause }) => [
-    what,
-    world.bounceLog.stored.find(({ seq }) => seq === cause)?.event?.id,
-  ]);
-  const [first, probe] = ['d2x1', `d2x${PROBES_FROM + 1}`];
-  expect(causes).toEqual([
-    ['user-unknown 5.1.1', undefined],
-    ['probed 1', first],
-    ['probe: user-unknown 5.1.1', undefined],
+  const of = host.question(KEY, { ask: 'bounces-of', who: { address } }) as BounceHistory;
+  expect(of.mail).toBe('removed');
+  const came = of.history.filter(({ cause }) => cause === undefined).map(({ what }) => what);
+  expect(came).toEqual(['user-unknown 5.1.1', 'probe: user-unknown 5.1.1']);
+  const probe = `d2x${PROBES_FROM + 1}`;
+  expect(doneTo(world, host, { address })).toEqual([
+    ['probed 1', 'd2x1'],
     ['disabled', probe],
     ['warned 2', probe],
     ['warned 3', probe],
     ['removed', probe],
+  ]);
+});
+
+test('a probe because of a plain DSN, and that it passed, are laid to that DSN', async () => {
+  const world = fakeHostWorld();
+  const host = await withThreshold(world, 5);
+  await put(world, hint('bart@example.net', { at: world.clock.now() }));
+  await rounds(world);
+  world.clock.jump(PROBE_DAYS * DAY_MS);
+  await rounds(world);
+  expect(doneTo(world, host, { number: 2 })).toEqual([
+    ['probed 1', 'hbart@example.net'],
+    ['reset', 'hbart@example.net'],
+  ]);
+});
+
+test('what a complaint led to is laid to it, and to nobody what a person did', async () => {
+  const world = fakeHostWorld();
+  const host = await withThreshold(world, 5);
+  await put(world, bounce(2, 1, { kind: 'complaint', at: world.clock.now() }));
+  await rounds(world);
+  const on = { type: 'set-delivery', who: { number: 2 }, on: true, by: OPERATOR } as const;
+  await host.command(KEY, { id: 'on', command: on });
+  await rounds(world);
+  expect(doneTo(world, host, { number: 2 })).toEqual([
+    ['disabled', 'd2x1'],
+    ['reset', null],
   ]);
 });
 
@@ -184,16 +228,16 @@ test('a shorter time between warnings is that of members who wait already', asyn
   const world = fakeHostWorld();
   const host = await withThreshold(world, 1);
   await put(world, today(world, 2, 1));
-  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await rounds(world);
   await put(world, today(world, 2, PROBES_FROM + 1));
-  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await rounds(world);
   const command = { type: 'set', settings: { bounceWarningDays: 2 }, by: OPERATOR } as const;
   await host.command(KEY, { id: 'sooner', command });
   const warnings = () => world.put.filter(({ post }) => post.startsWith('w2x')).length;
   for (let day = 0; day < 2; day++) {
     expect(warnings()).toBe(1);
     world.clock.jump(DAY_MS);
-    for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+    await rounds(world);
   }
   expect(warnings()).toBe(2);
 });
@@ -211,14 +255,20 @@ test('whom a storm disabled before it was seen gets mail again', async () => {
     host.question(KEY, { ask: 'roster', role: 'member', after: 2, limit: 1 }) as RosterPage
   ).members.map(({ number }) => number);
   await put(world, today(world, first, 1));
-  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await rounds(world);
   await put(world, today(world, first, PROBES_FROM + 1));
-  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await rounds(world);
   expect(pageOf(host)).toMatchObject([{ number: first, mail: 'disabled' }]);
   for (let i = 1; i < 20; i++) await put(world, today(world, first + i, 1));
-  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await rounds(world);
   expect(pageOf(host)[0]).toMatchObject({ number: first, mail: 'delivering', score: 0 });
   expect(probesOf(world).length).toBe(1);
+  const [copy, probe] = [`d${first}x1`, `d${first}x${PROBES_FROM + 1}`];
+  expect(doneTo(world, host, { number: first })).toEqual([
+    ['probed 1', copy],
+    ['disabled', probe],
+    ['reset', probe],
+  ]);
 });
 
 test('rows of another version of the fold are forgotten, and all is folded anew', async () => {
@@ -270,6 +320,6 @@ test('a flood of hints becomes one probe of each member at most', async () => {
   await withList(world);
   for (let i = 0; i < 40; i++)
     await put(world, hint('bart@example.net', { id: `h${i}`, at: world.clock.now() }));
-  for (let i = 0; i < 3; i++) await tick(world, ROUND_MS);
+  await rounds(world);
   expect(probesOf(world)).toEqual([['p2x1', [2, 'bart@example.net']]]);
 });

@@ -67,4 +67,5 @@ test('a bounce says over which route its copy went, where that is known in time'
   answer = Promise.resolve('smart');
   expect(await routeOf(DEV.key, 3, 4)).toBe('smart');
   expect(asked).toEqual([1, 2, 4]);
+  expect(timely(() => 'smart', clock)(DEV.key, 3, 5), 'what is known needs no wait').toBe('smart');
 });

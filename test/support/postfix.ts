@@ -27,6 +27,8 @@ export type Postfix = {
   readonly port: number;
   /** The last lines of its log. */
   log(): string;
+  /** Lets go what an access table of it said HOLD to, all at once. */
+  release(): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -39,6 +41,8 @@ export type PostfixOptions = {
   readonly relayPort: number;
   /** Lines added to main.cf; a later one wins. `$etc` is its directory. */
   readonly more?: string;
+  /** Lines added to master.cf. */
+  readonly services?: string;
   /** Files beside main.cf, by name. */
   readonly files?: Readonly<Record<string, string>>;
 };
@@ -63,7 +67,7 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
   for (const [name, text] of Object.entries(options.files ?? {})) {
     writeFileSync(join(etc, name), text, { mode: 0o644 });
   }
-  writeFileSync(join(etc, 'master.cf'), masterCf(options.port));
+  writeFileSync(join(etc, 'master.cf'), `${masterCf(options.port)}${options.services ?? ''}`);
   const control = (verb: string): Promise<unknown> => run(PROGRAM, ['-c', etc, verb]);
   await control('check');
   await control('start');
@@ -83,6 +87,10 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
   return {
     port: options.port,
     log: () => (existsSync(log) ? readFileSync(log, 'utf8') : ''),
+    release: async () => {
+      await run('/usr/sbin/postsuper', ['-c', etc, '-H', 'ALL']);
+      await run('/usr/sbin/postqueue', ['-c', etc, '-f']);
+    },
     stop,
   };
 }
