@@ -40,5 +40,12 @@ export function fakeRows(): Rows {
   };
 }
 
-const copyOf = (value: unknown): unknown =>
-  typeof value === 'object' ? structuredClone(value) : value;
+/** As `structuredClone`, many times faster for what rows are made of. */
+function copyOf(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(copyOf);
+  if (Object.getPrototypeOf(value) !== Object.prototype) return structuredClone(value);
+  const copy: Record<string, unknown> = {};
+  for (const [name, field] of Object.entries(value)) copy[name] = copyOf(field);
+  return copy;
+}
