@@ -117,7 +117,8 @@ function pop(heap: Event[]): void {
   let at = 0;
   for (;;) {
     const left = 2 * at + 1;
-    const [a, b] = [heap[left], heap[left + 1]];
+    const a = heap[left];
+    const b = heap[left + 1];
     const isRight = a !== undefined && b !== undefined && isBefore(b, a);
     const child = isRight ? b : a;
     if (child === undefined || !isBefore(child, last)) break;
