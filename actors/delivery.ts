@@ -13,7 +13,7 @@
  * D4. Whom bounces stop because the address is dead is suspect on the site's other lists, which may
  *     send a probe; whoever is sent to again is not.
  */
-import { setup, transition } from 'xstate';
+import { setup } from 'xstate';
 import { assert, unreachable } from '../src/assert.ts';
 import type { Address } from '../src/mail/address.ts';
 import type { Standing } from '../src/mail/bounce-event.ts';
@@ -21,6 +21,7 @@ import { isDead } from './bounces/scoring.ts';
 import type { Cause, Verdict } from './bounces.ts';
 import { NO_TROUBLE } from './list/state.ts';
 import type { By, Fact } from './protocol.ts';
+import { transitionOf } from './transition.ts';
 
 // ── Protocol ──────────────────────────────────────────────────────────────
 
@@ -230,6 +231,8 @@ export function takesDelivery(mode: DeliveryMode, type: Fact['type']): boolean {
   return on?.[type] !== undefined;
 }
 
+const transition = transitionOf(machine);
+
 /** One step: the next row, and the effects as data. Throws a BugError for what the chart does not take. */
 export function stepDelivery(
   row: DeliveryRow,
@@ -237,7 +240,7 @@ export function stepDelivery(
 ): { readonly row: DeliveryRow; readonly effects: readonly DeliveryEffect[] } {
   assert(takesDelivery(row.value, fact.type), `${row.value} does not take ${fact.type}`);
   const snapshot = machine.resolveState({ value: row.value, context: row.context });
-  const [next, actions] = transition(machine, snapshot, fact);
+  const [next, actions] = transition(snapshot, fact);
   const effects = actions.flatMap((action) => (action.type === 'cause' ? action.params : []));
   const value = next.value as DeliveryMode;
   return { row: { version: DELIVERY_VERSION, value, context: next.context }, effects };

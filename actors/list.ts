@@ -13,7 +13,7 @@
  * L4. A member's number is never used again, and `nextMember` only grows.
  * L5. Moderators get at most one notice of holds in NOTICE_EVERY_MS.
  */
-import { setup, transition } from 'xstate';
+import { setup } from 'xstate';
 import { unreachable } from '../src/assert.ts';
 import { effectsOf, type Happened, withHeld } from './list/effects.ts';
 import {
@@ -38,6 +38,7 @@ import {
 } from './list/troubles.ts';
 import { type Mode, mayManage, type State, type View } from './list/view.ts';
 import type { Answer, Command, Effect, Fact, Refusal } from './protocol.ts';
+import { transitionOf } from './transition.ts';
 
 // ── Decide ────────────────────────────────────────────────────────────────
 
@@ -331,10 +332,12 @@ export function takes(mode: Mode, type: Fact['type']): boolean {
   );
 }
 
+const transition = transitionOf(machine);
+
 /** One step of the chart: the next row, and the effects as data. The caller asserts `takes` first. */
 export function step(row: ListRow, fact: Happened): { row: ListRow; effects: readonly Effect[] } {
   const snapshot = machine.resolveState({ value: row.value, context: row.context });
-  const [next, actions] = transition(machine, snapshot, fact);
+  const [next, actions] = transition(snapshot, fact);
   const effects = actions.flatMap((action) => (action.type === 'cause' ? action.params : []));
   const value = next.value as Mode;
   return { row: { version: LIST_VERSION, value, context: next.context }, effects };

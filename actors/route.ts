@@ -14,7 +14,8 @@
  * M3. A route that was open carries its whole share again only after it worked in every step of warming, or was not seen to fail for
  *     long; a single failure on the way opens it again.
  */
-import { setup, transition } from 'xstate';
+import { setup } from 'xstate';
+import { transitionOf } from './transition.ts';
 
 // ── Protocol ──────────────────────────────────────────────────────────────
 
@@ -149,13 +150,15 @@ export const machine = chart.createMachine({
 /** `probe`: connect once, and say whether it worked. */
 export type RouteEffect = { readonly type: 'probe' };
 
+const transition = transitionOf(machine);
+
 /** One step: the next state, and what to do. An event that the state does not take changes nothing. */
 export function observe(
   { mode, ...context }: RouteState,
   event: Observed,
 ): { readonly state: RouteState; readonly effects: readonly RouteEffect[] } {
   const before = machine.resolveState({ value: mode, context });
-  const [next, actions] = transition(machine, before, event);
+  const [next, actions] = transition(before, event);
   const effects = actions.flatMap((action) => (action.type === 'perform' ? [action.params] : []));
   return { state: { mode: next.value as RouteMode, ...next.context }, effects };
 }

@@ -9,7 +9,8 @@
  * S2. A slot that was lost (fenced, or the lease was over) does nothing more: no answer, no effect, no release.
  * S3. A draining slot takes nothing new; it is released only when its turns are over and its outboxes have said how far they are.
  */
-import { setup, transition } from 'xstate';
+import { setup } from 'xstate';
+import { transitionOf } from './transition.ts';
 
 // ── Protocol ──────────────────────────────────────────────────────────────
 
@@ -82,13 +83,14 @@ export type SlotEffect = {
   readonly type: 'claim' | 'recover' | 'serve' | 'drain' | 'release' | 'drop';
 };
 
+const transition = transitionOf(machine);
+
 /** One step: the next state, and what to do. An event that the state does not take changes nothing. */
 export function observe(
   { mode, epoch }: SlotState,
   event: Observed,
 ): { readonly state: SlotState; readonly effects: readonly SlotEffect[] } {
   const [next, actions] = transition(
-    machine,
     machine.resolveState({ value: mode, context: { epoch } }),
     event,
   );

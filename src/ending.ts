@@ -29,6 +29,6 @@ export async function within(
   try {
     await Promise.race([work, clock.sleep(ms, over.signal)]);
   } finally {
-    over.abort();
+    over.abort('over'); // Without a reason it would make an error, with its stack.
   }
 }

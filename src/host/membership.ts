@@ -43,9 +43,10 @@ export async function joinSite(
     for (const listener of [...listeners]) listener();
   };
   const ranking = createRanking();
-  const changed = (): void => {
+  const changed = (): void => tell(changes);
+  const nodesChanged = (): void => {
     ranking.forget();
-    tell(changes);
+    changed();
   };
   const lease = await startLease({ kv: world.nodes, clock, log }, about, {
     held: changed,
@@ -55,7 +56,7 @@ export async function joinSite(
     },
   });
   const { signal } = stopping;
-  const nodes = await followNodes({ kv: world.nodes, clock, log }, changed, signal);
+  const nodes = await followNodes({ kv: world.nodes, clock, log }, nodesChanged, signal);
   const table = await followSlots(world.slots, changed, signal);
   return {
     node: about.node,

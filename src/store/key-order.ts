@@ -23,7 +23,8 @@ const FIRST_SURROGATE = 0xd800;
 function compareTexts(a: string, b: string): number {
   const shared = Math.min(a.length, b.length);
   for (let i = 0; i < shared; i++) {
-    const [left, right] = [a.charCodeAt(i), b.charCodeAt(i)];
+    const left = a.charCodeAt(i);
+    const right = b.charCodeAt(i);
     if (left === right) continue;
     if (left < FIRST_SURROGATE && right < FIRST_SURROGATE) return left - right;
     return Buffer.compare(Buffer.from(a), Buffer.from(b));

@@ -150,21 +150,20 @@ export function serverClock(timeline: Timeline): Clock {
 
 /** Those who wait for something hear of it, or give up after a while. */
 function createBell(timeline: Timeline) {
-  let waiting: (() => void)[] = [];
+  const waiting = new Set<() => void>();
   return {
     ring(): void {
-      for (const wake of waiting.splice(0)) wake();
+      for (const wake of [...waiting]) wake();
     },
     heard: (ms: number): Promise<void> =>
       new Promise((resolve) => {
-        const off = timeline.after(ms, '', resolve);
-        waiting = [
-          ...waiting,
-          () => {
-            off();
-            resolve();
-          },
-        ];
+        const wake = (): void => {
+          off();
+          waiting.delete(wake);
+          resolve();
+        };
+        const off = timeline.after(ms, '', wake);
+        waiting.add(wake);
       }),
   };
 }

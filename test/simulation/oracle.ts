@@ -2,6 +2,7 @@
  * The oracle: watches everything that crosses a seam, and says at once when something is that must never be (reliability §5).
  */
 import type { Answer } from '../../actors/protocol.ts';
+import type { Address } from '../../src/mail/address.ts';
 import { type Chunk, chunkName, type Result } from '../../src/mail/chunk.ts';
 import { type ListKey, slotOf } from '../../src/mail/list-key.ts';
 import { isIn } from '../../src/mail/ranges.ts';
@@ -60,11 +61,13 @@ export function createOracle(): Oracle {
     const name = `${key}.${post}.${range}.${attempt}`;
     const chunk = bus?.chunks.get(name);
     demand(chunk !== undefined, `mail of a chunk that nobody put: ${name}`);
-    const number = chunk.to.find(([, address]) => address === to)?.[0];
+    const number = numbersOf(chunk).get(to);
     demand(number !== undefined, `${to} is not in the chunk ${name}`);
     const words = sent.get(`${key} ${idOf(model.list(chunk.key), post)}`) ?? '';
-    const text = Buffer.from(transaction.message).toString();
-    demand(text.includes(words), `${name} for ${to} has another post's words`);
+    demand(
+      bytesOf(transaction.message).includes(words),
+      `${name} for ${to} has another post's words`,
+    );
     copies.took(pairOf(chunk, number), life, isUnheard, `${name} for ${to}`);
   }
 
@@ -161,6 +164,22 @@ function isTimer(list: ModelList, id: string): boolean {
 }
 
 const idOf = (list: ModelList, post: string): string => list.posts.get(Number(post))?.id ?? '';
+
+/** The bytes themselves, to be looked through where they are. */
+const bytesOf = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer =>
+  Buffer.from(buffer, byteOffset, byteLength);
+
+/** A chunk of thousands is asked for each of its copies. */
+const numbers = new WeakMap<Chunk, ReadonlyMap<Address, number>>();
+
+/** Whose number each address is; where two have one address, the first. */
+function numbersOf(chunk: Chunk): ReadonlyMap<Address, number> {
+  const known = numbers.get(chunk);
+  if (known !== undefined) return known;
+  const found = new Map(chunk.to.map(([number, address]) => [address, number] as const).reverse());
+  numbers.set(chunk, found);
+  return found;
+}
 
 /** More tries than any story has time for. */
 const TRIES_MAX = 30;

@@ -13,17 +13,17 @@ export async function* poll<T>(
   from: number,
   read: (known: number) => Promise<{ readonly items: readonly T[]; readonly known: number }>,
 ): AsyncGenerator<T, void, void> {
-  const aborted = new Promise<null>((resolve) => {
-    if (signal.aborted) resolve(null);
-    signal.addEventListener('abort', () => resolve(null), { once: true });
-  });
+  let stop = (): void => undefined;
+  signal.addEventListener('abort', () => stop(), { once: true });
   let known = from;
   while (!signal.aborted) {
     const asked = known;
-    const answer = await Promise.race([
-      aborted,
-      life.call(what, () => read(asked)).catch(() => 'away' as const),
-    ]);
+    const called = life.call(what, () => read(asked)).catch(() => 'away' as const);
+    // A race with a promise of the signal would be remembered by it for as long as it lives.
+    const answer = await new Promise<Awaited<typeof called> | null>((resolve) => {
+      stop = () => resolve(null);
+      void called.then(resolve);
+    });
     if (answer === null) return;
     if (answer === 'away') {
       await life.clock.sleep(AGAIN_MS, signal);

@@ -1,4 +1,6 @@
-import { expect, test } from 'vitest';
+import { availableParallelism } from 'node:os';
+import { afterAll, expect, test } from 'vitest';
+import { hireCrew } from './crew.ts';
 import { FOUND } from './seeds.ts';
 import { type Outcome, simulate } from './simulate.ts';
 
@@ -10,14 +12,22 @@ const LINES = 60;
 
 const blocks = Array.from({ length: SEEDS / BLOCK }, (_, i) => [i * BLOCK + 1, (i + 1) * BLOCK]);
 
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const item of items) found.push(item);
+  return found;
+}
+
+const crew = hireCrew(availableParallelism());
+afterAll(crew.dismiss);
+
 /** What a person needs to see it again. */
 const story = ({ seed, failure, trace }: Outcome): string =>
   `seed ${seed}: ${failure}\n${trace.slice(-LINES).join('\n')}\nagain: npm run simulate -- --seed ${seed} --seeds 1`;
 
 async function failures(seeds: readonly number[]): Promise<string[]> {
   const stories: string[] = [];
-  for (const seed of seeds) {
-    const outcome = await simulate(seed);
+  for await (const outcome of crew.outcomes(seeds)) {
     if (outcome.failure !== null) stories.push(story(outcome));
   }
   return stories;
@@ -43,12 +53,23 @@ test('the same seed tells the same story', { timeout: BLOCK_MS_MAX }, async () =
   expect((await simulate(8)).steps).not.toBe(one.steps);
 });
 
+test('it is the same story, and in its place, however many are told at once', {
+  timeout: BLOCK_MS_MAX,
+}, async () => {
+  const seeds = [3, 1, 4, 2];
+  const [alone, together] = [hireCrew(1), hireCrew(3)];
+  const expected = await all(alone.outcomes(seeds));
+  expect(expected.map(({ seed }) => seed)).toEqual(seeds);
+  expect(await all(together.outcomes(seeds))).toEqual(expected);
+  together.dismiss();
+});
+
 test('the stories are about something: crashes, take-overs, retries, duplicates that have a reason', {
   timeout: BLOCK_MS_MAX,
 }, async () => {
   const sum = { lives: 0, copies: 0, duplicates: 0, records: 0, mails: 0 };
-  for (let seed = 1; seed <= 20; seed++) {
-    const { counts } = await simulate(seed);
+  const seeds = Array.from({ length: 20 }, (_, i) => i + 1);
+  for await (const { counts } of crew.outcomes(seeds)) {
     sum.lives += counts.lives - counts.nodes;
     sum.copies += counts.copies;
     sum.duplicates += counts.duplicates;

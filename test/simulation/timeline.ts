@@ -30,6 +30,12 @@ type Event = {
   isOff: boolean;
 };
 
+/** A tick begins when no promise can go on any more, and costs a fraction of a turn of the event loop. */
+const rest = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
+/** Whoever else lives in this process, as a runner of tests, has its turn too once in so many steps. */
+const BREATH_STEPS = 1_000;
+const breath = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 /** Lines that the trace keeps. */
 const TRACE_MAX = 4_000;
 
@@ -65,7 +71,7 @@ export function createTimeline(random: Random): Timeline {
       if (event.what !== '') note(event.what);
       event.run();
       // Every promise that can go on without the world goes on before the next event.
-      await new Promise((resolve) => setImmediate(resolve));
+      await (steps % BREATH_STEPS === 0 ? breath() : rest());
       return true;
     },
     next: () => prune()?.at ?? Number.POSITIVE_INFINITY,
@@ -111,7 +117,8 @@ function pop(heap: Event[]): void {
   let at = 0;
   for (;;) {
     const left = 2 * at + 1;
-    const [a, b] = [heap[left], heap[left + 1]];
+    const a = heap[left];
+    const b = heap[left + 1];
     const isRight = a !== undefined && b !== undefined && isBefore(b, a);
     const child = isRight ? b : a;
     if (child === undefined || !isBefore(child, last)) break;

@@ -16,7 +16,7 @@ export function createFakeLater<C>(clock: Clock, due: FakeQueue): FakeLater<C> {
   const waiting = new Map<string, Waiting<C>>();
   const cancel = (id: string): void => {
     assert(/^[a-z0-9-]+(\.[a-z0-9-]+)*$/.test(id), 'the id of what waits is no subject token');
-    waiting.get(id)?.ended.abort();
+    waiting.get(id)?.ended.abort('cancelled');
     waiting.delete(id);
   };
   const put = (id: string, at: number, what: Due<C>): void => {

@@ -52,6 +52,9 @@ type Entry = {
   inHand: AbortController | null;
 };
 
+/** Why a wait ends early: a reason of our own costs no error with a stack. */
+const OVER = 'over';
+
 type State = {
   readonly clock: Clock;
   readonly ackWaitMs: number;
@@ -179,7 +182,7 @@ function deliveryOf(state: State, entry: Entry, deliveries: number): Delivery {
     ackToken: `${seq}.${deliveries}`,
     header: (name) => headers[name] ?? '',
     ack() {
-      entry.inHand?.abort();
+      entry.inHand?.abort(OVER);
       state.entries.delete(seq);
       const at = state.waiting.indexOf(seq);
       if (at >= 0) state.waiting.splice(at, 1);
@@ -194,7 +197,7 @@ function deliveryOf(state: State, entry: Entry, deliveries: number): Delivery {
 }
 
 function renew(state: State, entry: Entry): void {
-  entry.inHand?.abort();
+  entry.inHand?.abort(OVER);
   const inHand = new AbortController();
   entry.inHand = inHand;
   void state.clock.sleep(state.ackWaitMs, inHand.signal).then(() => {
@@ -203,7 +206,7 @@ function renew(state: State, entry: Entry): void {
 }
 
 function comeAgain(state: State, entry: Entry): void {
-  entry.inHand?.abort();
+  entry.inHand?.abort(OVER);
   entry.inHand = null;
   state.waiting.unshift(entry.seq);
   deliver(state);

@@ -29,7 +29,8 @@ export function fakeRows(): Rows {
         const there = rows[index];
         const isThere = there !== undefined && compareKeys(there[0], key) === 0;
         if (value === undefined) rows.splice(index, isThere ? 1 : 0);
-        else rows.splice(index, isThere ? 1 : 0, [[...key], copyOf(value)]);
+        else if (isThere) rows[index] = [there[0], copyOf(value)];
+        else rows.splice(index, 0, [[...key], copyOf(value)]);
       }
     },
     flushed: async () => {},
@@ -40,5 +41,12 @@ export function fakeRows(): Rows {
   };
 }
 
-const copyOf = (value: unknown): unknown =>
-  typeof value === 'object' ? structuredClone(value) : value;
+/** As `structuredClone`, many times faster for what rows are made of. */
+function copyOf(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(copyOf);
+  if (Object.getPrototypeOf(value) !== Object.prototype) return structuredClone(value);
+  const copy: Record<string, unknown> = {};
+  for (const name of Object.keys(value)) copy[name] = copyOf(Reflect.get(value, name));
+  return copy;
+}
