@@ -45,6 +45,8 @@ const FIND_WIDER = 16;
 
 /** How long one look-back may take, ms; NATS may go away in the middle of it. */
 const FIND_MS_MAX = 10_000;
+/** From so many that come at once on a batch costs less than its mails: 20 of 4 KiB take half as long, 10 no less (nats-server 2.15.1). */
+export const MAIL_BATCH_FROM = 12;
 /** How often one id may have been kept and dropped within the duplicate window. */
 const KEPT_AGAIN_MAX = 8;
 
@@ -111,7 +113,7 @@ export function createMailStore(
   /** As {@link decodeMail}; `read` and `keep` then need not fetch what was just here. */
   decode(delivery: Pick<Delivery, 'data' | 'header' | 'seq'>): IncomingMail;
 } {
-  const store = storeInGroups(nats, publisher);
+  const store = storeInGroups(nats, publisher, { batchFrom: MAIL_BATCH_FROM });
   const needs = { nats, publisher, store, near: createNear() };
   return {
     decode: (delivery) => {

@@ -1,7 +1,12 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ListKey } from '../../src/mail/list-key.ts';
 import type { Nats } from '../../src/nats/connect.ts';
-import { createMailStore, decodeMail, mailRefOf } from '../../src/nats/mail-store.ts';
+import {
+  createMailStore,
+  decodeMail,
+  MAIL_BATCH_FROM,
+  mailRefOf,
+} from '../../src/nats/mail-store.ts';
 import { createPublisher } from '../../src/nats/publisher.ts';
 import { held, mail } from '../../src/nats/subjects.ts';
 import type { MailStore } from '../../src/world.ts';
@@ -58,6 +63,24 @@ test('a mail that was accepted is there after nats-server was killed', async () 
   const stored = await storedOn(nats, 'TROUPE_MAIL', mail('command'));
   const traces = new Set(stored.map((message) => decodeMail(message).envelope.trace));
   expect(accepted.filter((trace) => !traces.has(trace))).toEqual([]);
+});
+
+test('mails that come at once are stored as one batch, each whole and with its own envelope', async () => {
+  const sizes = Array.from({ length: MAIL_BATCH_FROM }, (_, i) => 100 + i);
+  const accepting = sizes.map((size) => {
+    const envelope = someEnvelope({ trace: `of ${size}` });
+    return store.accept(rawMail(someBytes(size)), [{ kind: 'post', envelope }]);
+  });
+  await Promise.all(accepting);
+  const stored = await storedOn(nats, 'TROUPE_MAIL', mail('post'));
+  const found = stored.map((message) => decodeMail(message));
+  expect(found.map(({ envelope }) => envelope.trace)).toEqual(sizes.map((size) => `of ${size}`));
+  for (const [i, { lastPiece }] of found.entries()) {
+    expect(Buffer.compare(lastPiece, someBytes(sizes[i] ?? 0))).toBe(0);
+  }
+  const batches = new Set(stored.map(({ header }) => header('Nats-Batch-Id')));
+  expect(batches.size).toBe(1);
+  expect(batches.has('')).toBe(false);
 });
 
 test('a copy is found among many of the same list, wherever it stands', async () => {
