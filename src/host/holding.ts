@@ -151,7 +151,7 @@ async function insist<T>(
 }
 
 async function claim(holding: Holding, here: Held): Promise<void> {
-  const { world, membership } = holding;
+  const { world, membership, evaluateSoon } = holding;
   const { table, lease, node } = membership;
   const { slot, ending } = here;
   const { signal } = ending;
@@ -163,16 +163,24 @@ async function claim(holding: Holding, here: Held): Promise<void> {
   });
   if (signal.aborted) return;
   if (isFree !== true) return step(holding, here, { type: 'lost' });
-  // Both at once, since its lists are without an owner: an epoch without the slot is never used.
-  const [isOurs, epoch] = await Promise.all([
-    insist(holding, signal, () => table.set(slot, { ...owner, at: world.clock.now() })),
-    insist(holding, signal, () => acquire(world, slot, owner, signal)),
-  ]);
+  const set = () => table.set(slot, { ...owner, at: world.clock.now() });
+  const acquired = () => insist(holding, signal, () => acquire(world, slot, owner, signal));
+  // Both at once, since its lists are without an owner; an epoch without the slot is never used.
+  const [isSet, early] = await Promise.all([set().catch(inDoubt), acquired()]);
+  // Had others had the slot since, their epochs would be later than this one: it takes another.
+  const isOurs = isSet ?? (await insist(holding, signal, set));
+  const epoch = isSet === null && isOurs === true ? await acquired() : early;
   if (signal.aborted) return;
-  if (isOurs !== true || epoch === null) return step(holding, here, { type: 'lost' });
+  if (isOurs !== true || epoch === null) {
+    step(holding, here, { type: 'lost' });
+    return evaluateSoon(); // Whoever had it may have let it go while our epoch was on its way.
+  }
   here.owned = ownSlot(world.rows, slot, epoch, { signal, msLeft: lease.msLeft });
   step(holding, here, { type: 'acquired', epoch });
 }
+
+/** Null: it may have been done. Whoever tries again hears of anything worse. */
+const inDoubt = (): null => null;
 
 /** Slots that are acquired together are folded in one pass over the ledger. */
 function queueRecovery(holding: Holding, owned: OwnedSlot): void {
