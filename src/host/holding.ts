@@ -163,24 +163,19 @@ async function claim(holding: Holding, here: Held): Promise<void> {
   });
   if (signal.aborted) return;
   if (isFree !== true) return step(holding, here, { type: 'lost' });
-  const set = () => table.set(slot, { ...owner, at: world.clock.now() });
-  const acquired = () => insist(holding, signal, () => acquire(world, slot, owner, signal));
-  // Both at once, since its lists are without an owner; an epoch without the slot is never used.
-  const [isSet, early] = await Promise.all([set().catch(inDoubt), acquired()]);
-  // Had others had the slot since, their epochs would be later than this one: it takes another.
-  const isOurs = isSet ?? (await insist(holding, signal, set));
-  const epoch = isSet === null && isOurs === true ? await acquired() : early;
+  const row = () => ({ ...owner, at: world.clock.now() });
+  const isOurs = await insist(holding, signal, () => table.set(slot, row()));
   if (signal.aborted) return;
-  if (isOurs !== true || epoch === null) {
+  if (isOurs !== true) {
     step(holding, here, { type: 'lost' });
-    return evaluateSoon(); // Whoever had it may have let it go while our epoch was on its way.
+    return evaluateSoon(); // Whoever has it may have let it go while ours was on its way.
   }
+  // Only then: an epoch from before would be older than those of others who had the slot in between.
+  const epoch = await insist(holding, signal, () => acquire(world, slot, owner, signal));
+  if (signal.aborted || epoch === null) return;
   here.owned = ownSlot(world.rows, slot, epoch, { signal, msLeft: lease.msLeft });
   step(holding, here, { type: 'acquired', epoch });
 }
-
-/** Null: it may have been done. Whoever tries again hears of anything worse. */
-const inDoubt = (): null => null;
 
 /** Slots that are acquired together are folded in one pass over the ledger. */
 function queueRecovery(holding: Holding, owned: OwnedSlot): void {

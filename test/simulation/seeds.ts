@@ -48,4 +48,8 @@ export const FOUND: readonly Found[] = [
     seed: 41048,
     what: 'a held mail, kept and dropped, was kept once more by a message that came late (the oracle was wrong)',
   },
+  {
+    seed: 63306,
+    what: 'an epoch taken while the bucket was still asked for the slot was older than another’s who had it in between',
+  },
 ];
