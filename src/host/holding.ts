@@ -156,20 +156,17 @@ async function claim(holding: Holding, here: Held): Promise<void> {
   const { slot, ending } = here;
   const { signal } = ending;
   const owner = { node, incarnation: lease.incarnation };
-  const isFree = await insist(holding, signal, async () => {
-    // Our view of the others may lag behind: whom the bucket names is asked about where it is known.
+  const outcome = await insist(holding, signal, async () => {
+    // Our view of the others may lag behind: whom the bucket names is asked about where it is known, at each try.
     const holder = table.get(slot);
-    return holder === null || !(await isAlive(membership, holder));
+    if (holder !== null && (await isAlive(membership, holder))) return 'held';
+    return (await table.set(slot, { ...owner, at: world.clock.now() })) ? 'ours' : 'changed';
   });
   if (signal.aborted) return;
-  if (isFree !== true) return step(holding, here, { type: 'lost' });
-  const row = () => ({ ...owner, at: world.clock.now() });
-  const isOurs = await insist(holding, signal, () => table.set(slot, row()));
-  if (signal.aborted) return;
-  if (isOurs !== true) {
-    step(holding, here, { type: 'lost' });
-    return evaluateSoon(); // Whoever has it may have let it go while ours was on its way.
-  }
+  if (outcome !== 'ours') step(holding, here, { type: 'lost' });
+  // Whoever changed it may have let it go while we asked.
+  if (outcome === 'changed') evaluateSoon();
+  if (outcome !== 'ours') return;
   // Only then: an epoch from before would be older than those of others who had the slot in between.
   const epoch = await insist(holding, signal, () => acquire(world, slot, owner, signal));
   if (signal.aborted || epoch === null) return;

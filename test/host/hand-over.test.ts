@@ -1,5 +1,6 @@
 /** What a hand-over waits for, and what it does not. */
 import { expect, test } from 'vitest';
+import { MailError } from '../../src/errors.ts';
 import { rank } from '../../src/host/placement.ts';
 import { listKeyOf, SLOTS, slotOf } from '../../src/mail/list-key.ts';
 import { slotRowOf, writtenRow } from '../../src/nats/node-rows.ts';
@@ -132,6 +133,24 @@ test('the ledger is told whose a slot is only when the bucket has said so: no ep
   await pass(base, 1_000);
   expect(host.status().slots).toHaveLength(SLOTS);
   expect(base.ledger.records).toHaveLength(SLOTS);
+});
+
+test('a slot that was asked for in doubt is not taken from a living node that has it by now', async () => {
+  const base = fakeHostWorld();
+  const { create: put } = base.slots;
+  const named = { node: 'x', incarnation: 'x' };
+  const lives = { version: '0', pid: 1, startedAt: 0, isDraining: false, beat: 1 };
+  Object.assign(base.slots, {
+    create: async (...[key, ours]: Parameters<typeof put>) => {
+      if (key !== String(SLOT)) return await put(key, ours);
+      await base.nodes.create('x', writtenRow({ ...named, roles: ['host'], ...lives }));
+      await put(key, writtenRow({ ...named, at: base.clock.now() }));
+      throw new MailError(451, '4.3.0', 'no answer');
+    },
+  });
+  const { host } = await start('a', base);
+  await pass(base, 2_000);
+  expect(host.status().slots.map(({ slot }) => slot)).not.toContain(SLOT);
 });
 
 test('who did not get a slot, and hears that it is free before that, takes it', async () => {

@@ -50,6 +50,6 @@ export const FOUND: readonly Found[] = [
   },
   {
     seed: 63306,
-    what: 'an epoch taken while the bucket was still asked for the slot was older than another’s who had it in between',
+    what: 'a slot that the bucket was asked for again, in doubt, was taken from who had it by then; an epoch was older than theirs',
   },
 ];
