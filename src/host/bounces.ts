@@ -35,6 +35,8 @@ const DUES_MAX = 256;
 /** A checkpoint may be older than the stream by no event: some days are kept to be sure. */
 const STALE_MS = (KEPT_DAYS - 5) * DAY_MS;
 const AGAIN_MS = 1_000;
+/** Slots come in groups, at a take-over, when posts are waited for; bounces are followed once that is over. */
+const SETTLE_MS = 2_000;
 
 /** What is seen of a slot's bounce actor. */
 export type FoldStatus = {
@@ -129,6 +131,7 @@ function statusOf({ world, slot, ...folding }: Folding): FoldStatus {
 async function follow(folding: Folding, fatal: (error: unknown) => void): Promise<void> {
   const { world, slot, signal } = folding;
   const { idle, log } = world.bounceFold;
+  await world.clock.sleep(SETTLE_MS, signal);
   if (!(await beginPatiently(folding))) return;
   void tick(folding).catch(fatal);
   const caughtUp = (): void => {

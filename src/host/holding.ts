@@ -30,6 +30,8 @@ export type Held = {
   readonly slot: number;
   state: SlotState;
   owned: OwnedSlot | null;
+  /** Since when it is served, monotonic ms. */
+  since: number;
   ending: AbortController;
 };
 
@@ -58,7 +60,7 @@ export function openHolding(
     ...needs,
     stopping: new AbortController(),
     slots: Array.from({ length: SLOTS }, (_, slot) => ({
-      ...{ slot, state: IDLE, owned: null, ending: new AbortController() },
+      ...{ slot, state: IDLE, owned: null, since: 0, ending: new AbortController() },
     })),
     ...{ releasing: new Set(), sayingAgain: new Set(), recovering: [], waiters: new Set() },
   };
@@ -110,6 +112,7 @@ function perform(holding: Holding, here: Held, what: string): void {
       if (owned !== null) queueRecovery(holding, owned);
       return;
     case 'serve':
+      here.since = holding.world.clock.monotonic();
       if (owned !== null) holding.work.serve(owned);
       holding.evaluateSoon();
       return;
@@ -119,7 +122,7 @@ function perform(holding: Holding, here: Held, what: string): void {
     case 'release':
       here.owned = null;
       here.ending.abort();
-      void release(holding, here.slot);
+      void release(holding, here.slot, heirOf(holding.membership, here.slot));
       return;
     case 'drop':
       here.owned = null;
@@ -158,7 +161,9 @@ async function claim(holding: Holding, here: Held): Promise<void> {
   const owner = { node, incarnation: lease.incarnation };
   const outcome = await insist(holding, signal, async () => {
     // Our view of the others may lag behind: whom the bucket names is asked about where it is known, at each try.
-    const holder = table.get(slot);
+    const seen = table.get(slot);
+    const holder = isUs(membership, seen) ? await table.read(slot) : seen;
+    if (isUs(membership, holder)) return 'ours'; // By whoever handed it over, or by us, in doubt.
     if (holder !== null && (await isAlive(membership, holder))) return 'held';
     return (await table.set(slot, { ...owner, at: world.clock.now() })) ? 'ours' : 'changed';
   });
@@ -200,11 +205,15 @@ async function drainOne(holding: Holding, here: Held, owned: OwnedSlot): Promise
 
 // ── What the bucket is told ───────────────────────────────────────────────
 
-/** Says that the slot is free, unless the bucket names another by now. */
-export async function release(holding: Holding, slot: number): Promise<void> {
+/** Says whose the slot is now, by default nobody's, unless the bucket names another by now. */
+export async function release(
+  holding: Holding,
+  slot: number,
+  heir: Pick<SlotRow, 'node' | 'incarnation'> = NOBODY,
+): Promise<void> {
   const { world, membership, releasing, evaluateSoon } = holding;
   const { table } = membership;
-  const row = { node: null, incarnation: '', at: world.clock.now() };
+  const row = { ...heir, at: world.clock.now() };
   releasing.add(slot);
   for (let tries = 0; tries < RELEASE_TRIES_MAX; tries++) {
     try {
@@ -217,6 +226,17 @@ export async function release(holding: Holding, slot: number): Promise<void> {
   releasing.delete(slot);
   tellWaiters(holding);
   evaluateSoon();
+}
+
+const NOBODY = { node: null, incarnation: '' };
+
+/** Who should own the slot when we do not: named in the bucket, it has only the ledger left to tell. */
+function heirOf(
+  { ranked, live, node }: Membership,
+  slot: number,
+): Pick<SlotRow, 'node' | 'incarnation'> {
+  const heir = live().get(ranked(slot).find((name) => name !== node) ?? '');
+  return heir === undefined ? NOBODY : { node: heir.node, incarnation: heir.incarnation };
 }
 
 /** The bucket was made anew: what it does not say any more is said again. */

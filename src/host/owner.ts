@@ -2,8 +2,9 @@
  * Which slots this node owns, by what the placement and the bucket say:
  *
  *   a slot without a living holder   is claimed by the node that the placement names, at once
+ *   a slot that was handed to us     is claimed, whatever the placement says here: its owner may have known more
  *   a slot held by another           is waited for: its owner sees us, and hands it over
- *   a slot of ours, placed elsewhere is handed over, one at a time, once the other node has lived for a while
+ *   a slot of ours, placed elsewhere is handed over, one at a time, once it and the other node have been there for a while
  *   our lease over                   every slot is dropped: no answer, no effect
  *
  * How a slot is claimed, served and handed over is in `holding.ts`.
@@ -26,7 +27,7 @@ import type { Membership } from './membership.ts';
 import type { OwnedSlot } from './slots.ts';
 import type { HostWorld } from './world.ts';
 
-/** A node must live for so long before a slot moves to it: one that comes and goes moves nothing. */
+/** A node must live for so long before a slot moves to it, and a slot be where it is: what comes and goes moves nothing. */
 export const SETTLED_MS = 10_000;
 /** A slot that was fenced is not asked for again before the bucket has had time to say whose it is. */
 const FENCED_MS = 5_000;
@@ -140,20 +141,21 @@ function evaluate(wanting: Wanting): void {
   if (wanting.wakeAt < Number.POSITIVE_INFINITY) void evaluateAt(wanting, wanting.wakeAt);
 }
 
-/** Claims a slot that is free and placed here; hands over what is placed elsewhere, one slot at a time. */
+/** Claims a slot that is free and placed here, or was handed to us; hands over what is placed elsewhere, one slot at a time. */
 function evaluateOne(wanting: Wanting, here: Held, moving: { is: boolean }): void {
   const { holding, isLeaving } = wanting;
   const { membership, releasing } = holding;
   const { slot } = here;
   const [best] = membership.ranked(slot);
   const isFree = !releasing.has(slot) && !isHeldByOther(membership, slot);
-  if (here.state.mode === 'idle' && best === membership.node && !isLeaving && isFree) {
+  const isToBeOurs = best === membership.node || isUs(membership, membership.table.get(slot));
+  if (here.state.mode === 'idle' && isToBeOurs && !isLeaving && isFree) {
     step(holding, here, { type: 'wanted' });
   }
   if (here.state.mode !== 'owned') return;
   if (membership.table.get(slot) === null) void sayAgain(holding, here);
   const isElsewhere = best !== membership.node && best !== undefined;
-  const mayMove = !moving.is && isElsewhere && hasLivedLong(wanting, best);
+  const mayMove = !moving.is && isElsewhere && isSteady(wanting, here, best);
   if (!isLeaving && !mayMove) return;
   moving.is = true;
   step(holding, here, { type: 'unwanted' });
@@ -164,10 +166,8 @@ function reconcile({ holding, isLeaving }: Wanting, here: Held): void {
   const { world, membership, releasing } = holding;
   const { slot, state } = here;
   const row = membership.table.get(slot);
-  const isPlacedHere = membership.ranked(slot)[0] === membership.node && !isLeaving;
   if (state.mode === 'idle') {
-    const isOurs = isUs(membership, row) && !releasing.has(slot);
-    if (isOurs && !isPlacedHere) void release(holding, slot);
+    if (isLeaving && isUs(membership, row) && !releasing.has(slot)) void release(holding, slot);
     return;
   }
   if (state.mode !== 'acquiring' && row !== null && !isUs(membership, row)) {
@@ -176,10 +176,11 @@ function reconcile({ holding, isLeaving }: Wanting, here: Held): void {
   }
 }
 
-/** A node that has not lived long enough is looked at again when it has. */
-function hasLivedLong(wanting: Wanting, node: string): boolean {
+/** What has not been so for long enough is looked at again when it has. */
+function isSteady(wanting: Wanting, { since }: Held, node: string): boolean {
   const { world, membership } = wanting.holding;
-  const due = (membership.live().get(node)?.since ?? Number.POSITIVE_INFINITY) + SETTLED_MS;
+  const livesSince = membership.live().get(node)?.since ?? Number.POSITIVE_INFINITY;
+  const due = Math.max(since, livesSince) + SETTLED_MS;
   if (world.clock.monotonic() >= due) return true;
   wanting.wakeAt = Math.min(wanting.wakeAt, due);
   return false;

@@ -6,6 +6,8 @@ import type { Kv } from '../world.ts';
 
 export type SlotTable = {
   get(slot: number): SlotRow | null;
+  /** What the leader says, which {@link get} may not know yet. Throws MailError 451 while NATS is away. */
+  read(slot: number): Promise<SlotRow | null>;
   /** False if somebody changed the row meanwhile. Throws MailError 451 when it is not known. */
   set(slot: number, row: SlotRow): Promise<boolean>;
   readonly ended: Promise<void>;
@@ -47,11 +49,19 @@ export async function followSlots(
     }
   }
 
+  const get = (slot: number): SlotRow | null => table.get(slot)?.row ?? null;
+
+  async function read(slot: number): Promise<SlotRow | null> {
+    const there = await kv.get(String(slot));
+    if (there !== null) note(slot, there.value, there.revision);
+    return there === null ? null : get(slot);
+  }
+
   const ended = follow();
   ended.catch((error) => ready.reject(error));
   await ready.promise;
   return {
-    get: (slot) => table.get(slot)?.row ?? null,
+    ...{ get, read },
     set: async (slot, row) => {
       const value = writtenRow(row);
       const before = table.get(slot);
@@ -60,8 +70,7 @@ export async function followSlots(
           ? await kv.create(String(slot), value)
           : await kv.update(String(slot), value, before.revision);
       if (revision === null) {
-        const there = await kv.get(String(slot)); // The copy lags: the next try begins from what is there.
-        if (there !== null) note(slot, there.value, there.revision);
+        await read(slot); // The copy lags: the next try begins from what is there.
         return false;
       }
       note(slot, value, revision);

@@ -15,7 +15,7 @@ export type NodeRow = {
   readonly beat: number;
 };
 
-/** Who holds a slot; `node` is null where its owner handed it over or nobody ever had it. */
+/** Who holds a slot, or was handed it and is about to; `node` is null where nobody lives to have it, or nobody ever had it. */
 export type SlotRow = {
   readonly node: string | null;
   readonly incarnation: string;

@@ -1,6 +1,7 @@
 /** What a hand-over waits for, and what it does not. */
 import { expect, test } from 'vitest';
 import { MailError } from '../../src/errors.ts';
+import { SETTLED_MS } from '../../src/host/owner.ts';
 import { rank } from '../../src/host/placement.ts';
 import { listKeyOf, SLOTS, slotOf } from '../../src/mail/list-key.ts';
 import { slotRowOf, writtenRow } from '../../src/nats/node-rows.ts';
@@ -62,6 +63,55 @@ test('a slot that was followed is taken over without its history being read: the
   await Promise.all([drained, pass(base, 2_000)]);
 });
 
+test('who hands a slot over names its heir in the bucket: the heir has only the ledger left to tell', async () => {
+  const { base, owner, heir } = await threeNodes();
+  const { update } = base.slots;
+  let told = 0;
+  Object.assign(base.slots, {
+    update: (...row: Parameters<typeof update>) => {
+      if (row[0] === String(SLOT)) told += 1;
+      return update(...row);
+    },
+  });
+  const drained = owner.host.drain();
+  await pass(base, 5_000);
+  await drained;
+  expect(ownersOf(SLOT)).toEqual([heir.world.node]);
+  expect(told).toBe(1);
+});
+
+test('a slot that was handed to us, and is another living node’s by now, is not taken from it', async () => {
+  const { base, owner, heir } = await threeNodes();
+  const { get } = base.slots;
+  const third = [...running.values()].find((node) => node !== owner && node !== heir);
+  const { node, lease } = third?.membership ?? owner.membership;
+  const { incarnation } = lease;
+  Object.assign(base.slots, {
+    get: async (key: string) => {
+      const row = await get(key);
+      const value = writtenRow({ node, incarnation, at: base.clock.now() });
+      if (key !== String(SLOT) || row === null) return row;
+      return { ...row, value, revision: row.revision + 1 };
+    },
+  });
+  const drained = owner.host.drain();
+  await pass(base, 5_000);
+  await drained;
+  expect(ownersOf(SLOT)).toEqual([]);
+});
+
+test('a slot that came is not passed on before it has been here for a while', async () => {
+  const { base, owner, heir } = await threeNodes();
+  const drained = owner.host.drain();
+  await pass(base, 3_000);
+  await drained;
+  await owner.host.undrain();
+  await pass(base, SETTLED_MS - 5_000);
+  expect(ownersOf(SLOT)).toEqual([heir.world.node]);
+  await pass(base, 30_000);
+  expect(ownersOf(SLOT)).toEqual([owner.world.node]);
+});
+
 test('a slot whose follower hears nothing is taken over from its history', async () => {
   const follow: Ledger['follow'] = async function* (_slots, _after, signal) {
     await new Promise((resolve) => signal.addEventListener('abort', resolve));
@@ -90,7 +140,7 @@ test('a node that comes back follows the slots that are about to be handed over 
 });
 
 test('slots are handed over while it is still being said that the node drains', async () => {
-  const { base, owner } = await threeNodes();
+  const { base, owner, heir } = await threeNodes();
   const { update } = base.nodes;
   Object.assign(base.nodes, {
     update: (key: string, ...row: [Uint8Array, number]) =>
@@ -101,7 +151,8 @@ test('slots are handed over while it is still being said that the node drains', 
   Object.assign(base.nodes, { update });
   expect(owner.host.status().slots).toEqual([]);
   const row = await base.slots.get(String(SLOT));
-  expect(slotRowOf(row?.value ?? new Uint8Array())).toMatchObject({ node: null });
+  expect(slotRowOf(row?.value ?? new Uint8Array())).toMatchObject({ node: heir.world.node });
+  expect(ownersOf(SLOT)).toEqual([heir.world.node]); // Though it does not know yet why.
   running.delete(owner.world.node); // It waits for ever.
 });
 
