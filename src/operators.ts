@@ -47,6 +47,7 @@ export function factsOf(node: Node): HealthFacts {
     disk: host === null ? null : { freeBytes: host.diskFreeBytes, isLow: host.isDiskLow },
     blocked: host?.blocked.map(nameOf) ?? [],
     quarantined: host?.quarantined.map(({ key }) => nameOf(key)) ?? [],
+    hasNoRoute: parts.routes?.all().every(({ candidate }) => candidate.warmth === 0) === true,
     openRoutes: (parts.routes?.all() ?? []).flatMap(({ live: { settings, health } }) =>
       health.isAway() ? [settings.name] : [],
     ),

@@ -21,6 +21,8 @@ const LISTED_MAX = 200;
 /** Characters of a reply beside others. */
 const BRIEF_MAX = 160;
 
+const REFUSED = 'See `troupe post ls LIST`.';
+
 export const register: Register = (program, run) => {
   const delivery = program.command('delivery').description('what became of posts');
   delivery
@@ -39,7 +41,7 @@ export const register: Register = (program, run) => {
 };
 
 const ask = async (site: Site, list: DirectoryEntry, body: unknown): Promise<unknown> =>
-  await site.request(inspectDelivery(list.address), body, ANSWER_MS_MAX);
+  await site.request(inspectDelivery(list.address), body, ANSWER_MS_MAX, REFUSED);
 
 // ── show ──────────────────────────────────────────────────────────────────
 

@@ -51,8 +51,8 @@ async function siteOver(nats: Nats): Promise<Site> {
       const copy = await mail.find('held', list.key, heldCopyId(hold));
       return await mail.read(copy ?? post.mail);
     },
-    request: (subject, body, timeoutMs = REQUEST_MS_MAX) =>
-      requestJson(nats, subject, body, timeoutMs),
+    request: (subject, body, timeoutMs = REQUEST_MS_MAX, nextStep = '') =>
+      requestJson(nats, subject, body, timeoutMs, nextStep),
     close: async () => {
       publisher.close();
       await nats.close();
@@ -105,6 +105,7 @@ async function requestJson(
   subject: string,
   body: unknown,
   timeoutMs: number,
+  nextStep: string,
 ): Promise<unknown> {
   const bytes = body === undefined ? '' : JSON.stringify(body);
   for (let tries = 1; ; tries++) {
@@ -113,7 +114,7 @@ async function requestJson(
         await nats.nc.request(subject, bytes, { timeout: timeoutMs })
       ).json();
       const problem = problemOf(answer);
-      if (problem !== null) throw new OperatorError(problem, '');
+      if (problem !== null) throw new OperatorError(problem, nextStep);
       return answer;
     } catch (error) {
       if (error instanceof OperatorError) throw error;

@@ -20,6 +20,7 @@ import type { Site } from './site.ts';
 const NUMBERS = ['weight', 'connections', 'messages', 'recipients', 'rate', 'timeoutSeconds'];
 const WORDS = ['url', 'role', 'tls', 'ehlo', 'ca', 'user', 'passwordFile'];
 const KNOWN = `Settings are ${[...NUMBERS, ...WORDS].join(', ')}; without a value one goes back to its default.`;
+const REFUSED = 'See `troupe route ls`, and `troupe route set --help` for the settings.';
 const FILES =
   'ca=FILE is read here; passwordFile=/PATH by each node that sends, from its own disk.';
 const NO_PASSWORD =
@@ -129,7 +130,9 @@ function rowOf(route: RouteRow, i: number, now: number): (string | number)[] {
 async function order(context: Context, what: unknown, name: string): Promise<ExitCode> {
   const { out } = context;
   return await context.withSite(async (site) => {
-    const answer = (await site.request(ROUTE_ORDERS, what)) as { readonly routes?: unknown };
+    const answer = (await site.request(ROUTE_ORDERS, what, undefined, REFUSED)) as {
+      readonly routes?: unknown;
+    };
     const routes = Array.isArray(answer.routes) ? answer.routes : [];
     const isThere = (one: unknown): boolean => (one as { name?: unknown }).name === name;
     if (out.json) {

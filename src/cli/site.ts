@@ -26,9 +26,9 @@ export type Site = {
   rawOf(list: DirectoryEntry, held: HeldPost): Promise<Uint8Array | null>;
   /**
    * A request whose answer is JSON. Throws OperatorError when nobody answers, or with the answer's
-   * own error.
+   * own error, and `nextStep` then.
    */
-  request(subject: string, body: unknown, timeoutMs?: number): Promise<unknown>;
+  request(subject: string, body: unknown, timeoutMs?: number, nextStep?: string): Promise<unknown>;
   close(): Promise<void>;
 };
 

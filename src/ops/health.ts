@@ -26,6 +26,8 @@ export type HealthFacts = {
   readonly quarantined: readonly string[];
   /** Routes that cannot be used now; absent where this node sends nothing. */
   readonly openRoutes?: readonly string[];
+  /** None carries mail: all are away or drained, or the last was removed. */
+  readonly hasNoRoute?: boolean;
 };
 
 export type Problem = { readonly what: string; readonly nextStep: string };
@@ -115,6 +117,11 @@ function problemsOf(facts: HealthFacts): Problem[] {
     openRoutes.length > 0,
     `outgoing mail cannot go by ${openRoutes.join(', ')}`,
     'See `troupe route ls` for what fails; it is tried again by itself.',
+  );
+  say(
+    facts.hasNoRoute === true,
+    'no route carries mail: it waits',
+    'See `troupe route ls`; `troupe route resume NAME` or `troupe route add NAME URL` where no other comes back by itself.',
   );
   return problems;
 }

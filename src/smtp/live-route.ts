@@ -1,7 +1,7 @@
 /** One route as this node has it: its connections, its hand, its breaker, its pace, and what it did so far. */
 import type { RouteConfig } from '../config.ts';
 import type { ClassOrder } from '../mail/class-order.ts';
-import type { Meter, RecipientReply, Route, Smtp, SmtpConnection, Transaction } from '../world.ts';
+import type { RecipientReply, Route, Smtp, SmtpConnection, Transaction } from '../world.ts';
 import type { Candidate } from './choice.ts';
 import { createHand, type Hand, OVERFLOW_MAX } from './hand.ts';
 import { createPace } from './pace.ts';
@@ -19,7 +19,7 @@ export type LiveRoute = {
   readonly room: number;
   readonly handMax: number;
   /** Recipients accepted, and those that failed for now, so far on this node. */
-  counts(): { readonly accepted: number; readonly failed: number };
+  counts(): Counts;
   connections(): PoolState;
   /** Why this node cannot send over it, for an operator; null: it can. */
   readonly problem: string | null;
@@ -29,6 +29,8 @@ export type LiveRoute = {
   stop(): void;
 };
 
+type Counts = { accepted: number; failed: number };
+
 export type LiveRouteNeeds = Omit<HealthNeeds, 'name' | 'probe'> & {
   /** Or why this node cannot send over it, though others may. */
   readonly smtp: Smtp | { readonly problem: string };
@@ -37,6 +39,8 @@ export type LiveRouteNeeds = Omit<HealthNeeds, 'name' | 'probe'> & {
   readonly order: ClassOrder;
   /** Nodes that send: they share its rate. */
   senders(): number;
+  /** Of the same route before it was wired anew; counted on. */
+  readonly counts?: Counts;
 };
 
 /** Of chunks in hand for one connection: one is sent while the next is made ready. */
@@ -82,7 +86,7 @@ export function openLiveRoute(settings: RouteConfig, needs: LiveRouteNeeds): Liv
     ...{ clock, patienceMs: settings.timeoutSeconds * 1_000, signal: stopping.signal },
     onSilent: () => health.failed('timeout', true),
   });
-  const ear = createEar(name, { hand, health, silence }, needs.meter);
+  const ear = createEar(name, { hand, health, silence }, needs);
   const mayCarry = (): boolean => warmth() > 0;
   return {
     ...{ settings, hand, health, handMax, room: handMax + OVERFLOW_MAX, problem },
@@ -161,9 +165,8 @@ type Ear = {
 function createEar(
   route: string,
   { hand, health, silence }: Pick<LiveRoute, 'hand' | 'health'> & { readonly silence: Silence },
-  meter: Meter,
+  { meter, counts = { accepted: 0, failed: 0 } }: Pick<LiveRouteNeeds, 'meter' | 'counts'>,
 ): Ear {
-  const counts = { accepted: 0, failed: 0 };
   /** Connections whose last transaction was answered. */
   const good = new WeakSet<SmtpConnection>();
   function heard(connection: SmtpConnection, replies: readonly RecipientReply[]): void {

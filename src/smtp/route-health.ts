@@ -47,7 +47,7 @@ export type Health = {
   /** It was seen to fail, and not to work since. */
   isAway(): boolean;
   /** How often it failed us on this node, by how. */
-  troubles(): Readonly<Record<string, number>>;
+  troubles(): Record<string, number>;
   failed(how: Trouble, isDown: boolean, error?: unknown): void;
   /** It failed in a way that says nothing about its health: counted, no more. */
   noted(how: Trouble, error?: unknown): void;
@@ -71,6 +71,8 @@ export type HealthNeeds = {
   readonly meter: Meter;
   /** What this node knew of the route before it was wired anew. */
   readonly known?: Known;
+  /** What it counted of it then; counted on. */
+  readonly troubles?: Record<string, number>;
   /** Connects once; throws when it cannot. Null: this node cannot tell, and leaves it to the others. */
   readonly probe: (() => Promise<void>) | null;
   /** After each change that others may wait for. */
@@ -102,7 +104,7 @@ export function createHealth(needs: HealthNeeds): Health {
   const unknown: HealthRow = { state: breaker.closed, at: clock.now(), by: node, how: null };
   const stopping = new AbortController();
   const state: State = {
-    ...{ needs, stopping, troubles: {}, timer: endWith(stopping.signal) },
+    ...{ needs, stopping, troubles: needs.troubles ?? {}, timer: endWith(stopping.signal) },
     ...{ isUnsaid: false, saying: null, ...(needs.known ?? { row: unknown, revision: 0 }) },
   };
   void waitOut(state);

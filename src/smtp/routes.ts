@@ -277,10 +277,11 @@ function sync(state: State): void {
   }
   for (const [name, settings] of wanted) {
     if (live.has(name)) continue;
-    const known = before.get(name)?.health.known();
+    const old = before.get(name);
     const more = {
       ...liveNeeds(needs, smtpFor(settings, needs), state.waiting),
-      ...(known && { known }),
+      ...(old && { known: old.health.known(), troubles: old.health.troubles() }),
+      ...(old && { counts: old.counts() }),
     };
     const made = openLiveRoute(settings, more);
     const health = state.healths.get(name);
@@ -309,6 +310,11 @@ function wiringOf({ weight: _weight, role: _role, ...wiring }: RouteConfig): str
   return JSON.stringify(wiring, Object.keys(wiring).sort());
 }
 
+/** How it is connected to: what an MTA that worked so far may not take. */
+function wayOf({ url, tls, ca, ehlo, user, password, passwordFile }: RouteConfig): string {
+  return JSON.stringify([url, tls, ca, ehlo, user, password, passwordFile]);
+}
+
 function recast(old: LiveRoute, { weight, role }: RouteConfig): LiveRoute['candidate'] {
   return (factor) => ({ ...old.candidate(factor), weight: weight * factor, role });
 }
@@ -333,8 +339,8 @@ async function obey(state: State, order: RouteOrder): Promise<void> {
     sync(state);
     const now = live.get(settings.name);
     // What connects another way than before is tried before it is given mail.
-    const isRewired = before === undefined || before.route !== now?.route;
-    if (isRewired && now?.health.row().state.mode !== 'draining') {
+    const isSame = before?.problem === null && wayOf(before.settings) === wayOf(settings);
+    if (!isSame && now?.health.row().state.mode !== 'draining') {
       await now?.health.tell('drain');
       await now?.health.tell('resume');
     }

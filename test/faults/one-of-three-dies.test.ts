@@ -171,8 +171,8 @@ test('what cannot be is refused in words, and changes nothing', SLOW, async () =
     [['set', 'a', 'password=secret'], 'a password is not given here'],
     [['set', 'a', 'user=me', 'passwordFile=/nowhere'], 'the password /nowhere cannot be read'],
     [['set', 'a', 'wait=0'], 'is not a setting of a route'],
-    [['set', 'none', 'weight=1'], 'there is no route none'],
-    [['drain', 'none'], 'there is no route none'],
+    [['set', 'none', 'weight=1'], 'there is no route none\nSee `troupe route ls`'],
+    [['drain', 'none'], 'there is no route none\nSee `troupe route ls`'],
   ] as const) {
     const { code, stderr } = await site.run('route', ...words);
     expect([code, stderr]).toEqual([1, expect.stringContaining(why)]);

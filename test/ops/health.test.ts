@@ -34,6 +34,7 @@ test.each<[string, Partial<HealthFacts>, RegExp, boolean]>([
   ['the disk is nearly full', { disk: { freeBytes: 9e6, isLow: true } }, /only 9 MB/, true],
   ['a list is blocked', { blocked: ['dev@example.org'] }, /dev@example.org/, true],
   ['a route is away', { openRoutes: ['mta1', 'mta2'] }, /mta1, mta2/, true],
+  ['no route carries mail', { hasNoRoute: true }, /it waits/, true],
   ['a list is set aside', { quarantined: ['dev@example.org'] }, /set aside/, true],
 ])('%s: it is named, with the next step', (_, facts, what, ready) => {
   const { status, problems, isReady } = healthOf({ ...WELL, ...facts }, 3_000);

@@ -212,3 +212,25 @@ test('a route that is added or connects another way is tried before it gets mail
   await it.clock.advance(100);
   expect(it.modes()).toEqual({ a: 'open', bad: 'open' });
 });
+
+test('a route that is only given more or less keeps its health and goes on counting', async () => {
+  const it = await start({ file: [routeOf('a')] });
+  await shares(it, 20);
+  await it.routes.obey({
+    do: 'set',
+    name: 'a',
+    change: { connections: 9, messages: 10, recipients: 20, timeoutSeconds: 30 },
+  });
+  expect(it.modes()).toEqual({ a: 'closed' });
+  await shares(it, 5);
+  const [a] = it.routes.all();
+  expect([a?.live.settings.connections, a?.live.counts().accepted]).toEqual([9, 25]);
+  it.mta('a').isDown = true;
+  it.mta('a').rule = () => 'lost before';
+  for (let n = 0; n < 10; n += 1) await it.send(n);
+  const troubles = it.routes.all()[0]?.live.health.troubles();
+  await it.routes.obey({ do: 'set', name: 'a', change: { rate: 10 } });
+  expect(it.modes()).toEqual({ a: 'open' });
+  expect(troubles).toHaveProperty('lost');
+  expect(it.routes.all()[0]?.live.health.troubles()).toEqual(troubles);
+});

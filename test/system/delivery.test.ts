@@ -185,7 +185,7 @@ test(
 test('what is no post is refused in words', { timeout: MS_MAX }, async () => {
   const none = await site.run('delivery', 'show', LIST, '99');
   expect(none).toMatchObject({ code: 1 });
-  expect(none.stderr).toContain('the list has no post 99');
+  expect(none.stderr).toContain('the list has no post 99\nSee `troupe post ls LIST`.');
   const wrong = await site.run('post', 'pause', LIST, 'x');
   expect(wrong.stderr).toContain('troupe post ls LIST');
 });
