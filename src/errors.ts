@@ -47,3 +47,6 @@ export class OperatorError extends Error {
     this.nextStep = nextStep;
   }
 }
+
+/** The words of a command line are wrong: nothing was asked of anybody. */
+export class UsageError extends OperatorError {}

@@ -9,7 +9,7 @@ import type {
   BouncingMember,
 } from '../../actors/bounces/report.ts';
 import type { Command } from '../../actors/protocol.ts';
-import { OperatorError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import type { Bounce } from '../mail/bounce-event.ts';
 import { readBounce } from '../nats/bounces.ts';
 import type { DirectoryEntry } from '../nats/directory.ts';
@@ -61,7 +61,7 @@ export const register: Register = (program, run) => {
 
 function listFrom(list: string | undefined): string {
   if (list !== undefined) return list;
-  throw new OperatorError('which list?', 'Name it: troupe bounces ls dev@example.org');
+  throw new UsageError('which list?', 'Name it: troupe bounces ls dev@example.org');
 }
 
 // ── ls ────────────────────────────────────────────────────────────────────
@@ -222,7 +222,7 @@ async function replay(
 ): Promise<ExitCode> {
   if ((texts.length === 0) !== isAll || !texts.every((text) => /^\d{1,15}$/.test(text))) {
     const next = 'Name sequences of `troupe bounces ls --unrecognised`, or give --all.';
-    throw new OperatorError('say what to look at again', next);
+    throw new UsageError('say what to look at again', next);
   }
   return await context.withSite(async (site) => {
     // What is still not understood is set aside again: only what is there now is taken.

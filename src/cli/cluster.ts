@@ -6,7 +6,7 @@
  */
 import { mkdir, realpath } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { OperatorError } from '../errors.ts';
+import { OperatorError, UsageError } from '../errors.ts';
 import { findServer } from '../nats/find-server.mjs';
 import { type LocalCluster, startLocalCluster } from '../nats/local-cluster.ts';
 import { INSPECT_NODES, INSPECT_SLOTS } from '../nats/subjects.ts';
@@ -82,7 +82,7 @@ function serverHere(): string {
 function secondsFrom(text: string): number {
   const seconds = Number(text);
   if (Number.isFinite(seconds) && seconds > 0) return seconds;
-  throw new OperatorError(`“${text}” is not a number of seconds`, 'Say for example --for 60.');
+  throw new UsageError(`“${text}” is not a number of seconds`, 'Say for example --for 60.');
 }
 
 async function watch(

@@ -3,7 +3,7 @@
  * `--leave-out FROM-TO` they are left out from now on, by a record that says so (decision 0016).
  */
 import type { ChainView, LeftOut, Repair } from '../../actors/list/repairing.ts';
-import { OperatorError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import { type Context, DONE, type ExitCode, FAILED } from './context.ts';
 import { clean, type Out, printFields, timeText, toJson } from './print.ts';
 import { command, commandId, findList, question } from './site.ts';
@@ -34,7 +34,7 @@ export async function repair(
 function rangeFrom(text: string): { readonly from: number; readonly to: number } {
   const [, from, to] = /^(\d{1,15})-(\d{1,15})$/.exec(text) ?? [];
   if (from !== undefined && to !== undefined) return { from: Number(from), to: Number(to) };
-  throw new OperatorError(
+  throw new UsageError(
     `“${text}” is not what to leave out`,
     '`troupe doctor --repair LIST` says it: two sequences, as 345-360.',
   );

@@ -2,7 +2,7 @@
  * `troupe doctor`: checks the running site and names what is wrong with the next step; where none answers, what the data directory
  * shows. `--rebuild` folds the projections of a stopped node again from the ledger; `--repair` is for one list (doctor-repair.ts).
  */
-import { OperatorError, textOf } from '../errors.ts';
+import { OperatorError, textOf, UsageError } from '../errors.ts';
 import { type Check, fail, ok } from './checks.ts';
 import { type Context, DONE, type ExitCode, FAILED, type Register } from './context.ts';
 import { diskChecks } from './doctor-disk.ts';
@@ -27,7 +27,7 @@ type Flags = { readonly rebuild?: boolean; readonly repair?: string; readonly le
 async function act(context: Context, { rebuild, repair, leaveOut }: Flags): Promise<ExitCode> {
   if (repair !== undefined && rebuild !== true) return repairList(context, repair, leaveOut);
   if (leaveOut !== undefined || repair !== undefined)
-    throw new OperatorError('say one thing at a time', 'See `troupe doctor --help`.');
+    throw new UsageError('say one thing at a time', 'See `troupe doctor --help`.');
   return rebuild === true ? rebuildAll(context) : check(context);
 }
 

@@ -1,6 +1,6 @@
 /** `troupe hold`: look at held posts and decide on them. */
 import type { Command, HeldPost, HoldId, HoldsPage } from '../../actors/protocol.ts';
-import { OperatorError, textOf } from '../errors.ts';
+import { type OperatorError, textOf, UsageError } from '../errors.ts';
 import type { DirectoryEntry } from '../nats/directory.ts';
 import { type Context, DONE, type ExitCode, FAILED, type Register } from './context.ts';
 import { failureOf, refused } from './explain.ts';
@@ -206,5 +206,5 @@ function noSuchHold(hold: HoldId): OperatorError {
 
 function holdIdOf(text: string): HoldId {
   if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new OperatorError(`“${text}” is not the id of a hold`, 'See `troupe hold ls LIST`.');
+  throw new UsageError(`“${text}” is not the id of a hold`, 'See `troupe hold ls LIST`.');
 }

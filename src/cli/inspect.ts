@@ -1,6 +1,6 @@
 /** `troupe inspect`: what a list, a node or a slot is doing, as its owner says. Changes nothing. */
 import type { InspectLevel } from '../../actors/protocol.ts';
-import { OperatorError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import { SLOTS } from '../mail/list-key.ts';
 import {
   inspectBounces,
@@ -63,7 +63,7 @@ function readable([name, value]: [string, unknown]): [string, unknown] {
 /** A name is a token of the subject, so it must be one. */
 function label(text: string, of: string): string {
   if (/^[a-z0-9-]{1,32}$/.test(text)) return text;
-  throw new OperatorError(`“${text}” is not the name of ${of}`, 'See `troupe node ls`.');
+  throw new UsageError(`“${text}” is not the name of ${of}`, 'See `troupe node ls`.');
 }
 
 const LEVELS: readonly InspectLevel[] = ['fast', 'confirmed', 'barrier'];
@@ -71,10 +71,10 @@ const LEVELS: readonly InspectLevel[] = ['fast', 'confirmed', 'barrier'];
 function levelFrom(text: string): InspectLevel {
   const level = LEVELS.find((one) => one === text);
   if (level !== undefined) return level;
-  throw new OperatorError(`“${text}” is not a level`, `Say ${LEVELS.join(', ')}.`);
+  throw new UsageError(`“${text}” is not a level`, `Say ${LEVELS.join(', ')}.`);
 }
 
 function slotNumber(text: string): number {
   if (/^\d{1,2}$/.test(text) && Number(text) < SLOTS) return Number(text);
-  throw new OperatorError(`“${text}” is not a slot`, `Slots are 0 to ${SLOTS - 1}.`);
+  throw new UsageError(`“${text}” is not a slot`, `Slots are 0 to ${SLOTS - 1}.`);
 }

@@ -1,6 +1,6 @@
 /** `troupe list`: create, show, set, retire and list mailing lists. */
 import type { Command, Role } from '../../actors/protocol.ts';
-import { OperatorError } from '../errors.ts';
+import { OperatorError, UsageError } from '../errors.ts';
 import { type Address, parseListAddress } from '../mail/address.ts';
 import { listKeyOf } from '../mail/list-key.ts';
 import type { DirectoryEntry } from '../nats/directory.ts';
@@ -191,7 +191,7 @@ async function set(
   const grants = grantsOf(flags);
   const hasSettings = Object.keys(change.settings).length > 0;
   if (!hasSettings && change.emergency === null && grants.length === 0) {
-    throw new OperatorError(
+    throw new UsageError(
       'nothing to set',
       `Name what to change, e.g. troupe list set ${text} posting=anyone`,
     );

@@ -13,6 +13,7 @@ import { Command, CommanderError } from 'commander';
 import type { By } from '../../actors/protocol.ts';
 import { systemClock, systemRandom } from '../clock.ts';
 import type { Config } from '../config.ts';
+import { UsageError } from '../errors.ts';
 import {
   type Context,
   DONE,
@@ -66,7 +67,7 @@ async function main(args: readonly string[]): Promise<ExitCode> {
       code = await action(contextOf(globals, out));
     } catch (error) {
       explain(out, error);
-      code = FAILED;
+      code = error instanceof UsageError ? USAGE : FAILED;
     }
   };
   await addVerbs(program, verbOf(args), run);

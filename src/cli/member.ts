@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Option } from 'commander';
 import type { Command, NewMember, Role, RosterPage } from '../../actors/protocol.ts';
-import { OperatorError, textOf } from '../errors.ts';
+import { OperatorError, textOf, UsageError } from '../errors.ts';
 import type { DirectoryEntry } from '../nats/directory.ts';
 import { type Context, DONE, type ExitCode, FAILED, type Register } from './context.ts';
 import { failureOf } from './explain.ts';
@@ -59,7 +59,7 @@ async function add(
 ): Promise<ExitCode> {
   const members = texts.map((t) => memberFrom(t));
   if (name !== undefined && members.length > 1) {
-    throw new OperatorError(
+    throw new UsageError(
       '--name is for one member',
       'Write several as "Name <address>", or use troupe member import.',
     );

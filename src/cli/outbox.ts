@@ -1,5 +1,5 @@
 /** `troupe outbox`: mail that was captured because no route is configured. */
-import { OperatorError } from '../errors.ts';
+import { OperatorError, UsageError } from '../errors.ts';
 import type { OutboxMail, OutboxPage, OutboxRequest } from '../nats/outbox-view.ts';
 import { OUTBOX_QUERY } from '../nats/subjects.ts';
 import { type Context, DONE, type ExitCode, type Register } from './context.ts';
@@ -80,5 +80,5 @@ async function show(context: Context, id: number): Promise<ExitCode> {
 
 function countOf(text: string): number {
   if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new OperatorError(`“${text}” is not a number`, 'See `troupe outbox`.');
+  throw new UsageError(`“${text}” is not a number`, 'See `troupe outbox`.');
 }

@@ -1,6 +1,6 @@
 /** `troupe post`: a list's posts; pause, resume or cancel the sending of one. A post is named by its list and its number there. */
 import type { PostsPage, PostView } from '../../actors/protocol-posts.ts';
-import { OperatorError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import type { PostOrder } from '../mail/chunk.ts';
 import { type Context, DONE, type ExitCode, type Register } from './context.ts';
 import { clean, printTable, timeText, toJson } from './print.ts';
@@ -86,5 +86,5 @@ async function give(
 /** Throws OperatorError. */
 export function postNumberOf(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new OperatorError(`“${text}” is not the number of a post`, 'See `troupe post ls LIST`.');
+  throw new UsageError(`“${text}” is not the number of a post`, 'See `troupe post ls LIST`.');
 }

@@ -2,7 +2,7 @@
  * `troupe queue`: what waits and since when, what is parked and why, and sending it back to where
  * it came from.
  */
-import { OperatorError } from '../errors.ts';
+import { OperatorError, UsageError } from '../errors.ts';
 import { queueStates } from '../nats/depths.ts';
 import {
   type ParkedMessage,
@@ -169,7 +169,7 @@ async function replay(
   flags: ReplayFlags,
 ): Promise<ExitCode> {
   if ((seqTexts.length === 0) !== (flags.all === true)) {
-    throw new OperatorError(
+    throw new UsageError(
       'say which messages to replay',
       'Name their sequences (troupe queue ls --parked), or give --all.',
     );
@@ -200,5 +200,5 @@ async function replay(
 
 function countOf(text: string): number {
   if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new OperatorError(`“${text}” is not a number`, 'See `troupe queue ls --parked`.');
+  throw new UsageError(`“${text}” is not a number`, 'See `troupe queue ls --parked`.');
 }

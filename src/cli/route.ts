@@ -1,6 +1,6 @@
 /** `troupe route`: the outgoing MTAs, each's slice of the mail and what it carries, changed while everything runs. */
 import { readFile } from 'node:fs/promises';
-import { OperatorError, textOf } from '../errors.ts';
+import { OperatorError, textOf, UsageError } from '../errors.ts';
 import { INSPECT_NODES, INSPECT_ROUTES, inspectRoutesAt, ROUTE_ORDERS } from '../nats/subjects.ts';
 import { type Context, DONE, type ExitCode, type Register } from './context.ts';
 import { nodesOf } from './places.ts';
@@ -151,9 +151,9 @@ async function settingsFrom(given: readonly string[]): Promise<Record<string, un
   for (const text of given) {
     const at = text.indexOf('=');
     const [key, value] = [text.slice(0, Math.max(0, at)), text.slice(at + 1)];
-    if (key === 'password') throw new OperatorError('a password is not given here', NO_PASSWORD);
+    if (key === 'password') throw new UsageError('a password is not given here', NO_PASSWORD);
     if (!NUMBERS.includes(key) && !WORDS.includes(key)) {
-      throw new OperatorError(`“${text}” is not a setting of a route`, KNOWN);
+      throw new UsageError(`“${text}” is not a setting of a route`, KNOWN);
     }
     if (value === '') settings[key] = null;
     else if (NUMBERS.includes(key)) settings[key] = /^\d+$/.test(value) ? Number(value) : value;

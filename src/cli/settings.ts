@@ -5,7 +5,7 @@
  */
 
 import type { Posting, Settings } from '../../actors/protocol.ts';
-import { OperatorError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
 import { bytesText } from './print.ts';
 import { parseSize } from './sizes.ts';
 
@@ -110,14 +110,14 @@ export function changeOf(pairs: readonly (readonly [name: string, value: string]
   for (const [name, value] of pairs) {
     const setter = Object.hasOwn(SETTERS, name) ? SETTERS[name] : undefined;
     if (setter === undefined) {
-      throw new OperatorError(
+      throw new UsageError(
         `there is no setting “${name}”`,
         `The settings are: ${SETTING_NAMES.join(', ')}.`,
       );
     }
     const expected = setter(value, draft);
     if (expected !== null) {
-      throw new OperatorError(`${name}=${value} is not understood`, `Give ${expected}.`);
+      throw new UsageError(`${name}=${value} is not understood`, `Give ${expected}.`);
     }
   }
   return draft;
@@ -127,7 +127,7 @@ export function changeOf(pairs: readonly (readonly [name: string, value: string]
 export function pairOf(text: string): readonly [string, string] {
   const at = text.indexOf('=');
   if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
-  throw new OperatorError(
+  throw new UsageError(
     `“${text}” is not name=value`,
     `Write for example posting=anyone. The settings are: ${SETTING_NAMES.join(', ')}.`,
   );

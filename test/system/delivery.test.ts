@@ -187,5 +187,6 @@ test('what is no post is refused in words', { timeout: MS_MAX }, async () => {
   expect(none).toMatchObject({ code: 1 });
   expect(none.stderr).toContain('the list has no post 99\nSee `troupe post ls LIST`.');
   const wrong = await site.run('post', 'pause', LIST, 'x');
+  expect(wrong).toMatchObject({ code: 2 });
   expect(wrong.stderr).toContain('troupe post ls LIST');
 });
