@@ -277,8 +277,6 @@ const causeOf = ({ seq, reason }: Pick<Cause, 'seq' | 'reason'>): Cause => ({
 
 // ── Decide ────────────────────────────────────────────────────────────────
 
-// ── Decide ────────────────────────────────────────────────────────────────
-
 /**
  * Makes what the list is to be asked about a member fit what is known now. What came of the member's
  * own lets it be asked again on another day; what came of others only changes what is asked.

@@ -31,6 +31,7 @@ import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incomin
 import { timely } from './runners/incoming-bounce.ts';
 import { dispose as disposeLater } from './runners/later.ts';
 import { createOutgoing } from './runners/outgoing.ts';
+import { inBursts } from './runners/precedence.ts';
 import { createRepeats } from './runners/repeats.ts';
 import { type RunnerOptions, runRunner } from './runners/runner.ts';
 import { createThrottle } from './runners/throttle.ts';
@@ -153,6 +154,7 @@ export async function startIncoming(node: Node): Promise<void> {
   // One loop a kind, so that a flood of bounces takes nothing from posts or from mail to owners.
   for (const kind of MAIL_KINDS) {
     const isBounce = kind === 'bounce';
+    const yields = isBounce ? inBursts(precedence.yields, systemClock) : precedence.yields;
     // What came back is not sent on: it would only push posts out of what is kept near.
     const needsOf = isBounce ? { ...needs, decode: decodeMail } : needs;
     const runner = runRunner({
@@ -164,7 +166,7 @@ export async function startIncoming(node: Node): Promise<void> {
       concurrency: isBounce ? BOUNCES_AT_ONCE : INCOMING_AT_ONCE,
       ahead: isBounce ? BOUNCES_AHEAD : AHEAD,
       canPull: async (signal) => {
-        await precedence.yields();
+        await yields();
         if (isBounce) await idle.yieldsForQueue(signal);
       },
     });

@@ -1,6 +1,11 @@
 /** The edge goes first, and nobody waits for long. */
 import { expect, test } from 'vitest';
-import { createPrecedence, YIELD_MS_MAX } from '../../src/runners/precedence.ts';
+import {
+  BURST_MS,
+  createPrecedence,
+  inBursts,
+  YIELD_MS_MAX,
+} from '../../src/runners/precedence.ts';
 import { createFakeClock } from '../support/fake/clock.ts';
 
 function scene({ isBusy }: { readonly isBusy: boolean }) {
@@ -25,7 +30,7 @@ function scene({ isBusy }: { readonly isBusy: boolean }) {
       await done.catch(() => undefined);
     };
   };
-  return { clock, pull, keep };
+  return { clock, precedence, pull, keep };
 }
 
 test('while no mail comes in nobody waits, however busy the process is', async () => {
@@ -98,4 +103,24 @@ test('a mail that could not be kept is over, too', async () => {
   const pulled = pull();
   await clock.advance(0);
   expect(pulled.afterMs).toBe(0);
+});
+
+test('in bursts, who has waited goes on for a moment, and then waits anew', async () => {
+  const { clock, precedence, keep } = scene({ isBusy: false });
+  const yields = inBursts(precedence.yields, clock);
+  let pulled = 0;
+  const pullAll = async (): Promise<void> => {
+    for (; pulled < 64; pulled += 1) await yields();
+  };
+  for (let i = 0; i < 5; i += 1) keep();
+  void pullAll();
+  await clock.advance(YIELD_MS_MAX - 1);
+  expect(pulled).toBe(0);
+  await clock.advance(20);
+  expect(pulled).toBe(64);
+  await clock.advance(BURST_MS);
+  pulled = 0;
+  void pullAll();
+  await clock.advance(YIELD_MS_MAX - 1);
+  expect(pulled).toBe(0);
 });
