@@ -16,7 +16,7 @@ import { transitionOf } from './transition.ts';
 
 /** What is observed of a slot. */
 export type Observed =
-  /** The placement says it is ours, and nobody who lives holds it. */
+  /** It is ours, by the placement or because its owner named us, and nobody else who lives holds it. */
   | { readonly type: 'wanted' }
   /** The slots bucket has our name, the ledger our record: its sequence is the epoch. */
   | { readonly type: 'acquired'; readonly epoch: number }
