@@ -121,6 +121,8 @@ export type OutgoingOut = { put(chunks: readonly Chunk[]): Promise<void> };
 export type Results = {
   /** The last result of exactly this chunk and try, from the leader. */
   last(id: ChunkId): Promise<Result | null>;
+  /** True if nothing was told of any chunk of this post, and nothing was ordered for it; from the leader. */
+  isUntold(key: ListKey, post: string): Promise<boolean>;
   tell(id: ChunkId, result: Result): Promise<void>;
   /** What is to become of a post, from the leader; `go` where nobody said otherwise. */
   orderOf(key: ListKey, post: string): Promise<PostOrder>;

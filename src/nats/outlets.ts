@@ -74,6 +74,10 @@ export function resultsOf(nats: Nats, publisher: Publisher): Results {
       });
       return found === null ? null : decodeResult(found.data);
     },
+    async isUntold(key, post) {
+      const last = { last_by_subj: subjects.toldOfPost(key, post) };
+      return (await storedMessage(nats, 'TROUPE_RESULTS', last)) === null;
+    },
     async tell(id, result) {
       await publisher.publish(subjects.results(id), encodeResult(result));
     },

@@ -144,8 +144,10 @@ function ask(state: State): void {
     idle_heartbeat: HEARTBEAT_MS * 1e6,
     ...(source.bytesMax > 0 ? { max_bytes: source.bytesMax } : {}),
   });
-  nats.nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${source.stream}.${source.consumer}`, body, {
-    reply: state.inbox + String(state.request),
+  const subject = `$JS.API.CONSUMER.MSG.NEXT.${source.stream}.${source.consumer}`;
+  const reply = state.inbox + String(state.request);
+  nats.soon(() => {
+    if (!state.isOver && !nats.nc.isClosed()) nats.nc.publish(subject, body, { reply });
   });
 }
 

@@ -31,6 +31,9 @@ export const results = (id: ChunkId): string => `troupe.results.${slotOf(id.key)
 /** All results of a post, or of one of its ranges of members; the order that was given for it is not among them. */
 export const resultsOfPost = (key: ListKey, post: string): string =>
   `troupe.results.${slotOf(key)}.${key}.${post}.*.*`;
+/** All results of a post, and the order that was given for it. */
+export const toldOfPost = (key: ListKey, post: string): string =>
+  `troupe.results.${slotOf(key)}.${key}.${post}.>`;
 export const postOrder = (key: ListKey, post: string): string =>
   `troupe.results.${slotOf(key)}.${key}.${post}.order`;
 /** What stays in each stream that is emptied (`keep.ts`); no consumer takes from these. */

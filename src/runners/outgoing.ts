@@ -20,7 +20,14 @@
  */
 import { textOf } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { type Chunk, type ChunkId, type Class, chunkName, type Result } from '../mail/chunk.ts';
+import {
+  type Chunk,
+  type ChunkId,
+  type Class,
+  chunkName,
+  type PostOrder,
+  type Result,
+} from '../mail/chunk.ts';
 import { cook } from '../mail/cook.ts';
 import type { Dkim, Ready } from '../mail/dkim.ts';
 import type {
@@ -57,6 +64,8 @@ export const COOKED_BYTES_MAX = 64 * 1024 * 1024;
 /** Of one chunk, in the log one by one; all of them are in the result. */
 const REFUSED_LOGGED_MAX = 20;
 const REPLY_LOGGED_MAX = 300;
+/** The name of the first chunk of a post, and of the only one of most. */
+const FIRST_CHUNK = '0';
 
 export type OutgoingNeeds = {
   /** Throws when it is no chunk. */
@@ -143,15 +152,10 @@ async function disposeOf(
   state: State,
 ): Promise<Disposal> {
   const { needs } = state;
-  const { clock, results, journal } = needs;
+  const { clock, journal } = needs;
   const name = chunkName(given);
   const hasCome = needs.expect(given.class);
-  const [last, order, before, after] = await Promise.all([
-    results.last(given),
-    orderOf(given, needs),
-    resultsBefore(given, needs),
-    resultsAfter(given, needs),
-  ]).finally(hasCome);
+  const { last, order, before, after } = await toldOf(given, needs).finally(hasCome);
   if (last?.kind === 'done') {
     journal.close(name);
     return { kind: 'done' };
@@ -170,6 +174,31 @@ async function disposeOf(
   }
   await finish(chunk, progress, ended, { route, before, hand }, needs);
   return { kind: 'done' };
+}
+
+type Told = {
+  readonly last: Result | null;
+  readonly order: PostOrder;
+  readonly before: readonly (Result | null)[];
+  readonly after: readonly Result[];
+};
+
+/**
+ * All that RESULTS has about a chunk. Most posts have one chunk, of which nothing was told yet: of a first one that is asked at once
+ * for all, since each question costs the server and us more than what it is about.
+ */
+async function toldOf(chunk: Chunk, needs: OutgoingNeeds): Promise<Told> {
+  const { results } = needs;
+  const isFirst = chunk.chunk === FIRST_CHUNK && chunk.try === 0;
+  if (isFirst && (await results.isUntold(chunk.key, chunk.post)))
+    return { last: null, order: 'go', before: [], after: [] };
+  const [last, order, before, after] = await Promise.all([
+    results.last(chunk),
+    orderOf(chunk, needs),
+    resultsBefore(chunk, needs),
+    resultsAfter(chunk, needs),
+  ]);
+  return { last, order, before, after };
 }
 
 function carryNeeds(

@@ -162,10 +162,26 @@ function socketOf(connection: SMTPConnection): Socket {
   return socket;
 }
 
+/** What is written next is joined here: most writes are the system's before they return, and leave it free. */
+let joined = Buffer.allocUnsafeSlow(JOINED_BYTES_MAX);
+
 function write(socket: Socket, parts: readonly Uint8Array[]): void {
   const size = parts.reduce((sum, part) => sum + part.byteLength, 0);
-  if (size <= JOINED_BYTES_MAX) return void socket.write(Buffer.concat(parts, size));
+  if (size <= JOINED_BYTES_MAX) {
+    writeJoined(socket, parts);
+    return;
+  }
   socket.cork();
   for (const part of parts) socket.write(part);
   socket.uncork();
+}
+
+function writeJoined(socket: Socket, parts: readonly Uint8Array[]): void {
+  let size = 0;
+  for (const part of parts) {
+    joined.set(part, size);
+    size += part.byteLength;
+  }
+  socket.write(joined.subarray(0, size));
+  if (socket.writableLength > 0) joined = Buffer.allocUnsafeSlow(JOINED_BYTES_MAX);
 }

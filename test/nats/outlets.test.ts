@@ -82,6 +82,17 @@ test.each([3, BATCH_FROM, 1_200])(
   },
 );
 
+test.each(['a result', 'an order'])('a post is untold until there is %s of it', async (what) => {
+  const { isUntold, tell, order } = resultsOf(site.nats, site.publisher);
+  const key = newKey();
+  const chunk = aChunk({ key, post: '7', chunk: '3-0', try: 2 });
+  await tell({ ...chunk, post: '77' }, aResult());
+  expect(await isUntold(key, '7')).toBe(true);
+  if (what === 'a result') await tell(chunk, aResult());
+  else await order(key, '7', { order: 'pause', n: 3, index: 0 });
+  expect(await isUntold(key, '7')).toBe(false);
+});
+
 test('of what is ordered for a post the latest stands, however late one before it comes', async () => {
   const { order, orderOf } = resultsOf(site.nats, site.publisher);
   const key = newKey();

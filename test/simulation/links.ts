@@ -182,6 +182,11 @@ export function linkResults(life: Life, { results, orders }: Bus): Results {
         orders.set(id, row);
       });
     },
+    isUntold: (key, post) =>
+      life.call(`told of ${key}.${post}`, () => {
+        const isOfPost = (name: string): boolean => name.startsWith(`${key}.${post}.`);
+        return !orders.has(`${key}.${post}`) && ![...results.keys()].some(isOfPost);
+      }),
     last: (id) => life.call(`result of ${chunkName(id)}`, () => results.get(chunkName(id)) ?? null),
     tell: (id, result) =>
       life.call(

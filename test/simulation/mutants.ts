@@ -38,7 +38,7 @@ export function mutate(mutant: Mutant | null): Mutate {
     },
     results: (results) =>
       mutant === 'results are not read before sending'
-        ? { ...results, last: async () => null }
+        ? { ...results, last: async () => null, isUntold: async () => true }
         : results,
   };
 }

@@ -88,6 +88,10 @@ export function outgoingStory(needs: {
         await step('last');
         return lastOf(chunkName(id));
       },
+      async isUntold() {
+        await step('last');
+        return told.length === 0 && order.now === 'go';
+      },
       async tell(id, result) {
         await step('tell');
         told.push({ name: chunkName(id), result });
