@@ -1,7 +1,7 @@
 /**
  * Bounces of a large list: DSNs by SMTP to the return paths of a real post, until all are folded and written. Meanwhile the
  * roster is paged and members subscribe, so many times a second whatever the answers take, each timed from when it was due: the
- * list must not notice.
+ * list must not notice. The limit is nats-server storing what is stored of so many bounces, with nothing else to do.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { BouncesPage } from '../../actors/bounces/report.ts';
@@ -9,6 +9,7 @@ import type { RosterPage } from '../../actors/protocol.ts';
 import { aside, type Bench, CPU_COLUMNS, figure, none } from './bench.ts';
 import { foldedOf, STATUSES, sendDsns, untilFolded } from './dsn-load.ts';
 import { percentile } from './figures.ts';
+import { storeRate } from './limits.ts';
 import { sendPosts } from './load.ts';
 import { bouncesOfMailman } from './mailman-bounces.ts';
 import { type ReturnPaths, startReturnPaths } from './return-paths.ts';
@@ -31,6 +32,8 @@ const PAGE = 50;
 const LOOK_MS = 20;
 const QUIET_MS = 60_000;
 const POST_BYTES = 1_024;
+/** Bytes of what is stored of a bounce: the mail, and the event with what it quotes of it. */
+const STORED = [1_300, 1_500];
 
 export const bounces: Bench = {
   name: 'bounces',
@@ -59,6 +62,7 @@ export const bounces: Bench = {
     figure('mailman3PerSecond', 1),
     figure('ratio', 0),
     aside('acceptedPerSecond'),
+    aside('storedPerSecond'),
     ...CPU_COLUMNS,
   ],
   tools: [],
@@ -89,6 +93,7 @@ export const bounces: Bench = {
         await untilFolded(bench, list, warmUp);
       }
       const paths = sink.all().slice(upTo - count, upTo);
+      const storedPerSecond = await storeRate(bench, STORED, count, CONNECTIONS);
       const before = {
         cpu: bench.cpuMs(),
         counts: await counters(bench),
@@ -105,6 +110,7 @@ export const bounces: Bench = {
       const perSecond = paths.length / seconds;
       return {
         ...{ perSecond, mailman3PerSecond, ratio: perSecond / mailman3PerSecond },
+        storedPerSecond,
         acceptedPerSecond: (paths.length * 1_000) / (sent.endedAt - sent.startedAt),
         rosterP99Ms: percentile(rosterMs, 99),
         subscribeP99Ms: percentile(subscribeMs, 99),

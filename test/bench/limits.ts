@@ -38,6 +38,38 @@ export async function appendRate(
   return (records.length * 1_000) / ms;
 }
 
+/**
+ * What a thing has stored on its way, message after message, each kind in a stream of its own and synced before it is acknowledged;
+ * so many things a second the site's own server stores if nobody does anything else, `inFlight` at once.
+ */
+export async function storeRate(
+  bench: BenchSite,
+  bytesOfEach: readonly number[],
+  count: number,
+  inFlight: number,
+): Promise<number> {
+  const nats = bench.nats();
+  const { streams } = nats.jsm;
+  const kinds = bytesOfEach.map((bytes, i) => ({ data: Buffer.alloc(bytes, 'x'), i }));
+  for (const { i } of kinds) {
+    const limits = { max_bytes: STREAM_BYTES_MAX / kinds.length };
+    await streams.add({ name: `${STREAM}_${i}`, subjects: [`${SUBJECT}.${i}`], ...limits });
+  }
+  const publisher = createPublisher(nats);
+  let begun = 0;
+  const work = async (): Promise<void> => {
+    while (begun++ < count) {
+      for (const { data, i } of kinds) await publisher.publish(`${SUBJECT}.${i}`, data);
+    }
+  };
+  const startedAt = performance.now();
+  await Promise.all(Array.from({ length: inFlight }, work));
+  const ms = performance.now() - startedAt;
+  publisher.close();
+  for (const { i } of kinds) await streams.delete(`${STREAM}_${i}`);
+  return (count * 1_000) / ms;
+}
+
 /** The resident set of a nats-server on this store and of a Node that does nothing, after so long, MiB. */
 export async function bareRssMb(data: string, restMs: number, scene: Scene): Promise<number> {
   const server = await startNats({ storeDir: join(data, 'nats') });

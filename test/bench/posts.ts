@@ -1,9 +1,10 @@
 /**
  * A burst of posts to many small lists, end to end: from the first connection until the last copy is at `smtp-sink`. The
- * limit is `smtp-source` sending as many copies to the same sink.
+ * limits are `smtp-source` sending as many copies to the same sink, and nats-server storing what is stored of so many posts.
  */
 import { aside, type Bench, CPU_COLUMNS, figure, none } from './bench.ts';
 import { lostOf, placeNow, untilHandedOn } from './books.ts';
+import { storeRate } from './limits.ts';
 import { sendPosts } from './load.ts';
 import { cpuOfEach, makeList, memberOf, openSite } from './site.ts';
 import { SMTP_TOOLS, sourceRate, startSink } from './tools.ts';
@@ -13,6 +14,9 @@ const CONNECTIONS = 20;
 const ROUTE_CONNECTIONS = 5;
 const WARM_UP_POSTS = 1_000;
 const QUIET_MS = 30_000;
+/** Bytes of what is stored of a post: the mail, the turn, the copy for the archive, the chunk and its result. */
+const STORED = [4_500, 1_000, 4_500, 1_500, 500];
+const STORED_AT_ONCE = 64;
 
 export const posts: Bench = {
   name: 'posts',
@@ -29,6 +33,7 @@ export const posts: Bench = {
     none('lost'),
     aside('acceptedPerSecond'),
     aside('limitPerSecond'),
+    aside('storedPerSecond'),
     ...CPU_COLUMNS,
   ],
   tools: SMTP_TOOLS,
@@ -55,6 +60,7 @@ export const posts: Bench = {
     return async () => {
       const load = { connections: ROUTE_CONNECTIONS, messages: count * members, recipients: 1 };
       const limit = await sourceRate(sink, { ...load, bytes: BYTES }, scene);
+      const storedPerSecond = await storeRate(bench, STORED, count, STORED_AT_ONCE);
       const before = bench.cpuMs();
       const { messageIds, startedAt, endedAt, lastAt, taken, since } = await burst(count);
       const after = bench.cpuMs();
@@ -64,6 +70,7 @@ export const posts: Bench = {
         lost: await lostOf(bench.nats(), since, messageIds, members),
         acceptedPerSecond: (count * 1_000) / (endedAt - startedAt),
         limitPerSecond: limit / members,
+        storedPerSecond,
         ...cpuOfEach(before, after, count),
       };
     };
