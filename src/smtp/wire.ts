@@ -5,6 +5,7 @@
  * over a write that does not move.
  */
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type SMTPConnection from 'nodemailer/lib/smtp-connection';
 import { assert } from '../assert.ts';
 
@@ -162,18 +163,20 @@ function socketOf(connection: SMTPConnection): Socket {
   return socket;
 }
 
-/** What is written next is joined here: most writes are the system's before they return, and leave it free. */
+/**
+ * What is written next is joined here: most writes are the system's before they return, and leave it free. Over TLS none is, so
+ * each has a buffer of its own, of just its size.
+ */
 let joined = Buffer.allocUnsafeSlow(JOINED_BYTES_MAX);
 
 function write(socket: Socket, parts: readonly Uint8Array[]): void {
   const size = parts.reduce((sum, part) => sum + part.byteLength, 0);
-  if (size <= JOINED_BYTES_MAX) {
-    writeJoined(socket, parts);
-    return;
-  }
-  socket.cork();
-  for (const part of parts) socket.write(part);
-  socket.uncork();
+  if (size > JOINED_BYTES_MAX) {
+    socket.cork();
+    for (const part of parts) socket.write(part);
+    socket.uncork();
+  } else if (socket instanceof TLSSocket) socket.write(Buffer.concat(parts, size));
+  else writeJoined(socket, parts);
 }
 
 function writeJoined(socket: Socket, parts: readonly Uint8Array[]): void {
