@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ADD_MEMBERS_MAX } from '../../actors/protocol.ts';
 import { aside, type Bench, figure } from './bench.ts';
-import { appendRate } from './limits.ts';
+import { storeRate } from './limits.ts';
 import { makeList, memberOf, openSite } from './site.ts';
 
 export const imports: Bench = {
@@ -43,7 +43,8 @@ export const imports: Bench = {
       const empty = await timed('list', 'show', address);
       const { said, seconds } = await timed<{ added: number }>('member', 'import', address, file);
       if (said.added !== members) throw new Error(`added: ${JSON.stringify(said)}`);
-      const limitSeconds = records.length / (await appendRate(bench, records, 1));
+      const things = records.map((record) => [record]);
+      const limitSeconds = records.length / (await storeRate(bench, things, 1));
       const ratio = seconds / limitSeconds;
       const perSecond = members / seconds;
       return { seconds, limitSeconds, ratio, perSecond, startSeconds: empty.seconds };

@@ -10,65 +10,43 @@ import type { Scene } from './scene.ts';
 import type { BenchSite } from './site.ts';
 
 const STREAM = 'BENCH_LIMIT';
-const SUBJECT = 'bench.limit';
 /** Of what the site's own streams leave of the store. */
 const STREAM_BYTES_MAX = 100 * 1024 * 1024;
 
-/** Appends raw records to a file stream of the site's own server, each synced before it is acknowledged; records a second. */
-export async function appendRate(
-  bench: BenchSite,
-  records: readonly Uint8Array[],
-  inFlight: number,
-): Promise<number> {
-  const nats = bench.nats();
-  const { streams } = nats.jsm;
-  await streams.add({ name: STREAM, subjects: [SUBJECT], max_bytes: STREAM_BYTES_MAX });
-  const publisher = createPublisher(nats);
-  let next = 0;
-  const work = async (): Promise<void> => {
-    for (let record = records[next++]; record !== undefined; record = records[next++]) {
-      await publisher.publish(SUBJECT, record);
-    }
-  };
-  const startedAt = performance.now();
-  await Promise.all(Array.from({ length: inFlight }, work));
-  const ms = performance.now() - startedAt;
-  publisher.close();
-  await streams.delete(STREAM);
-  return (records.length * 1_000) / ms;
-}
-
 /**
- * What a thing has stored on its way, message after message, each kind in a stream of its own and synced before it is acknowledged;
- * so many things a second the site's own server stores if nobody does anything else, `inFlight` at once.
+ * Things a second that the site's own server stores if nobody does anything else, `inFlight` at once: each thing's messages one after
+ * the other, the i-th of each in the i-th stream, synced before it is acknowledged.
  */
 export async function storeRate(
   bench: BenchSite,
-  bytesOfEach: readonly number[],
-  count: number,
+  things: readonly (readonly Uint8Array[])[],
   inFlight: number,
 ): Promise<number> {
   const nats = bench.nats();
-  const { streams } = nats.jsm;
-  const kinds = bytesOfEach.map((bytes, i) => ({ data: Buffer.alloc(bytes, 'x'), i }));
-  for (const { i } of kinds) {
-    const limits = { max_bytes: STREAM_BYTES_MAX / kinds.length };
-    await streams.add({ name: `${STREAM}_${i}`, subjects: [`${SUBJECT}.${i}`], ...limits });
+  const names = (things[0] ?? []).map((_, i) => ({
+    stream: `${STREAM}_${i}`,
+    subject: subjectOf(i),
+  }));
+  for (const { stream: name, subject } of names) {
+    const max_bytes = STREAM_BYTES_MAX / names.length;
+    await nats.jsm.streams.add({ name, subjects: [subject], max_bytes });
   }
   const publisher = createPublisher(nats);
-  let begun = 0;
+  let next = 0;
   const work = async (): Promise<void> => {
-    while (begun++ < count) {
-      for (const { data, i } of kinds) await publisher.publish(`${SUBJECT}.${i}`, data);
+    for (let thing = things[next++]; thing !== undefined; thing = things[next++]) {
+      for (const [i, message] of thing.entries()) await publisher.publish(subjectOf(i), message);
     }
   };
   const startedAt = performance.now();
   await Promise.all(Array.from({ length: inFlight }, work));
   const ms = performance.now() - startedAt;
   publisher.close();
-  for (const { i } of kinds) await streams.delete(`${STREAM}_${i}`);
-  return (count * 1_000) / ms;
+  for (const { stream } of names) await nats.jsm.streams.delete(stream);
+  return (things.length * 1_000) / ms;
 }
+
+const subjectOf = (i: number): string => `bench.limit.${i}`;
 
 /** The resident set of a nats-server on this store and of a Node that does nothing, after so long, MiB. */
 export async function bareRssMb(data: string, restMs: number, scene: Scene): Promise<number> {

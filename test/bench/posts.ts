@@ -15,7 +15,7 @@ const ROUTE_CONNECTIONS = 5;
 const WARM_UP_POSTS = 1_000;
 const QUIET_MS = 30_000;
 /** Bytes of what is stored of a post: the mail, the turn, the copy for the archive, the chunk and its result. */
-const STORED = [4_500, 1_000, 4_500, 1_500, 500];
+const STORED = [4_500, 1_000, 4_500, 1_500, 500].map((bytes) => Buffer.alloc(bytes, 'x'));
 const STORED_AT_ONCE = 64;
 
 export const posts: Bench = {
@@ -60,7 +60,7 @@ export const posts: Bench = {
     return async () => {
       const load = { connections: ROUTE_CONNECTIONS, messages: count * members, recipients: 1 };
       const limit = await sourceRate(sink, { ...load, bytes: BYTES }, scene);
-      const storedPerSecond = await storeRate(bench, STORED, count, STORED_AT_ONCE);
+      const storedPerSecond = await storeRate(bench, new Array(count).fill(STORED), STORED_AT_ONCE);
       const before = bench.cpuMs();
       const { messageIds, startedAt, endedAt, lastAt, taken, since } = await burst(count);
       const after = bench.cpuMs();

@@ -5,7 +5,7 @@
 import type { Answer } from '../../actors/protocol.ts';
 import { aside, type Bench, CPU_COLUMNS, figure } from './bench.ts';
 import { median, percentile } from './figures.ts';
-import { appendRate } from './limits.ts';
+import { storeRate } from './limits.ts';
 import { adding, addressOf, cpuOfEach, makeList, openSite, tell } from './site.ts';
 
 const WARM_UP = 500;
@@ -56,8 +56,8 @@ export const subscribe: Bench = {
     await add(0, WARM_UP);
     return async (run) => {
       const members = flags.number('members');
-      const records = new Array<Uint8Array>(members).fill(new Uint8Array(RECORD_BYTES));
-      const limit = (): Promise<number> => appendRate(bench, records, flags.number('window'));
+      const records = Array.from({ length: members }, () => [new Uint8Array(RECORD_BYTES)]);
+      const limit = (): Promise<number> => storeRate(bench, records, flags.number('window'));
       const limitBefore = await limit();
       const before = bench.cpuMs();
       const startedAt = performance.now();
