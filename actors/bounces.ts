@@ -48,7 +48,7 @@ import { standsOn, wanted } from './bounces/wants.ts';
 
 /** The bounce that a verdict rests on; small, since the list's facts keep it for ever. */
 export type Cause = {
-  /** Its sequence in BOUNCES: there is its DSN, for 60 days. */
+  /** Its `eventNumber`: there in BOUNCES is its DSN, for 60 days. */
   readonly seq: number;
   readonly reason: string;
   readonly status: string | null;

@@ -156,7 +156,7 @@ export type BouncesOut = { put(key: ListKey, event: BounceEvent): Promise<void> 
 /** What BOUNCES holds of one slot, and what comes: read, never taken away. */
 export type BounceLog = {
   /**
-   * The slot's events with a sequence above `after`, and each new one, until the signal aborts.
+   * The slot's messages with a sequence above `after`, and each new one, until the signal aborts.
    * `caughtUp` is called, perhaps again and again, when all that there was has been taken. An event
    * that cannot be read is null.
    */
@@ -165,16 +165,17 @@ export type BounceLog = {
     after: number,
     signal: AbortSignal,
     caughtUp: () => void,
-  ): AsyncIterable<FoundBounce>;
-  /** One event; null if it is gone, or cannot be read. Throws MailError 451 while NATS is away. */
-  read(seq: number): Promise<BounceEvent | null>;
+  ): AsyncIterable<FoundBounces>;
+  /** The event of that `eventNumber`; null if it is gone, or cannot be read. Throws MailError 451 while NATS is away. */
+  read(number: number): Promise<BounceEvent | null>;
   /** The first and the last sequence of the whole stream; both 0 if it never held any. */
   span(): Promise<{ readonly first: number; readonly last: number }>;
 };
-export type FoundBounce = {
+/** A message of BOUNCES: events of one list that were stored at once, {@link EVENTS_MAX} at most. */
+export type FoundBounces = {
   readonly seq: number;
   readonly key: ListKey;
-  readonly event: BounceEvent | null;
+  readonly events: readonly (BounceEvent | null)[];
 };
 
 /** What is to happen when it is due. */

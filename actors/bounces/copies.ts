@@ -11,7 +11,7 @@ const WORDS_MAX = 16;
 
 /** One thing that was said of a copy. */
 export type Word = {
-  /** In BOUNCES, where it was said first. */
+  /** The `eventNumber` of where it was said first. */
   readonly seq: number;
   readonly at: number;
   readonly kind: Bounce['kind'];

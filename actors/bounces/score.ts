@@ -47,7 +47,7 @@ type Said = Pick<Standing, 'what' | 'at' | 'count' | 'byBounces'> & {
 
 /** A line of a member's history. */
 export type Happening = {
-  /** Its sequence in BOUNCES. */
+  /** Which event of BOUNCES it is: its `eventNumber`. */
   readonly seq: number;
   readonly at: number;
   readonly what: string;

@@ -13,7 +13,8 @@ import { DAY_MS } from '../../actors/bounces/scoring.ts';
 import { type Asking, fold, KEPT_DAYS } from '../../actors/bounces.ts';
 import { endWith } from '../ending.ts';
 import { textOf } from '../errors.ts';
-import type { FoundBounce, RowKey } from '../world.ts';
+import { eventNumber } from '../mail/bounce-event.ts';
+import type { FoundBounces, RowKey } from '../world.ts';
 import {
   type Ask,
   asksOf,
@@ -138,7 +139,8 @@ async function follow(folding: Folding, fatal: (error: unknown) => void): Promis
     folding.isCaughtUp = true;
   };
   for await (const found of log.follow(slot.slot, folding.folded, signal, caughtUp)) {
-    if (found.event !== null) await idle(found.event.at, signal);
+    const oldest = found.events.find((event) => event !== null);
+    if (oldest !== undefined) await idle(oldest.at, signal);
     if (signal.aborted) return;
     take(folding, found);
   }
@@ -178,13 +180,18 @@ async function begin(folding: Folding): Promise<void> {
   folding.writtenAt = before.at;
 }
 
-function take(folding: Folding, { seq, key, event }: FoundBounce): void {
+/** A message whole or not at all: a checkpoint says how many of them are folded. */
+function take(folding: Folding, { seq, key, events }: FoundBounces): void {
   const { world, books } = folding;
-  if (event === null) world.log.warn({ list: key, seq }, 'bounces: an event cannot be read');
-  else fold(books.of(key), event, seq);
+  const book = books.of(key);
+  for (const [i, event] of events.entries()) {
+    const number = eventNumber(seq, i);
+    if (event === null) world.log.warn({ list: key, number }, 'bounces: an event cannot be read');
+    else fold(book, event, number);
+  }
   folding.folded = seq;
-  folding.events += 1;
-  world.meter.count('bounces_folded');
+  folding.events += events.length;
+  world.meter.count('bounces_folded', {}, events.length);
   if (folding.events >= world.bounceFold.checkpointEvents) write(folding);
 }
 

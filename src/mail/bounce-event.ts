@@ -9,6 +9,7 @@
  * A bounce is `verified` when our own token names member and post (a return path whose MAC is ours,
  * or a transaction of ours). Anything else is a hint: it names an address, and never counts.
  */
+import { assert } from '../assert.ts';
 import type { Address } from './address.ts';
 
 /** The most of a DSN that an event carries, bytes (design §6). */
@@ -72,16 +73,42 @@ export type Standing = {
   readonly count: number;
   /** True where the bouncing is why; false where an owner or the member themselves did it. */
   readonly byBounces: boolean;
-  /** The sequence in BOUNCES of what came back and made the list do it; null where nothing did. */
+  /** The {@link eventNumber} of what came back and made the list do it; null where nothing did. */
   readonly cause: number | null;
 };
 
 export type BounceEvent = Bounce | Standing;
 
+// ── Where an event is ─────────────────────────────────────────────────────
+
+/** Events of one message of BOUNCES at most. */
+export const EVENTS_MAX = 100;
+
+/**
+ * Names an event of BOUNCES: the sequence of its message, and after the point which one of it, if it is not the first:
+ * `4711`, `4711.01`, … Later events have larger numbers.
+ */
+export function eventNumber(seq: number, index: number): number {
+  assert(index < EVENTS_MAX, 'a message has no more events');
+  return Number(`${seq}.${String(index).padStart(2, '0')}`);
+}
+
+/** The message that an event is in, and which of it. */
+export function placeOf(number: number): { readonly seq: number; readonly index: number } {
+  const seq = Math.floor(number);
+  return { seq, index: Math.round((number - seq) * EVENTS_MAX) };
+}
+
 const ID = /^[A-Za-z0-9.-]{1,128}$/;
 const REASON = /^[a-z][a-z0-9-]{0,39}$/;
 const SCHEMA = 1;
 const WHATS: readonly unknown[] = ['probed', 'disabled', 'warned', 'reset', 'removed'];
+
+const [OPEN, COMMA, CLOSE] = ['[', ',', ']'].map((text) => Buffer.from(text)) as [
+  Buffer,
+  Buffer,
+  Buffer,
+];
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -94,14 +121,28 @@ export function encodeBounceEvent(event: BounceEvent): Uint8Array {
   return encoder.encode(JSON.stringify({ v: SCHEMA, ...event, diagnostic, dsn }));
 }
 
-/** Null for what this version did not write: it counts for nobody. Never throws. */
-export function decodeBounceEvent(data: Uint8Array): BounceEvent | null {
+/** Encoded events of one list as one message: what a message of BOUNCES holds, one event or an array of them. */
+export function joinBounceEvents(encoded: readonly Uint8Array[]): Uint8Array {
+  if (encoded.length === 1 && encoded[0] !== undefined) return encoded[0];
+  const parts = encoded.flatMap((event, i) => [i === 0 ? OPEN : COMMA, event]);
+  return Buffer.concat([...parts, CLOSE]);
+}
+
+/**
+ * The events of a message of BOUNCES, in their order. Null for what this version did not write: it counts for nobody. Never throws.
+ */
+export function decodeBounceEvents(data: Uint8Array): readonly (BounceEvent | null)[] {
   let value: unknown;
   try {
     value = JSON.parse(decoder.decode(data));
   } catch {
-    return null;
+    return [null];
   }
+  if (!Array.isArray(value)) return [eventOf(value)];
+  return value.length > EVENTS_MAX ? [null] : value.map(eventOf);
+}
+
+function eventOf(value: unknown): BounceEvent | null {
   if (typeof value !== 'object' || value === null) return null;
   const { v, ...fields } = value as Fields;
   if (v !== SCHEMA || typeof fields.id !== 'string' || !ID.test(fields.id)) return null;
@@ -142,7 +183,7 @@ function isStanding(fields: Fields): fields is Fields & Standing {
     WHATS.includes(what) &&
     isCount(count) &&
     typeof byBounces === 'boolean' &&
-    (cause === null || isCount(cause))
+    (cause === null || (typeof cause === 'number' && cause >= 0))
   );
 }
 

@@ -1,7 +1,7 @@
 /** Reading BOUNCES: followed by the bounce actors of the slots, and shown one by one to operators. */
 import { systemClock } from '../clock.ts';
 import { MailError, textOf } from '../errors.ts';
-import { type BounceEvent, decodeBounceEvent } from '../mail/bounce-event.ts';
+import { type BounceEvent, decodeBounceEvents, placeOf } from '../mail/bounce-event.ts';
 import type { BounceLog } from '../world.ts';
 import type { Nats } from './connect.ts';
 import { passing } from './passing.ts';
@@ -24,7 +24,7 @@ export function createBounceLog(nats: Nats): BounceLog {
           for await (const { subject, seq, bytes } of passing(nats, of, reached, signal)) {
             const parts = partsOf(subject);
             if (parts === null || parts.whose === 'owner') continue;
-            yield { seq, key: parts.whose, event: decodeBounceEvent(bytes) };
+            yield { seq, key: parts.whose, events: decodeBounceEvents(bytes) };
           }
         } catch (error) {
           if (!(error instanceof PullLost || error instanceof MailError)) throw error;
@@ -33,7 +33,7 @@ export function createBounceLog(nats: Nats): BounceLog {
         }
       }
     },
-    read: (seq) => readBounce(nats, seq),
+    read: (number) => readBounce(nats, number),
     async span() {
       const answer = await apiRequest(nats, `$JS.API.STREAM.INFO.${STREAM}`, {});
       if (answer.error !== undefined) throw failure(answer.error);
@@ -43,8 +43,9 @@ export function createBounceLog(nats: Nats): BounceLog {
   };
 }
 
-/** One event as it is stored; null if it is gone, or none of ours. Throws MailError 451 while NATS is away. */
-export async function readBounce(nats: Nats, seq: number): Promise<BounceEvent | null> {
+/** The event of that number, as it is stored; null if it is gone, or none of ours. Throws MailError 451 while NATS is away. */
+export async function readBounce(nats: Nats, number: number): Promise<BounceEvent | null> {
+  const { seq, index } = placeOf(number);
   const found = await storedMessage(nats, STREAM, { seq });
-  return found === null ? null : decodeBounceEvent(found.data);
+  return found === null ? null : (decodeBounceEvents(found.data)[index] ?? null);
 }

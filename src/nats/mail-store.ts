@@ -18,7 +18,7 @@ import {
 import type { ListKey } from '../mail/list-key.ts';
 import type { Delivery, MailStore } from '../world.ts';
 import type { Nats } from './connect.ts';
-import { storeInGroups } from './groups.ts';
+import { eachOrBatch, storeInGroups } from './groups.ts';
 import { createNear, type Near } from './near.ts';
 import type { BatchMessage, Publisher } from './publisher.ts';
 import { away, deleteStored, type Stored, storedMessage } from './stored.ts';
@@ -113,7 +113,7 @@ export function createMailStore(
   /** As {@link decodeMail}; `read` and `keep` then need not fetch what was just here. */
   decode(delivery: Pick<Delivery, 'data' | 'header' | 'seq'>): IncomingMail;
 } {
-  const store = storeInGroups(nats, publisher, { batchFrom: MAIL_BATCH_FROM });
+  const store = storeInGroups(nats, eachOrBatch(publisher, MAIL_BATCH_FROM));
   const needs = { nats, publisher, store, near: createNear() };
   return {
     decode: (delivery) => {

@@ -1,12 +1,12 @@
 /** Where runners and the host put things: mailboxes, outgoing, results, and what is set aside. */
 import { assert } from '../assert.ts';
-import { encodeBounceEvent } from '../mail/bounce-event.ts';
+import { EVENTS_MAX, encodeBounceEvent, joinBounceEvents } from '../mail/bounce-event.ts';
 import { chunkName, isLater, type OrderRow } from '../mail/chunk.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import type { BouncesOut, MailboxOut, OutgoingOut, Parked, Results } from '../world.ts';
 import { decodeOrder, encodeAsked, encodeChunk, encodeOrder } from './codec.ts';
 import type { Nats } from './connect.ts';
-import { storeInGroups } from './groups.ts';
+import { eachOrBatch, joined, storeInGroups } from './groups.ts';
 import { FROM_SEQ, FROM_SUBJECT, WHY } from './parked.ts';
 import { type Publisher, WrongSequence } from './publisher.ts';
 import { decodeResult, encodeResult } from './result-codec.ts';
@@ -18,7 +18,7 @@ import * as subjects from './subjects.ts';
  */
 export const BATCH_FROM = 64;
 
-/** From so many on a batch of events is stored sooner than each of them (bench bounces). */
+/** From so many on a batch of them is stored sooner than each of them (bench bounces). */
 export const BOUNCES_BATCH_FROM = 16;
 
 /** The same id for the same list within 2 minutes is one message; later `seen` tells. */
@@ -32,15 +32,18 @@ export function mailboxOut<C>(publisher: Publisher): MailboxOut<C> {
 }
 
 /**
- * Many that come at once are stored in groups. An event told twice counts once in the fold too; the Msg-Id only saves it the
- * work.
+ * Bounces of a list that come at once are stored as one message. One told twice counts once in the fold; the Msg-Id only saves it
+ * the work. What a list did is rare, and a message of its own.
  */
 export function bouncesOut(nats: Nats, publisher: Publisher): BouncesOut {
-  const store = storeInGroups(nats, publisher, { batchFrom: BOUNCES_BATCH_FROM });
+  const join = { data: joinBounceEvents, most: EVENTS_MAX };
+  const store = storeInGroups(nats, joined(join, eachOrBatch(publisher, BOUNCES_BATCH_FROM)));
   return {
     async put(key, event) {
-      const id = `${key}.${event.id}`;
-      await store({ subject: subjects.bounces(key), data: encodeBounceEvent(event), id });
+      const subject = subjects.bounces(key);
+      const [data, id] = [encodeBounceEvent(event), `${key}.${event.id}`];
+      if (event.type === 'standing') await publisher.publish(subject, data, { id });
+      else await store({ subject, data, id });
     },
   };
 }

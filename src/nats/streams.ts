@@ -160,7 +160,7 @@ export const BUCKETS: Readonly<Record<BucketName, { share: number; ttlMs: number
 };
 
 /** The version of what this program writes into streams and buckets, and of the settings that it states. */
-export const SCHEMA = 2;
+export const SCHEMA = 3;
 
 /** A setting that was stated otherwise until `schema`. */
 export type Change = {

@@ -5,6 +5,7 @@ import { systemRandom } from '../../src/clock.ts';
 import { makeMachineAddress } from '../../src/mail/machine-address.ts';
 import { openKv } from '../../src/nats/kv.ts';
 import { openSecrets } from '../../src/nats/secrets.ts';
+import { mailDurable } from '../../src/nats/streams.ts';
 import { dsnFrom } from '../support/dsns.ts';
 import { DOMAIN } from '../support/site.ts';
 import { type Loaded, sendPosts } from './load.ts';
@@ -62,12 +63,15 @@ export async function foldedOf(bench: BenchSite, list: BenchList): Promise<numbe
   return days.reduce((sum, day) => sum + day.bounces, 0);
 }
 
-/** Waits for the stream first, so that looking does not write more often than the program would. */
+/** Waits for the queue first, so that looking does not write more often than the program would. */
 export async function untilFolded(bench: BenchSite, list: BenchList, count: number): Promise<void> {
   const deadline = performance.now() + QUIET_MS;
-  const stored = async (): Promise<number> =>
-    (await bench.nats().jsm.streams.info('TROUPE_BOUNCES')).state.messages;
-  while ((await stored()) < count) await lookAgain(deadline);
+  const { jsm } = bench.nats();
+  const inQueue = async (): Promise<number> => {
+    const queue = await jsm.consumers.info('TROUPE_MAIL', mailDurable('bounce'));
+    return queue.num_pending + queue.num_ack_pending;
+  };
+  while ((await inQueue()) > 0) await lookAgain(deadline);
   while ((await foldedOf(bench, list)) < count) await lookAgain(deadline);
 }
 

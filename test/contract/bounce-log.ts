@@ -1,7 +1,8 @@
 /** What anything behind the `BounceLog` and `BouncesOut` seams must show: the real ones on a nats-server, and the fake. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { EVENTS_MAX, eventNumber } from '../../src/mail/bounce-event.ts';
 import { type ListKey, slotOf } from '../../src/mail/list-key.ts';
-import type { BounceLog, BouncesOut, FoundBounce } from '../../src/world.ts';
+import type { BounceLog, BouncesOut, FoundBounces } from '../../src/world.ts';
 import { bounce } from '../support/bounce-story.ts';
 import { newKey } from './ledger.ts';
 
@@ -15,10 +16,10 @@ async function followed(
   log: BounceLog,
   slot: number,
   after: number,
-  enough: (found: readonly FoundBounce[], isCaughtUp: boolean) => boolean,
-): Promise<readonly FoundBounce[]> {
+  enough: (found: readonly FoundBounces[], isCaughtUp: boolean) => boolean,
+): Promise<readonly FoundBounces[]> {
   const ending = new AbortController();
-  const found: FoundBounce[] = [];
+  const found: FoundBounces[] = [];
   let isCaughtUp = false;
   const look = (): void => {
     if (enough(found, isCaughtUp)) ending.abort();
@@ -34,7 +35,8 @@ async function followed(
   return found;
 }
 
-const idsOf = (found: readonly FoundBounce[]) => found.map(({ event }) => event?.id);
+const eventsOf = (found: readonly FoundBounces[]) => found.flatMap(({ events }) => events);
+const idsOf = (found: readonly FoundBounces[]) => eventsOf(found).map((event) => event?.id);
 
 export function bounceLogContract(name: string, make: () => Promise<BounceLogUnderTest>): void {
   describe(`bounce log: ${name}`, () => {
@@ -58,7 +60,7 @@ export function bounceLogContract(name: string, make: () => Promise<BounceLogUnd
       await put(key, 1, 2, 3);
       const all = await followed(it.log, slotOf(key), 0, (_, isCaughtUp) => isCaughtUp);
       const mine = all.filter((one) => one.key === key);
-      expect(mine.map(({ event }) => event)).toEqual([1, 2, 3].map((post) => bounce(1, post)));
+      expect(eventsOf(mine)).toEqual([1, 2, 3].map((post) => bounce(1, post)));
       const seqs = mine.map(({ seq }) => seq);
       expect(seqs).toEqual([...seqs].sort((a, b) => a - b));
       expect((await it.log.span()).last).toBeGreaterThanOrEqual(seqs.at(-1) ?? 0);
@@ -87,6 +89,25 @@ export function bounceLogContract(name: string, make: () => Promise<BounceLogUnd
       const { seq = 0 } = all.find((one) => one.key === key) ?? {};
       expect(await it.log.read(seq)).toEqual(bounce(1, 1));
       expect(await it.log.read(seq + 1_000)).toBe(null);
+    });
+
+    test('events of a list that are put at once are a few messages, and each is read by its number', async () => {
+      const [key, other] = [newKey(), newKey()];
+      const posts = Array.from({ length: EVENTS_MAX + 50 }, (_, i) => i + 1);
+      await Promise.all([...posts.map((post) => put(key, post)), put(other, 1)]);
+      const all = await followed(it.log, slotOf(key), 0, (_, isCaughtUp) => isCaughtUp);
+      const mine = all.filter((one) => one.key === key);
+      expect(eventsOf(mine)).toHaveLength(posts.length);
+      expect(new Set(idsOf(mine)).size).toBe(posts.length);
+      expect(mine.length).toBeLessThan(posts.length / 10);
+      for (const { seq, events } of mine) {
+        expect(events.length).toBeLessThanOrEqual(EVENTS_MAX);
+        const last = events.length - 1;
+        for (const i of [0, last])
+          expect(await it.log.read(eventNumber(seq, i))).toEqual(events[i]);
+      }
+      const { seq, events } = mine.at(-1) ?? { seq: 0, events: [] };
+      expect(await it.log.read(eventNumber(seq, events.length))).toBe(null);
     });
 
     test('an event put twice at once is one', async () => {

@@ -12,7 +12,7 @@ import type { Checkpoint } from '../../src/host/bounce-book.ts';
 import type { Host } from '../../src/host/host.ts';
 import type { Address } from '../../src/mail/address.ts';
 import type { BounceEvent } from '../../src/mail/bounce-event.ts';
-import { PROBES_FROM } from '../../src/mail/bounce-event.ts';
+import { eventNumber, PROBES_FROM, placeOf } from '../../src/mail/bounce-event.ts';
 import { slotOf } from '../../src/mail/list-key.ts';
 import type { RowKey } from '../../src/world.ts';
 import { bounce, hint } from '../support/bounce-story.ts';
@@ -53,8 +53,10 @@ function doneTo(
   who: Extract<BounceQuestion, { ask: 'bounces-of' }>['who'],
 ): unknown[] {
   const { history } = host.question(KEY, { ask: 'bounces-of', who }) as BounceHistory;
-  const idOf = (cause: number | null): string | undefined =>
-    world.bounceLog.stored.find(({ seq }) => seq === cause)?.event?.id;
+  const idOf = (cause: number | null): string | undefined => {
+    const { seq: of, index } = placeOf(cause ?? 0);
+    return world.bounceLog.stored.find(({ seq }) => seq === of)?.events[index]?.id;
+  };
   return history.flatMap(({ what, cause }) =>
     cause === undefined ? [] : [[what, cause === null ? null : idOf(cause)]],
   );
@@ -313,6 +315,34 @@ test('checkpoints come after so many events, and after so much time', async () =
   expect(many()).toBe(2);
   await tick(world, ROUND_MS);
   expect(many()).toBe(3);
+});
+
+test('events of one message have numbers of their own, and a checkpoint has all of them or none', async () => {
+  const world = fakeHostWorld();
+  Object.assign(world.bounceFold, { checkpointEvents: 3 });
+  const host = await withThreshold(world, 1);
+  await put(world, today(world, 1, 1));
+  const at = today(world, 2, 2);
+  await Promise.all([world.bounces.put(KEY, today(world, 1, 2)), world.bounces.put(KEY, at)]);
+  await Promise.all([
+    world.bounces.put(KEY, today(world, 1, 3)),
+    world.bounces.put(KEY, today(world, 2, 3)),
+  ]);
+  await tick(world);
+  const { seq } = world.bounceFold.rows.get(['#slot', slotOf(KEY)]) as Checkpoint;
+  expect(world.bounceLog.stored.map(({ events }) => events.length)).toEqual([1, 2, 2]);
+  expect(seq).toBe(2);
+  await rounds(world);
+  expect(pageOf(host).map(({ bounces }) => bounces)).toEqual([3, 2]);
+  const { history } = host.question(KEY, {
+    ask: 'bounces-of',
+    who: { number: 2 },
+  }) as BounceHistory;
+  const numbers = [eventNumber(2, 1), eventNumber(3, 1)];
+  expect(history.filter(({ cause }) => cause === undefined).map((line) => line.seq)).toEqual(
+    numbers,
+  );
+  expect(doneTo(world, host, { number: 2 })).toEqual([['probed 1', at.id]]);
 });
 
 test('a flood of hints becomes one probe of each member at most', async () => {

@@ -1,7 +1,7 @@
 /** What is stored together, what alone, and what each of those who wait is told. */
 import { expect, test } from 'vitest';
 import { MailError } from '../../src/errors.ts';
-import { storeInGroups } from '../../src/nats/groups.ts';
+import { eachOrBatch, joined, storeInGroups } from '../../src/nats/groups.ts';
 import type { BatchMessage } from '../../src/nats/publisher.ts';
 
 const soon = (run: () => void): void => void setImmediate(run);
@@ -41,7 +41,7 @@ const many = (from: number): number[] => Array.from({ length: BATCH }, (_, i) =>
 
 test('what comes while a group is being stored is the next group', async () => {
   const out = publisher();
-  const store = storeInGroups({ soon }, out, { batchFrom: BATCH });
+  const store = storeInGroups({ soon }, eachOrBatch(out, BATCH));
   const first = many(0).map((i) => store(message(i)));
   await turn();
   const second = many(100).map((i) => store(message(i)));
@@ -58,7 +58,7 @@ test('what comes while a group is being stored is the next group', async () => {
 
 test('a few are stored one by one, and only the one that is refused fails', async () => {
   const out = publisher({ b: FULL });
-  const store = storeInGroups({ soon }, out, { batchFrom: BATCH });
+  const store = storeInGroups({ soon }, eachOrBatch(out, BATCH));
   const stored = await Promise.allSettled(['a', 'b', 'c'].map((id) => store(message(id))));
   expect(stored.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
   expect(out.batches).toEqual([]);
@@ -66,7 +66,7 @@ test('a few are stored one by one, and only the one that is refused fails', asyn
 
 test('a batch that is put off fails each of its messages for now, and the next goes on', async () => {
   const out = publisher({ 3: FULL });
-  const store = storeInGroups({ soon }, out, { batchFrom: BATCH });
+  const store = storeInGroups({ soon }, eachOrBatch(out, BATCH));
   const first = Promise.allSettled(many(0).map((i) => store(message(i))));
   await turn();
   out.answer();
@@ -77,7 +77,7 @@ test('a batch that is put off fails each of its messages for now, and the next g
 
 test('one that can never be stored does not fail those it came with', async () => {
   const out = publisher({ 3: new MailError(552, '5.3.4', 'Message is too large') });
-  const store = storeInGroups({ soon }, out, { batchFrom: BATCH });
+  const store = storeInGroups({ soon }, eachOrBatch(out, BATCH));
   const stored = Promise.allSettled(many(0).map((i) => store(message(i))));
   await turn();
   out.answer();
@@ -87,7 +87,7 @@ test('one that can never be stored does not fail those it came with', async () =
 
 test('a group holds no more bytes than it may', async () => {
   const out = publisher();
-  const store = storeInGroups({ soon }, out, { batchFrom: BATCH });
+  const store = storeInGroups({ soon }, eachOrBatch(out, BATCH));
   const large = (id: string) => ({ ...message(id), data: new Uint8Array(400 * 1024) });
   const stored = Promise.all(['a', 'b', 'c'].map((id) => store(large(id))));
   await turn();
@@ -98,7 +98,7 @@ test('a group holds no more bytes than it may', async () => {
 
 test('more than may wait are told to come again', async () => {
   const out = publisher();
-  const store = storeInGroups({ soon }, out, { batchFrom: BATCH });
+  const store = storeInGroups({ soon }, eachOrBatch(out, BATCH));
   const waiting = Array.from({ length: 10_000 }, (_, i) => store(message(i)));
   await expect(store(message('one more'))).rejects.toMatchObject({ code: 451 });
   while (out.alone.length + out.batches.flat().length < waiting.length) {
@@ -106,4 +106,52 @@ test('more than may wait are told to come again', async () => {
     out.answer();
   }
   await Promise.all(waiting);
+});
+
+// ── Several as one message ────────────────────────────────────────────────
+
+const text = (of: string, data: string): BatchMessage => ({
+  subject: `troupe.bounces.1.${of}`,
+  data: Buffer.from(data),
+  id: data,
+});
+const join = {
+  data: (each: readonly Uint8Array[]) => Buffer.from(each.map(String).join('+')),
+  most: 3,
+};
+
+/** What is stored of these that come at once: data, and id where there is one. */
+function joinedOf(messages: readonly BatchMessage[], refused: readonly string[] = []) {
+  const stored: (readonly [string, string | undefined])[] = [];
+  const store = joined(join, (group) =>
+    group.map(async ({ subject, data, id }) => {
+      stored.push([`${subject.at(-1)} ${String(Buffer.from(data).toString())}`, id]);
+      if (refused.some((one) => Buffer.from(data).toString().includes(one))) throw FULL;
+    }),
+  );
+  return { stored, outcomes: Promise.allSettled(store(messages)) };
+}
+
+test('those of one subject become one message, which has no id; one alone stays as it is', async () => {
+  const { stored } = joinedOf([text('x', 'a'), text('y', 'b'), text('x', 'c')]);
+  expect(stored).toEqual([
+    ['x a+c', undefined],
+    ['y b', 'b'],
+  ]);
+});
+
+test('a message has so many at most, and so many bytes', async () => {
+  const { stored } = joinedOf(['a', 'b', 'c', 'd', 'e'].map((data) => text('x', data)));
+  expect(stored.map(([what]) => what)).toEqual(['x a+b+c', 'x d+e']);
+  const large = [100, 100, 100].map((kib, i) => text('x', String(i).repeat(kib * 1024)));
+  expect(joinedOf(large).stored.map(([what]) => what.length)).toEqual([
+    2 + 2 * 100 * 1024 + 1,
+    2 + 100 * 1024,
+  ]);
+});
+
+test('each is told what became of the message that it is in', async () => {
+  const { outcomes } = joinedOf([text('x', 'a'), text('y', 'b'), text('x', 'c')], ['c']);
+  const statuses = (await outcomes).map(({ status }) => status);
+  expect(statuses).toEqual(['rejected', 'fulfilled', 'rejected']);
 });

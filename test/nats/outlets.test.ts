@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { BounceEvent } from '../../src/mail/bounce-event.ts';
-import { slotOf } from '../../src/mail/list-key.ts';
+import { type ListKey, slotOf } from '../../src/mail/list-key.ts';
 import { decodeAsked, decodeChunk } from '../../src/nats/codec.ts';
 import {
   BATCH_FROM,
@@ -14,6 +14,7 @@ import {
 import { mailboxQueue, outgoingQueue } from '../../src/nats/queue.ts';
 import { newKey } from '../contract/ledger.ts';
 import { taker } from '../contract/queue.ts';
+import { bounce } from '../support/bounce-story.ts';
 import { aChunk, aResult, took } from '../support/chunk.ts';
 import { type Site, startSite } from '../support/nats.ts';
 
@@ -118,20 +119,29 @@ test('of what is ordered for a post the latest stands, however late one before i
   expect(refused).toBeGreaterThan(0);
 });
 
-test.each([3, 2 * BOUNCES_BATCH_FROM])(
-  '%d bounces at once are each kept, and telling them again adds none',
-  async (count) => {
-    const key = newKey();
-    const { put } = bouncesOut(site.nats, site.publisher);
-    const tell = () =>
-      Promise.all(Array.from({ length: count }, (_, i) => put(key, aStanding(`l1.${i}.reset.0`))));
-    await tell();
-    await tell();
-    const subject = `troupe.bounces.${slotOf(key)}.${key}`;
-    const info = await site.nats.jsm.streams.info('TROUPE_BOUNCES', { subjects_filter: subject });
-    expect(info.state.subjects?.[subject]).toBe(count);
-  },
-);
+const keptOf = async (key: ListKey): Promise<number> => {
+  const subject = `troupe.bounces.${slotOf(key)}.${key}`;
+  const info = await site.nats.jsm.streams.info('TROUPE_BOUNCES', { subjects_filter: subject });
+  return info.state.subjects?.[subject] ?? 0;
+};
+
+test('what a list did is a message each, also at once, and telling it again adds none', async () => {
+  const key = newKey();
+  const { put } = bouncesOut(site.nats, site.publisher);
+  const tell = () => Promise.all([1, 2, 3].map((i) => put(key, aStanding(`l1.${i}.reset.0`))));
+  await tell();
+  await tell();
+  expect(await keptOf(key)).toBe(3);
+});
+
+test('bounces of many lists at once are each kept, and telling them again adds none', async () => {
+  const keys = Array.from({ length: 2 * BOUNCES_BATCH_FROM }, newKey);
+  const { put } = bouncesOut(site.nats, site.publisher);
+  const tell = () => Promise.all(keys.map((key) => put(key, bounce(1, 1))));
+  await tell();
+  await tell();
+  expect(await Promise.all(keys.map(keptOf))).toEqual(keys.map(() => 1));
+});
 
 test('a chunk goes to the queue of its class', async () => {
   const key = newKey();

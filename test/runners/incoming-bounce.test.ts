@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import {
   DSN_BYTES_MAX,
-  decodeBounceEvent,
+  decodeBounceEvents,
   encodeBounceEvent,
 } from '../../src/mail/bounce-event.ts';
 import type { KnownList } from '../../src/mail/classify.ts';
@@ -72,5 +72,5 @@ test('an event carries the beginning of the DSN, and is read back from the wire'
   const became = of(token, long);
   const [event] = became.kind === 'events' ? became.events : [];
   expect(event?.dsn.length).toBe(DSN_BYTES_MAX);
-  expect(event && decodeBounceEvent(encodeBounceEvent(event))).toEqual(event);
+  expect(event && decodeBounceEvents(encodeBounceEvent(event))).toEqual([event]);
 });

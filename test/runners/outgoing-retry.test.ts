@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 import type { Address } from '../../src/mail/address.ts';
-import { decodeBounceEvent, encodeBounceEvent } from '../../src/mail/bounce-event.ts';
+import { decodeBounceEvents, encodeBounceEvent } from '../../src/mail/bounce-event.ts';
 import type { Chunk } from '../../src/mail/chunk.ts';
 import { RATE_REFUSALS_MAX, REFUSALS_CHARS_MAX } from '../../src/runners/outgoing-send.ts';
 import { LIFE_MS } from '../../src/runners/retry-schedule.ts';
@@ -113,7 +113,7 @@ test('a 5xx is a bounce event with the whole reply, before the result is told', 
   const [event, ...others] = it.bounces;
   expect(others).toEqual([]);
   if (event === undefined) throw new Error('no event');
-  expect(decodeBounceEvent(encodeBounceEvent(event))).toMatchObject({
+  expect(decodeBounceEvents(encodeBounceEvent(event))[0]).toMatchObject({
     ...{ id: 's7.0.0.2', member: 2, post: 7, address: 'b@x.example', permanent: true },
     ...{ status: '5.1.1', code: 550, reason: 'user-unknown', route: 'mta', source: 'smtp' },
     diagnostic: `550 5.1.1 ${gone.reply}`,

@@ -213,9 +213,8 @@ function readEvents(books: BounceBooks, list: List, dsns: Dsns, wrong: string[])
   const seen = new Set<string>();
   const counting = new Map<number, Set<number>>();
   const left = new Set<number>();
-  for (const { subject, data } of books.bounces) {
-    if (whoseOf(subject) !== list.whose) continue;
-    const event = JSON.parse(Buffer.from(data).toString()) as Event;
+  const mine = books.bounces.filter(({ subject }) => whoseOf(subject) === list.whose);
+  for (const event of mine.flatMap(({ data }) => eventsIn(data))) {
     const { member, post = null, verified } = event;
     if (event.what === 'removed' && member !== null) left.add(member);
     if (event.type !== 'bounce' || verified !== true || member === null || post === null) continue;
@@ -230,6 +229,12 @@ function readEvents(books: BounceBooks, list: List, dsns: Dsns, wrong: string[])
     counting.set(member, (counting.get(member) ?? new Set()).add(post));
   }
   return { seen, counting };
+}
+
+/** One event, or an array of them. */
+function eventsIn(data: Uint8Array): readonly Event[] {
+  const value = JSON.parse(Buffer.from(data).toString()) as Event | readonly Event[];
+  return Array.isArray(value) ? value : [value as Event];
 }
 
 /** What the sink itself refused for good. */

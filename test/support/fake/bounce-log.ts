@@ -1,19 +1,21 @@
-/** BOUNCES in memory: kept, deduped by event id as the stream does within its window, and followed. */
-import type { BounceEvent } from '../../../src/mail/bounce-event.ts';
+/** BOUNCES in memory: kept, deduped by event id as the stream does within its window, and followed. Puts of one list in one turn are one message. */
+import { type BounceEvent, EVENTS_MAX, placeOf } from '../../../src/mail/bounce-event.ts';
 import { type ListKey, slotOf } from '../../../src/mail/list-key.ts';
-import type { BounceLog, BouncesOut, FoundBounce } from '../../../src/world.ts';
+import type { BounceLog, BouncesOut, FoundBounces } from '../../../src/world.ts';
 
 export type FakeBounceLog = BounceLog &
   BouncesOut & {
-    readonly stored: FoundBounce[];
+    readonly stored: FoundBounces[];
     /** The stream forgets all events up to this sequence. */
     expire(seq: number): void;
   };
 
 export function createFakeBounceLog(): FakeBounceLog {
-  const stored: FoundBounce[] = [];
+  const stored: FoundBounces[] = [];
   const wakers = new Set<() => void>();
   const ids = new Set<string>();
+  /** What is put in this turn, by list. */
+  const open = new Map<ListKey, BounceEvent[]>();
   let last = 0;
   let first = 1;
   const log: FakeBounceLog = {
@@ -22,8 +24,18 @@ export function createFakeBounceLog(): FakeBounceLog {
       const id = `${key}.${event.id}`;
       if (ids.has(id)) return;
       ids.add(id);
+      const joint = open.get(key);
+      if (joint !== undefined && joint.length < EVENTS_MAX) {
+        joint.push(event);
+        await null;
+        return;
+      }
+      const events = [event];
+      open.set(key, events);
+      await null;
+      if (open.get(key) === events) open.delete(key);
       last += 1;
-      stored.push({ seq: last, key, event });
+      stored.push({ seq: last, key, events });
       for (const wake of [...wakers]) wake();
     },
     async *follow(slot, after, signal, caughtUp) {
@@ -51,8 +63,10 @@ export function createFakeBounceLog(): FakeBounceLog {
         });
       }
     },
-    read: async (seq) =>
-      seq < first ? null : (stored.find((one) => one.seq === seq)?.event ?? null),
+    read: async (number) => {
+      const { seq, index } = placeOf(number);
+      return seq < first ? null : (stored.find((one) => one.seq === seq)?.events[index] ?? null);
+    },
     span: async () => ({ first, last }),
     expire: (seq) => {
       first = seq + 1;
