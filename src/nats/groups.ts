@@ -90,7 +90,7 @@ function storeBatch(messages: readonly BatchMessage[], { publish, publishBatch }
   });
 }
 
-/** How messages of one subject become one. */
+/** How messages of one subject become one (decision 0020). */
 export type Join = {
   readonly data: (each: readonly Uint8Array[]) => Uint8Array;
   /** In one message at most. */
