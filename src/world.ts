@@ -150,7 +150,10 @@ export type CopiesByRoute = (
   post: number,
 ) => Promise<Readonly<Record<string, number>> | null>;
 
-/** Copies that came back; kept 60 days. The same event id of a list within 2 minutes is one. */
+/**
+ * Copies that came back, and what lists did; kept 60 days. What is told again may be there again: the fold counts it once, by its id
+ * within 2 minutes or else by what it says.
+ */
 export type BouncesOut = { put(key: ListKey, event: BounceEvent): Promise<void> };
 
 /** What BOUNCES holds of one slot, and what comes: read, never taken away. */

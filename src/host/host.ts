@@ -5,6 +5,7 @@
  *   owner ──slots──▶ serving ──commands──▶ lists ──turns──▶ rows     `owner.ts` which slots; `awake.ts` the lists; `bounces.ts` beside
  *   standby: what would be ours next, folded as it comes             `asking.ts` what may be asked of it all
  */
+import { within } from '../ending.ts';
 import { MailError } from '../errors.ts';
 import { type ListKey, SLOTS } from '../mail/list-key.ts';
 import { DISK_FREE_BYTES_MIN } from '../store/open.ts';
@@ -24,6 +25,8 @@ import { startSuspicion } from './suspicion.ts';
 import type { HostWorld } from './world.ts';
 
 const DISK_LOOK_EVERY_MS = 5_000;
+/** What a stop waits for the slots to be handed over: the next owner has them anyway once our lease is given back. */
+export const DRAIN_MS_MAX = 20_000;
 
 export type HostStatus = ReturnType<Lists['status']> & {
   readonly slots: readonly {
@@ -107,7 +110,7 @@ export async function startHost(
       owner.undrain();
     },
     stop: async () => {
-      if (membership.lease.msLeft() > 0) await drain();
+      if (membership.lease.msLeft() > 0) await within(world.clock, DRAIN_MS_MAX, drain());
       stopping.abort();
       await standby.stop();
       await owner.stop();

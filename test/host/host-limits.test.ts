@@ -1,11 +1,21 @@
 import { expect, test, vi } from 'vitest';
 import type { Command } from '../../actors/protocol.ts';
 import { MailError } from '../../src/errors.ts';
+import { DRAIN_MS_MAX } from '../../src/host/host.ts';
 import { hashOf } from '../../src/host/record.ts';
 import { TURN_BYTES_MAX } from '../../src/host/turn.ts';
 import { MESSAGE_BYTES_MAX } from '../../src/nats/streams.ts';
 import { fakeHostWorld } from '../support/fake/host-world.ts';
-import { answered, dump, mailOf, records, tick, withList } from '../support/host-story.ts';
+import {
+  answered,
+  dump,
+  killed,
+  mailOf,
+  records,
+  start,
+  tick,
+  withList,
+} from '../support/host-story.ts';
 import { ANNE, address, BART, KEY, OPERATOR, post } from '../support/list-story.ts';
 
 test('a list whose outbox is full takes no turns and says so; it goes on by itself', async () => {
@@ -137,6 +147,23 @@ test('a disk that cannot be asked counts as full until it can', async () => {
   world.disk.setFreeBytes(1024 ** 3);
   await tick(world, 6_000);
   expect(await host.command(KEY, retire)).toMatchObject({ kind: 'answer' });
+});
+
+test('a host whose slots nobody can be told of, as on a full disk, stops nonetheless', async () => {
+  const world = fakeHostWorld();
+  const host = await withList(world);
+  const { update } = world.slots;
+  const full = new MailError(451, '4.3.0', 'Mail system is not ready');
+  Object.assign(world.slots, { update: () => Promise.reject(full) });
+  const stop = vi.fn();
+  void host.stop().then(stop);
+  await tick(world, DRAIN_MS_MAX - 1);
+  expect(stop).not.toHaveBeenCalled();
+  await tick(world, 1);
+  expect(stop).toHaveBeenCalledOnce();
+  Object.assign(world.slots, { update });
+  const again = await start(killed(world));
+  expect(again.question(KEY, { ask: 'list' })).toMatchObject({ members: 2 });
 });
 
 test('an idle list leaves memory and wakes as it was', async () => {
