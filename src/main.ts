@@ -181,7 +181,7 @@ async function assemble(ground: Ground): Promise<Node> {
 /** Takes this node's lease, in an incarnation of its own. */
 function joinNodes({ config, site, log }: Ground, startedAt: number): Promise<Membership> {
   return joinSite(
-    { nodes: site.nodes, slots: site.slots, clock: systemClock, log },
+    { nodes: site.nodes, slots: site.slots, clock: systemClock, log, ending: site.ending },
     {
       node: config.node,
       incarnation: Buffer.from(systemRandom.bytes(INCARNATION_BYTES)).toString('hex'),

@@ -51,20 +51,26 @@ type State = {
   isWriting: Promise<void>;
 };
 
-/** Resolves once the lease is held for the first time. */
+/**
+ * Resolves once the lease is held for the first time; rejects with an AbortError where `ending`
+ * comes before. After `ending` nothing is renewed.
+ */
 export async function startLease(
   world: World,
   about: Omit<NodeRow, 'isDraining' | 'beat'>,
   events: LeaseEvents,
+  ending: AbortSignal,
 ): Promise<Lease> {
   const state: State = {
     ...{ world, about, events, stopping: new AbortController(), isWriting: Promise.resolve() },
     ...{ renewedAt: Number.NEGATIVE_INFINITY, revision: null, beat: 0 },
     ...{ isDraining: false, isHeld: false },
   };
+  ending.addEventListener('abort', () => state.stopping.abort(), { once: true });
   while (msLeft(state) === 0) {
+    ending.throwIfAborted();
     await renew(state);
-    if (msLeft(state) === 0) await world.clock.sleep(RETRY_MS);
+    if (msLeft(state) === 0) await world.clock.sleep(RETRY_MS, ending);
   }
   look(state);
   void watch(state);

@@ -25,18 +25,21 @@ export type Membership = {
   stop(): Promise<void>;
 };
 
-/** Resolves when the lease is held and the others are known. */
+/** Resolves when the lease is held and the others are known; rejects where `ending` comes before. */
 export async function joinSite(
   world: {
     readonly nodes: Kv;
     readonly slots: Kv;
     readonly clock: Clock;
     readonly log: Log;
+    /** Ends a join that nobody can stop yet. */
+    readonly ending: AbortSignal;
   },
   about: Omit<NodeRow, 'isDraining' | 'beat'>,
 ): Promise<Membership> {
-  const { clock, log } = world;
+  const { clock, log, ending } = world;
   const stopping = new AbortController();
+  ending.addEventListener('abort', () => stopping.abort(), { once: true });
   const changes = new Set<() => void>();
   const overs = new Set<() => void>();
   const tell = (listeners: ReadonlySet<() => void>): void => {
@@ -48,14 +51,15 @@ export async function joinSite(
     ranking.forget();
     changed();
   };
-  const lease = await startLease({ kv: world.nodes, clock, log }, about, {
+  const events = {
     held: changed,
     over: () => {
       log.error({}, 'lease: over; every slot is let go');
       tell(overs);
     },
-  });
+  };
   const { signal } = stopping;
+  const lease = await startLease({ kv: world.nodes, clock, log }, about, events, signal);
   const nodes = await followNodes({ kv: world.nodes, clock, log }, nodesChanged, signal);
   const table = await followSlots(world.slots, changed, signal);
   return {

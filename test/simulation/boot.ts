@@ -96,6 +96,7 @@ export async function boot(
       slots: links.linkKv(life, 'slots', bus.slots),
       clock: life.clock,
       log: parts.log,
+      ending: ending.signal,
     },
     {
       ...{ node: life.node, incarnation: life.name, roles: ['host'], version: 'simulated' },

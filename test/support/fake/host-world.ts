@@ -166,5 +166,6 @@ export function joinAs(world: FakeHostWorld): Promise<Membership> {
     startedAt: world.clock.now(),
   };
   const { nodes, slots, clock, log } = world;
-  return joinSite({ nodes, slots, clock, log }, about);
+  const ending = new AbortController().signal; // It is stopped, or thrown away.
+  return joinSite({ nodes, slots, clock, log, ending }, about);
 }
