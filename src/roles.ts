@@ -18,7 +18,7 @@ import { createBounceLog } from './nats/bounces.ts';
 import { decodeChunk, decodeDue } from './nats/codec.ts';
 import { copiesByRoute } from './nats/delivery-record.ts';
 import { remoteOutbox, serveOutbox } from './nats/inspect.ts';
-import { decodeMail } from './nats/mail-store.ts';
+import { mailsOf } from './nats/mail-message.ts';
 import { type OutboxSource, ownOutbox } from './nats/outbox-view.ts';
 import { adopt, dueQueue, mailboxQueue, mailQueue, outgoingQueues } from './nats/queue.ts';
 import { type AskHandler, serveAsks } from './nats/serve-asks.ts';
@@ -27,14 +27,14 @@ import { createSuspects } from './nats/suspects.ts';
 import { openRouteSet } from './open-routes.ts';
 import { deliveryIn, factsOf } from './operators.ts';
 import { healthOf } from './ops/health.ts';
-import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from './runners/incoming.ts';
+import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS, parkAlone } from './runners/incoming.ts';
 import { timely } from './runners/incoming-bounce.ts';
 import { dispose as disposeLater } from './runners/later.ts';
 import { createOutgoing } from './runners/outgoing.ts';
-import { inBursts } from './runners/precedence.ts';
 import { createRepeats } from './runners/repeats.ts';
 import { type RunnerOptions, runRunner } from './runners/runner.ts';
 import { createThrottle } from './runners/throttle.ts';
+import { createTurns } from './runners/turns.ts';
 import { startSenders, tellNode } from './senders.ts';
 import type { Node, Site } from './site.ts';
 import { pacedBounces } from './smtp/bounce-pace.ts';
@@ -47,14 +47,13 @@ import { openEnv } from './store/open.ts';
 import { openRows } from './store/rows.ts';
 import { startWeb } from './web/server.ts';
 
-/** Mails, commands and due things that one process disposes of at once. */
+/** Messages of mail, commands and due things that one process disposes of at once. */
 const INCOMING_AT_ONCE = 32;
 const LATER_AT_ONCE = 32;
 /** How far a queue of small messages is pulled ahead. */
 const AHEAD = 64;
-/** Of what came back, more: events that are made at once are stored as one batch. */
-const BOUNCES_AT_ONCE = 64;
-const BOUNCES_AHEAD = 128;
+/** Of those that share a message: some 1 ms of work. */
+const MAILS_A_TURN = 8;
 /** Of `MAIL` and `LATER`: a third and most of their ack_wait of 30 s. */
 const RENEW_MS = 8_000;
 const LOST_MS = 25_000;
@@ -139,8 +138,9 @@ export async function startIncoming(node: Node): Promise<void> {
     findAtLeader: site.directory.find,
     isOurs: (domain: string) => config.domains.includes(domain),
     secrets: site.secrets,
-    decode: site.mail.decode,
+    mailsOf: site.mail.mailsOf,
     read: site.mail.read,
+    turn: createTurns(setImmediate, MAILS_A_TURN),
     mailbox: createTell({ here, asker, mailbox, clock: systemClock, log }),
     bounces: site.bounces,
     routeOf: timely(site.routeOf, systemClock),
@@ -154,19 +154,19 @@ export async function startIncoming(node: Node): Promise<void> {
   // One loop a kind, so that a flood of bounces takes nothing from posts or from mail to owners.
   for (const kind of MAIL_KINDS) {
     const isBounce = kind === 'bounce';
-    const yields = isBounce ? inBursts(precedence.yields, systemClock) : precedence.yields;
     // What came back is not sent on: it would only push posts out of what is kept near.
-    const needsOf = isBounce ? { ...needs, decode: decodeMail } : needs;
+    const needsOf = isBounce ? { ...needs, mailsOf } : needs;
     const runner = runRunner({
       ...runnerOf(node),
       ...small,
+      park: parkAlone(site.parked.put, mailsOf),
       name: 'incoming',
       queues: [{ queue: mailQueue(site.nats, kind), weight: 1 }],
       dispose: (delivery) => disposeIncoming(delivery, needsOf),
-      concurrency: isBounce ? BOUNCES_AT_ONCE : INCOMING_AT_ONCE,
-      ahead: isBounce ? BOUNCES_AHEAD : AHEAD,
+      concurrency: INCOMING_AT_ONCE,
+      ahead: AHEAD,
       canPull: async (signal) => {
-        await yields();
+        await precedence.yields();
         if (isBounce) await idle.yieldsForQueue(signal);
       },
     });

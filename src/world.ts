@@ -100,6 +100,9 @@ export type Delivery = {
   giveBack(): void;
 };
 
+/** What of it is stored. */
+export type Message = Pick<Delivery, 'subject' | 'seq' | 'data' | 'header'>;
+
 export type QueueDepth = { readonly waiting: number; readonly inHand: number };
 
 /** One durable pull consumer. `take` yields deliveries until the signal aborts; back-pressure is the caller's: it pulls ahead by a bounded number only. */
@@ -196,11 +199,7 @@ export type Later<C> = {
 
 /** Set aside whole, with where it came from and why. */
 export type Parked = {
-  put(
-    where: string,
-    delivery: Pick<Delivery, 'subject' | 'seq' | 'data' | 'header'>,
-    why: string,
-  ): Promise<void>;
+  put(where: string, message: Message, why: string): Promise<void>;
 };
 
 // ── Raw mail ──────────────────────────────────────────────────────────────
@@ -212,7 +211,7 @@ export type MailStore = {
    */
   accept(raw: RawMail, envelopes: readonly { kind: MailKind; envelope: Envelope }[]): Promise<void>;
   /** The message of MAIL that is the last of a mail, as it was accepted; null when it is gone. */
-  message(ref: MailRef): Promise<Pick<Delivery, 'subject' | 'seq' | 'data' | 'header'> | null>;
+  message(ref: MailRef): Promise<Message | null>;
   /** The raw bytes; null when they are gone. */
   read(ref: MailRef): Promise<Uint8Array | null>;
   /** Copies raw mail to HELD or ARCHIVE under the list's key; the same `id` again within 2 minutes is one. Null when the source is gone. */

@@ -12,7 +12,7 @@ import type { MailRef } from '../mail/envelope.ts';
 import { robotAddress } from '../mail/list-headers.ts';
 import type { ListKey } from '../mail/list-key.ts';
 import { heldNotice, rejectionNotice } from '../mail/notice.ts';
-import { decodeMail, encodeMail } from '../nats/mail-store.ts';
+import { decodeMail, encodeMail } from '../nats/mail-message.ts';
 import { openDraft } from '../store/list-rows.ts';
 import { chunksAgain, fanOut, plainRecipe } from './fanout.ts';
 import type { Doing, Perform } from './outbox.ts';

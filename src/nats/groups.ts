@@ -92,10 +92,14 @@ function storeBatch(messages: readonly BatchMessage[], { publish, publishBatch }
 
 /** How messages of one subject become one (decision 0020). */
 export type Join = {
-  readonly data: (each: readonly Uint8Array[]) => Uint8Array;
+  readonly of: (messages: readonly BatchMessage[]) => Pick<BatchMessage, 'data' | 'headers'>;
   /** In one message at most. */
   readonly most: number;
 };
+
+function bytesOf({ data, headers = {} }: BatchMessage): number {
+  return Object.values(headers).reduce((sum, { length }) => sum + length, data.byteLength);
+}
 
 type Joint = { readonly at: number; readonly of: BatchMessage[]; bytes: number };
 
@@ -103,19 +107,19 @@ type Joint = { readonly at: number; readonly of: BatchMessage[]; bytes: number }
  * Those of one subject become one message, for which the server syncs its disk once; of {@link JOINED_BYTES_MAX} at most, or
  * alone. What is joined has no id: what is told twice is sorted out by whoever reads it.
  */
-export function joined({ data: join, most }: Join, storeGroup: StoreGroup): StoreGroup {
+export function joined({ of: join, most }: Join, storeGroup: StoreGroup): StoreGroup {
   const messageOf = ({ of }: Joint): BatchMessage => {
     const [first, ...more] = of;
     assert(first !== undefined, 'a joint has a message');
     if (more.length === 0) return first;
-    return { subject: first.subject, data: join(of.map(({ data }) => data)) };
+    return { subject: first.subject, ...join(of) };
   };
   return (messages) => {
     const joints: Joint[] = [];
     const open = new Map<string, Joint>();
     const jointOf = (message: BatchMessage): Joint => {
       const there = open.get(message.subject);
-      const bytes = (there?.bytes ?? 0) + message.data.byteLength;
+      const bytes = (there?.bytes ?? 0) + bytesOf(message);
       if (there !== undefined && there.of.length < most && bytes <= JOINED_BYTES_MAX) return there;
       const made = { at: joints.length, of: [], bytes: 0 };
       joints.push(made);
@@ -125,7 +129,7 @@ export function joined({ data: join, most }: Join, storeGroup: StoreGroup): Stor
     const places = messages.map((message) => {
       const joint = jointOf(message);
       joint.of.push(message);
-      joint.bytes += message.data.byteLength;
+      joint.bytes += bytesOf(message);
       return joint.at;
     });
     const stored = storeGroup(joints.map(messageOf));

@@ -1,7 +1,7 @@
 /**
  * Raw mail in streams: MAIL as it came in, HELD and ARCHIVE as copies of a list's own.
  *
- * A mail is one message: its bytes as payload, its envelope as a header. Larger than 512 KiB
+ * A mail is one message (`mail-message.ts`), or shares one with others. Larger than 512 KiB
  * it is stored in pieces: parts first, and the last piece names their sequences; so what is named
  * is always there, and a crash between leaves parts that nobody names and that age out. Pieces
  * stream through: no mail is in memory whole but where a caller asks for its bytes.
@@ -16,9 +16,24 @@ import {
   type RawMail,
 } from '../mail/envelope.ts';
 import type { ListKey } from '../mail/list-key.ts';
-import type { Delivery, MailStore } from '../world.ts';
+import type { MailStore, Message } from '../world.ts';
 import type { Nats } from './connect.ts';
-import { eachOrBatch, storeInGroups } from './groups.ts';
+import { eachOrBatch, joined, storeInGroups } from './groups.ts';
+import {
+  asciiJson,
+  encodeMail,
+  ID,
+  joinMails,
+  MAILS_MAX,
+  type MailOfMessage,
+  mailsOf,
+  NOTE,
+  PART_OF,
+  PARTS_MAX,
+  partsHeader,
+  partsOf,
+  refOf,
+} from './mail-message.ts';
 import { createNear, type Near } from './near.ts';
 import type { BatchMessage, Publisher } from './publisher.ts';
 import { away, deleteStored, type Stored, storedMessage } from './stored.ts';
@@ -27,10 +42,6 @@ import { tail } from './tail.ts';
 
 /** Pieces of one mail on their way at once: bounds memory at some 2 MiB a mail. */
 const PIECES_IN_FLIGHT_MAX = 4;
-/** The stream takes 768 KiB a message: a full piece, and this much of headers. */
-const HEADERS_BYTES_MAX = 192 * 1024;
-/** Parts of one mail: 256 MiB, far above any size limit; more is a bug or a rogue client. */
-const PARTS_MAX = 512;
 /**
  * `find` in ARCHIVE looks at this many of the list's last messages. A copy is looked for only where
  * its effect is done again, and a list is blocked at 1,000 effects not yet done; parts are messages
@@ -50,55 +61,15 @@ export const MAIL_BATCH_FROM = 12;
 /** How often one id may have been kept and dropped within the duplicate window. */
 const KEPT_AGAIN_MAX = 8;
 
-const ENVELOPE = 'Troupe-Envelope';
-const PARTS = 'Troupe-Parts';
-const ID = 'Troupe-Id';
-const NOTE = 'Troupe-Note';
-const PART_OF = 'Troupe-Part-Of';
-
 const STREAMS = { mail: 'TROUPE_MAIL', held: 'TROUPE_HELD', archive: 'TROUPE_ARCHIVE' } as const;
-
-/** What a consumer of MAIL has in hand: the envelope, and the raw bytes or where they are. */
-export type IncomingMail = {
-  readonly envelope: Envelope;
-  /** The whole mail when there are no parts, else what follows them. */
-  readonly lastPiece: Uint8Array;
-  /** Sequences in MAIL. */
-  readonly parts: readonly number[];
-};
-
-/**
- * Reads a message of MAIL. Throws an Error that says what is wrong with one that we did not write.
- */
-export function decodeMail(delivery: Pick<Delivery, 'data' | 'header'>): IncomingMail {
-  const parts = partsOf(delivery.header(PARTS));
-  const envelope = envelopeOf(delivery.header(ENVELOPE));
-  return { envelope, lastPiece: delivery.data, parts };
-}
-
-/**
- * The headers of a message of MAIL. Throws MailError 452 4.5.3 where so many recipients cannot
- * stand in one envelope.
- */
-export function encodeMail(
-  envelope: Envelope,
-  parts: readonly number[],
-): Readonly<Record<string, string>> {
-  const text = asciiJson(envelope);
-  if (text.length > HEADERS_BYTES_MAX) throw new MailError(452, '4.5.3', 'Too many recipients');
-  return { [ENVELOPE]: text, ...partsHeader(parts) };
-}
-
-/** Where the mail of a message of MAIL is. */
-export function mailRefOf(delivery: Pick<Delivery, 'seq' | 'header'>): MailRef {
-  return refOf('mail', delivery.seq, partsOf(delivery.header(PARTS)));
-}
 
 type Needs = {
   readonly nats: Nats;
   readonly publisher: Publisher;
   /** Stores what comes from the edge, in groups where much of it comes at once. */
   readonly store: (message: BatchMessage) => Promise<unknown>;
+  /** The same; what comes at once shares a message. */
+  readonly storeJoined: (message: BatchMessage) => Promise<unknown>;
   readonly near: Near;
 };
 type Where = 'held' | 'archive';
@@ -110,15 +81,18 @@ export function createMailStore(
   nats: Nats,
   publisher: Publisher,
 ): MailStore & {
-  /** As {@link decodeMail}; `read` and `keep` then need not fetch what was just here. */
-  decode(delivery: Pick<Delivery, 'data' | 'header' | 'seq'>): IncomingMail;
+  /** As {@link mailsOf}; `read` and `keep` then need not fetch what was just here. */
+  mailsOf(message: Message): readonly MailOfMessage[];
 } {
-  const store = storeInGroups(nats, eachOrBatch(publisher, MAIL_BATCH_FROM));
-  const needs = { nats, publisher, store, near: createNear() };
+  const storeGroup = eachOrBatch(publisher, MAIL_BATCH_FROM);
+  const store = storeInGroups(nats, storeGroup);
+  const join = { of: joinMails, most: MAILS_MAX };
+  const storeJoined = storeInGroups(nats, joined(join, storeGroup));
+  const needs = { nats, publisher, store, storeJoined, near: createNear() };
   return {
-    decode: (delivery) => {
-      needs.near.put(delivery.seq, delivery.data);
-      return decodeMail(delivery);
+    mailsOf: (message) => {
+      needs.near.put(message.seq, message.data);
+      return mailsOf(message);
     },
     accept: (raw, envelopes) => accept(needs, raw, envelopes),
     message: async (ref) => {
@@ -133,7 +107,7 @@ export function createMailStore(
 }
 
 async function accept(
-  { publisher, store }: Needs,
+  { publisher, store, storeJoined }: Needs,
   raw: RawMail,
   envelopes: readonly { kind: MailKind; envelope: Envelope }[],
 ): Promise<void> {
@@ -143,9 +117,12 @@ async function accept(
   const { parts, last } = await putParts(raw, async (piece) => {
     return (await publisher.publish(MAIL_PART, piece)).seq;
   });
+  // What came back becomes events: nobody refers to it as a mail of MAIL.
+  const storeOf = (kind: MailKind) =>
+    kind === 'bounce' && parts.length === 0 ? storeJoined : store;
   await Promise.all(
     envelopes.map(({ kind, envelope }) =>
-      store({ subject: mail(kind), data: last, headers: encodeMail(envelope, parts) }),
+      storeOf(kind)({ subject: mail(kind), data: last, headers: encodeMail(envelope, parts) }),
     ),
   );
 }
@@ -210,7 +187,8 @@ async function copy(
   let messageId = `${key}.${id}`;
   for (let times = 0; times < KEPT_AGAIN_MAX; times++) {
     const kept = await publisher.publish(subject, bytes, { id: messageId, headers });
-    if (!kept.duplicate) return refOf(where, kept.seq, partsOf(headers[PARTS] ?? ''));
+    if (!kept.duplicate)
+      return refOf(where, kept.seq, partsOf({ header: (name) => headers[name] ?? '' }));
     const first = await storedMessage(nats, STREAMS[where], { seq: kept.seq });
     if (first !== null) return copyOf(where, first);
     // The server still knows the id of what was dropped meanwhile: the next copy has one of its
@@ -336,63 +314,12 @@ async function inParallel<A, B>(
   return results;
 }
 
-// ── Headers ───────────────────────────────────────────────────────────────
+// ── Copies ───────────────────────────────────────────────────────────────
 
 function subjectOf(where: Where, key: ListKey): string {
   return where === 'held' ? held(key) : archive(key);
 }
 
-function refOf(where: MailRef['in'], seq: number, parts: readonly number[]): MailRef {
-  return parts.length === 0 ? { in: where, seq } : { in: where, seq, parts };
-}
-
 function copyOf(where: Where, message: Pick<Stored, 'seq' | 'header'>): MailRef {
-  return refOf(where, message.seq, partsOf(message.header(PARTS)));
-}
-
-/**
- * JSON in ASCII, for headers: neither NATS nor a reader of it should have to guess at an encoding.
- */
-function asciiJson(value: unknown): string {
-  return JSON.stringify(value ?? null).replace(
-    /[\u007f-\uffff]/g,
-    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-}
-
-function partsHeader(parts: readonly number[]): Readonly<Record<string, string>> {
-  return parts.length === 0 ? {} : { [PARTS]: JSON.stringify(parts) };
-}
-
-function partsOf(text: string): readonly number[] {
-  if (text === '') return [];
-  const parts: unknown = parseJson(PARTS, text);
-  const isValid =
-    Array.isArray(parts) &&
-    parts.length <= PARTS_MAX &&
-    parts.every((seq) => Number.isSafeInteger(seq) && seq > 0);
-  if (!isValid) throw new Error(`${PARTS} is not a list of sequences`);
-  return parts as readonly number[];
-}
-
-function envelopeOf(text: string): Envelope {
-  const value = parseJson(ENVELOPE, text) as Partial<Record<keyof Envelope, unknown>> | null;
-  const isText = (field: keyof Envelope): boolean => typeof value?.[field] === 'string';
-  const isValid =
-    (['sender', 'peer', 'helo', 'trace'] as const).every(isText) &&
-    Array.isArray(value?.recipients) &&
-    value.recipients.length > 0 &&
-    value.recipients.every((recipient) => typeof recipient === 'string') &&
-    Number.isSafeInteger(value.receivedAt) &&
-    (value.again === undefined || Number.isSafeInteger(value.again));
-  if (!isValid) throw new Error(`${ENVELOPE} is not an envelope`);
-  return value as Envelope;
-}
-
-function parseJson(name: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${name} is not JSON`, { cause: error });
-  }
+  return refOf(where, message.seq, partsOf(message));
 }

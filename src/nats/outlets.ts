@@ -7,8 +7,9 @@ import type { BouncesOut, MailboxOut, OutgoingOut, Parked, Results } from '../wo
 import { decodeOrder, encodeAsked, encodeChunk, encodeOrder } from './codec.ts';
 import type { Nats } from './connect.ts';
 import { eachOrBatch, joined, storeInGroups } from './groups.ts';
+import { MAIL_HEADERS } from './mail-message.ts';
 import { FROM_SEQ, FROM_SUBJECT, WHY } from './parked.ts';
-import { type Publisher, WrongSequence } from './publisher.ts';
+import { type BatchMessage, type Publisher, WrongSequence } from './publisher.ts';
 import { decodeResult, encodeResult } from './result-codec.ts';
 import { away, storedMessage } from './stored.ts';
 import * as subjects from './subjects.ts';
@@ -36,7 +37,12 @@ export function mailboxOut<C>(publisher: Publisher): MailboxOut<C> {
  * the work. What a list did is rare, and a message of its own.
  */
 export function bouncesOut(nats: Nats, publisher: Publisher): BouncesOut {
-  const join = { data: joinBounceEvents, most: EVENTS_MAX };
+  const join = {
+    of: (each: readonly BatchMessage[]) => ({
+      data: joinBounceEvents(each.map(({ data }) => data)),
+    }),
+    most: EVENTS_MAX,
+  };
   const store = storeInGroups(nats, joined(join, eachOrBatch(publisher, BOUNCES_BATCH_FROM)));
   return {
     async put(key, event) {
@@ -112,14 +118,6 @@ async function lastOrder(
     : { ...decodeOrder(found.data), seq: found.seq };
 }
 
-/** What our streams put beside a payload, and a parked copy keeps (`mail-store.ts`). */
-const KEPT_HEADERS = [
-  'Troupe-Envelope',
-  'Troupe-Parts',
-  'Troupe-Id',
-  'Troupe-Note',
-  'Troupe-Part-Of',
-];
 const WHERE = /^[a-z]+$/;
 /** Parts of a large mail, parked before the mail that names them. */
 const PART = 'part';
@@ -140,7 +138,7 @@ export function parkedOut(nats: Nats, publisher: Publisher): Parked {
     async put(where, delivery, why) {
       assert(WHERE.test(where), 'where is not one token of letters');
       const headers: Record<string, string> = { [WHY]: oneLine(why) };
-      for (const name of KEPT_HEADERS) {
+      for (const name of MAIL_HEADERS) {
         const value = delivery.header(name);
         if (value !== '') headers[name] = value;
       }

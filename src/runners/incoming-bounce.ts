@@ -31,11 +31,11 @@ export type BounceOf =
   | { readonly kind: 'ignored'; readonly what: Recognised['kind'] }
   | { readonly kind: 'not-understood'; readonly why: string };
 
-/** Pure; `at` is when the mail came, ms since the epoch, and `seq` where it is in MAIL. */
+/** Pure; `at` is when the mail came, ms since the epoch, and `id` is that of no other mail. */
 export function bounceOf(
   { member, post }: Extract<Meaning, { kind: 'bounce' }>,
   recognised: Recognised,
-  mail: { readonly raw: Uint8Array; readonly at: number; readonly seq: number },
+  mail: { readonly raw: Uint8Array; readonly at: number; readonly id: string },
 ): BounceOf {
   const { kind, results, why } = recognised;
   switch (kind) {
@@ -59,7 +59,7 @@ export function bounceOf(
     if (of.length === 0) return { kind: 'not-understood', why: 'it names no recipient' };
     const dsn = Buffer.from(mail.raw.subarray(0, DSN_BYTES_MAX)).toString('latin1');
     const events = of.map((result, i) => ({
-      id: `d${mail.seq}.${member === null ? 'h' : `${member}x${post}`}.${i}`,
+      id: `d${mail.id}.${member === null ? 'h' : `${member}x${post}`}.${i}`,
       ...({ type: 'bounce', at: mail.at, source: 'dsn', route: null } as const),
       ...({ kind: kind === 'complaint' ? 'complaint' : 'bounce', dsn } as const),
       ...{ verified: member !== null && post !== null, member, post },

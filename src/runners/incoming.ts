@@ -18,6 +18,7 @@
 
 import type { Command } from '../../actors/protocol.ts';
 import { unreachable } from '../assert.ts';
+import { MailError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Address } from '../mail/address.ts';
 import type { Bounce } from '../mail/bounce-event.ts';
@@ -39,13 +40,14 @@ import type {
   Delivery,
   MailboxOut,
   MailStore,
+  Message,
   Meter,
   Parked,
   RouteOf,
 } from '../world.ts';
 import { bounceOf, withRoute } from './incoming-bounce.ts';
 import { complainedOf } from './incoming-complaint.ts';
-import type { Disposal } from './runner.ts';
+import { type Disposal, stackOf } from './runner.ts';
 import type { Throttle } from './throttle.ts';
 
 /** A list's loops are logged at most so often; each is counted. */
@@ -58,13 +60,11 @@ export type IncomingNeeds = {
   findAtLeader(address: Address): Promise<KnownList | null>;
   isOurs(domain: string): boolean;
   readonly secrets: { all(): readonly Uint8Array[] };
-  /** Takes a message of MAIL apart; `lastPiece` is the whole mail where there are no parts. */
-  decode(delivery: Pick<Delivery, 'data' | 'header' | 'seq'>): {
-    readonly envelope: Envelope;
-    readonly lastPiece: Uint8Array;
-    readonly parts: readonly number[];
-  };
+  /** Takes a message of MAIL apart: at least one mail. Throws where it is not ours. */
+  mailsOf(message: Message): readonly MailOfMessage[];
   readonly read: MailStore['read'];
+  /** Resolves when one of several mails may be looked at: all at once would take long. */
+  turn(): Promise<void>;
   readonly mailbox: MailboxOut<Command>;
   readonly bounces: BouncesOut;
   readonly routeOf: RouteOf;
@@ -77,38 +77,104 @@ export type IncomingNeeds = {
   readonly meter: Meter;
 };
 
+/** One of the mails of a message. */
+export type MailOfMessage = {
+  readonly envelope: Envelope;
+  /** The whole mail where there are no parts. */
+  readonly lastPiece: Uint8Array;
+  readonly parts: readonly number[];
+  /** Which of them it is; null where it has the message to itself: only then it can be read again. */
+  readonly place: number | null;
+  /** The message that it would have to itself. */
+  readonly alone: Message;
+};
+
 /** What was made of one mail before its recipients are looked at one by one. */
 type Mail = {
   readonly envelope: Envelope;
   readonly ref: MailRef;
+  readonly place: number | null;
   readonly raw: Uint8Array;
   readonly read: ReadMail;
 };
 
-type Where = 'command' | 'bounce' | 'unknown';
+type Where = 'command' | 'bounce' | 'unknown' | 'incoming';
 /** Mail that is set aside: where, and why. */
 type Aside = { readonly where: Where; readonly why: string };
 
+/** Of these a list keeps where the mail is: it must have a message to itself. */
+const REFERRED_TO: readonly Meaning['kind'][] = ['post', 'owner', 'leave-token'];
+/** A list with the name of a bounce address was made since RCPT. Replayed, it has one. */
+const BY_NOW_ANOTHERS = 'its address is a list by now; `troupe queue replay` takes it there';
+
 /**
- * Tells each list that the mail went to. Transient MailErrors are thrown on, and the mail comes
- * again: every command has an id that makes it count once.
+ * Tells each list that a mail of the message went to. Transient MailErrors are thrown on, and all of them come again: every
+ * command and every event has an id that makes it count once. Nothing is set aside before all are told.
  */
 export async function dispose(delivery: Delivery, needs: IncomingNeeds): Promise<Disposal> {
-  const { envelope, lastPiece, parts } = needs.decode(delivery);
-  const ref: MailRef = { in: 'mail', seq: delivery.seq, ...(parts.length > 0 && { parts }) };
+  const mails = needs.mailsOf(delivery);
+  const told = await Promise.allSettled(
+    mails.map(async (mail) => {
+      if (mail.place !== null) await needs.turn();
+      return await tellAll(mail, needs);
+    }),
+  );
+  const asides = told.map((one) => (one.status === 'fulfilled' ? one.value : bugOf(one.reason)));
+  for (const [i, { alone }] of mails.entries()) await setAside(alone, asides[i] ?? [], needs);
+  return { kind: 'done' };
+}
+
+/** Only the mail that a bug shows in is parked for it. Throws on what is transient. */
+function bugOf(error: unknown): readonly Aside[] {
+  if (error instanceof MailError && error.isTransient) throw error;
+  return [{ where: 'incoming', why: stackOf(error) }];
+}
+
+/**
+ * What `park` of a runner is for messages of MAIL: each of their mails is set aside alone, so that the one that kills its process
+ * can be told from those beside it.
+ */
+export function parkAlone(park: Parked['put'], mailsOf: IncomingNeeds['mailsOf']): Parked['put'] {
+  return async (where, message, why) => {
+    for (const alone of alonesOf(message, mailsOf)) await park(where, alone, why);
+  };
+}
+
+function alonesOf(message: Message, mailsOf: IncomingNeeds['mailsOf']): readonly Message[] {
+  try {
+    return mailsOf(message).map(({ alone }) => alone);
+  } catch {
+    return [message]; // Not ours, and kept as it is.
+  }
+}
+
+/** Gives what is to be set aside of it. */
+async function tellAll(
+  { envelope, lastPiece, parts, place, alone }: MailOfMessage,
+  needs: IncomingNeeds,
+): Promise<readonly Aside[]> {
+  const ref: MailRef = { in: 'mail', seq: alone.seq, ...(parts.length > 0 && { parts }) };
   const meanings = await meaningsOf(envelope.recipients, needs);
+  if (place !== null && meanings.some(({ kind }) => REFERRED_TO.includes(kind))) {
+    return [{ where: 'bounce', why: BY_NOW_ANOTHERS }];
+  }
   const isRead = meanings.some(({ kind }) => kind === 'post' || kind === 'owner');
   const isWanted = isRead || meanings.some(({ kind }) => kind === 'bounce');
   const raw = isWanted && parts.length > 0 ? await needs.read(ref) : lastPiece;
-  if (raw === null) return { kind: 'park', why: 'parts of this mail are gone from MAIL' };
-  const mail: Mail = { envelope, ref, raw, read: readMail(isRead ? raw : new Uint8Array(0)) };
+  if (raw === null) return [{ where: 'incoming', why: 'parts of this mail are gone from MAIL' }];
+  const mail: Mail = {
+    envelope,
+    ref,
+    place,
+    raw,
+    read: readMail(isRead ? raw : new Uint8Array(0)),
+  };
   const asides: Aside[] = [];
   for (const meaning of withComplaint(meanings, raw, needs)) {
     const aside = await tell(meaning, mail, needs);
     if (aside !== null) asides.push(aside);
   }
-  await setAside(delivery, asides, needs);
-  return { kind: 'done' };
+  return asides;
 }
 
 /** What each recipient means, each meaning once, however many names of it were given. */
@@ -209,11 +275,12 @@ async function tellOwners(list: KnownList, mail: Mail, needs: IncomingNeeds): Pr
 /** What came back becomes events, once for each member or address (B1). */
 async function tellBounce(
   meaning: Extract<Meaning, { kind: 'bounce' }>,
-  { raw, ref, envelope }: Mail,
+  { raw, ref, place, envelope }: Mail,
   needs: IncomingNeeds,
 ): Promise<Aside | null> {
   const { list } = meaning;
-  const mail = { raw, at: envelope.receivedAt, seq: ref.seq };
+  const id = place === null ? `${ref.seq}` : `${ref.seq}-${place}`;
+  const mail = { raw, at: envelope.receivedAt, id };
   const became = bounceOf(meaning, needs.recognise(raw), mail);
   if (became.kind === 'not-understood') return { where: 'bounce', why: became.why };
   if (became.kind === 'ignored') {
@@ -266,13 +333,14 @@ function noteLoop(loop: Loop, list: KnownList, mail: Mail, needs: IncomingNeeds)
 
 /** Once for each place, with every reason. */
 async function setAside(
-  delivery: Delivery,
+  alone: Message,
   asides: readonly Aside[],
-  { park, meter }: IncomingNeeds,
+  { park, meter, log }: IncomingNeeds,
 ): Promise<void> {
   for (const where of new Set(asides.map((aside) => aside.where))) {
     const whys = asides.filter((aside) => aside.where === where).map((aside) => aside.why);
-    await park(where, delivery, [...new Set(whys)].join('; '));
+    await park(where, alone, [...new Set(whys)].join('; '));
     meter.count('incoming_parked', { where });
+    if (where === 'incoming') log.error({ runner: 'incoming', seq: alone.seq, whys }, 'parked');
   }
 }

@@ -63,22 +63,3 @@ export function createPrecedence(needs: {
     },
   };
 }
-
-/** Who was let go pulls on for so long, and then waits anew. */
-export const BURST_MS = 5;
-
-/**
- * The same for small things, many of which are done together for the price of a few. One pull at a time they would hardly move
- * while the edge waits for the disk, and all be done afterwards, though there was time beside it.
- */
-export function inBursts(
-  yields: Precedence['yields'],
-  clock: Pick<Clock, 'monotonic'>,
-): Precedence['yields'] {
-  let until = Number.NEGATIVE_INFINITY;
-  return async () => {
-    if (clock.monotonic() < until) return;
-    await yields();
-    until = clock.monotonic() + BURST_MS;
-  };
-}

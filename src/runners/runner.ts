@@ -304,7 +304,7 @@ async function settle(
 }
 
 /** What a bug was, with where: it stands in the park beside the mail. */
-function stackOf(error: unknown): string {
+export function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 

@@ -10,13 +10,13 @@ import {
   type RawMail,
 } from '../../src/mail/envelope.ts';
 import type { ListKey } from '../../src/mail/list-key.ts';
-import { decodeMail, mailRefOf } from '../../src/nats/mail-store.ts';
-import type { Delivery, MailStore } from '../../src/world.ts';
+import { decodeMail, mailRefOf, mailsOf } from '../../src/nats/mail-message.ts';
+import type { MailStore, Message } from '../../src/world.ts';
 
 export type OpenMailStore = {
   readonly store: MailStore;
   /** The messages of MAIL of one kind, oldest first, as a consumer gets them. */
-  stored(kind: MailKind): Promise<readonly Pick<Delivery, 'seq' | 'data' | 'header'>[]>;
+  stored(kind: MailKind): Promise<readonly Message[]>;
 };
 
 const KEY = 'abcdefghijklmnopqrstuvwxyz' as ListKey;
@@ -103,12 +103,42 @@ export function mailStoreContract(name: string, open: () => Promise<OpenMailStor
         smtputf8: true,
         helo: 'evil\r\nTroupe-Parts: [1]',
       });
-      await opened.store.accept(rawMail(someBytes(10)), [{ kind: 'bounce', envelope }]);
-      const [message] = await opened.stored('bounce');
+      await opened.store.accept(rawMail(someBytes(10)), [{ kind: 'post', envelope }]);
+      const [message] = await opened.stored('post');
       if (message === undefined) throw new Error('nothing was stored');
       const decoded = decodeMail(message);
       expect(decoded).toMatchObject({ envelope, parts: [] });
       expect(hash(decoded.lastPiece)).toBe(hash(someBytes(10)));
+    });
+
+    test('bounces that come at once share a message: each is whole, with its own envelope', async () => {
+      const opened = await open();
+      const sizes = [0, 1, 4_096, 7, 100_000, 300_000, MAIL_PIECE_BYTES_MAX + 1];
+      const envelopes = sizes.map((size) =>
+        someEnvelope({ trace: `of ${size}`, helo: 'evil\r\n],[', sender: 'dörte@x' as Address }),
+      );
+      const accepting = sizes.map((size, i) => {
+        const envelope = envelopes[i] ?? expect.unreachable();
+        return opened.store.accept(rawMail(someBytes(size)), [{ kind: 'bounce', envelope }]);
+      });
+      await Promise.all(accepting);
+      const messages = await opened.stored('bounce');
+      expect(messages.length).toBeLessThan(sizes.length);
+      const mails = messages.flatMap((message) => mailsOf(message));
+      const byTrace = new Map(mails.map((mail) => [mail.envelope.trace, mail]));
+      expect(mails).toHaveLength(sizes.length);
+      for (const [i, size] of sizes.entries()) {
+        const { envelope, lastPiece, parts, place, alone } =
+          byTrace.get(`of ${size}`) ?? expect.unreachable();
+        expect(envelope).toEqual(envelopes[i]);
+        if (parts.length > 0) continue;
+        expect(hash(lastPiece)).toBe(hash(someBytes(size)));
+        expect(decodeMail(alone)).toEqual({ envelope, lastPiece, parts });
+        if (size > 256 * 1024) expect(place).toBeNull();
+      }
+      expect(mails.filter(({ place, parts }) => place === null && parts.length > 0)).toHaveLength(
+        1,
+      );
     });
 
     test('puts one message a kind, all on the same parts', async () => {

@@ -116,7 +116,10 @@ const text = (of: string, data: string): BatchMessage => ({
   id: data,
 });
 const join = {
-  data: (each: readonly Uint8Array[]) => Buffer.from(each.map(String).join('+')),
+  of: (each: readonly BatchMessage[]) => ({
+    data: Buffer.from(each.map(({ data }) => String(data)).join('+')),
+    headers: { Of: String(each.length) },
+  }),
   most: 3,
 };
 
@@ -124,7 +127,8 @@ const join = {
 function joinedOf(messages: readonly BatchMessage[], refused: readonly string[] = []) {
   const stored: (readonly [string, string | undefined])[] = [];
   const store = joined(join, (group) =>
-    group.map(async ({ subject, data, id }) => {
+    group.map(async ({ subject, data, id, headers }) => {
+      if (id === undefined) expect(headers?.Of).toBe(String(String(data).split('+').length));
       stored.push([`${subject.at(-1)} ${String(Buffer.from(data).toString())}`, id]);
       if (refused.some((one) => Buffer.from(data).toString().includes(one))) throw FULL;
     }),
@@ -148,6 +152,11 @@ test('a message has so many at most, and so many bytes', async () => {
     2 + 2 * 100 * 1024 + 1,
     2 + 100 * 1024,
   ]);
+  const wordy = ['a', 'b', 'c'].map((data) => ({
+    ...text('x', data),
+    headers: { Of: 'x'.repeat(100 * 1024) },
+  }));
+  expect(joinedOf(wordy).stored.map(([what]) => what)).toEqual(['x a+b', 'x c']);
 });
 
 test('each is told what became of the message that it is in', async () => {

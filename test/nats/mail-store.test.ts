@@ -1,12 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ListKey } from '../../src/mail/list-key.ts';
 import type { Nats } from '../../src/nats/connect.ts';
-import {
-  createMailStore,
-  decodeMail,
-  MAIL_BATCH_FROM,
-  mailRefOf,
-} from '../../src/nats/mail-store.ts';
+import { decodeMail, mailRefOf } from '../../src/nats/mail-message.ts';
+import { createMailStore, MAIL_BATCH_FROM } from '../../src/nats/mail-store.ts';
 import { createPublisher } from '../../src/nats/publisher.ts';
 import { held, mail } from '../../src/nats/subjects.ts';
 import type { MailStore } from '../../src/world.ts';

@@ -14,7 +14,7 @@ const list = {} as KnownList;
 const token = { kind: 'bounce', list, member: 7, post: 3 } as const;
 const robot = { kind: 'bounce', list, member: null, post: null } as const;
 const of = (meaning: typeof token | typeof robot, raw: Uint8Array) =>
-  bounceOf(meaning, recognise(raw), { raw, at: 5, seq: 17 });
+  bounceOf(meaning, recognise(raw), { raw, at: 5, id: '17' });
 
 const complaint = Buffer.from(complaintWith());
 
@@ -43,7 +43,7 @@ test('without a token each recipient that is an address is a hint, and not more 
     recipient: `a${i}@b.example`,
   }));
   const many = { kind: 'bounce', results, why: null, text: '' } as never;
-  const flood = bounceOf(robot, many, { raw: new Uint8Array(0), at: 5, seq: 17 });
+  const flood = bounceOf(robot, many, { raw: new Uint8Array(0), at: 5, id: '17' });
   expect(flood.kind === 'events' && flood.events.length).toBe(HINTS_PER_MAIL_MAX);
 });
 

@@ -70,9 +70,9 @@ describe('a post', () => {
   });
 
   test('whose parts are gone is parked', async () => {
-    const { needs, told } = world();
-    const disposal = await dispose(mailTo(['dev@lists.example'], 'x', { parts: [5] }), needs);
-    expect(disposal).toEqual({ kind: 'park', why: expect.stringContaining('gone') });
+    const { needs, told, parked } = world();
+    await dispose(mailTo(['dev@lists.example'], 'x', { parts: [5] }), needs);
+    expect(parked).toEqual([{ where: 'incoming', seq: 7, why: expect.stringContaining('gone') }]);
     expect(told).toEqual([]);
   });
 

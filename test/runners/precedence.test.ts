@@ -1,11 +1,6 @@
 /** The edge goes first, and nobody waits for long. */
 import { expect, test } from 'vitest';
-import {
-  BURST_MS,
-  createPrecedence,
-  inBursts,
-  YIELD_MS_MAX,
-} from '../../src/runners/precedence.ts';
+import { createPrecedence, YIELD_MS_MAX } from '../../src/runners/precedence.ts';
 import { createFakeClock } from '../support/fake/clock.ts';
 
 function scene({ isBusy }: { readonly isBusy: boolean }) {
@@ -103,24 +98,4 @@ test('a mail that could not be kept is over, too', async () => {
   const pulled = pull();
   await clock.advance(0);
   expect(pulled.afterMs).toBe(0);
-});
-
-test('in bursts, who has waited goes on for a moment, and then waits anew', async () => {
-  const { clock, precedence, keep } = scene({ isBusy: false });
-  const yields = inBursts(precedence.yields, clock);
-  let pulled = 0;
-  const pullAll = async (): Promise<void> => {
-    for (; pulled < 64; pulled += 1) await yields();
-  };
-  for (let i = 0; i < 5; i += 1) keep();
-  void pullAll();
-  await clock.advance(YIELD_MS_MAX - 1);
-  expect(pulled).toBe(0);
-  await clock.advance(20);
-  expect(pulled).toBe(64);
-  await clock.advance(BURST_MS);
-  pulled = 0;
-  void pullAll();
-  await clock.advance(YIELD_MS_MAX - 1);
-  expect(pulled).toBe(0);
 });

@@ -16,9 +16,13 @@ import { MAIL_KINDS } from '../../src/mail/envelope.ts';
 import { NO_OWNER } from '../../src/nats/ask.ts';
 import { decodeChunk, decodeDue } from '../../src/nats/codec.ts';
 import { createDirectory } from '../../src/nats/directory.ts';
-import { decodeMail } from '../../src/nats/mail-store.ts';
+import { mailsOf } from '../../src/nats/mail-message.ts';
 import { createSuspects } from '../../src/nats/suspects.ts';
-import { dispose as disposeIncoming, LOOP_LOG_EVERY_MS } from '../../src/runners/incoming.ts';
+import {
+  dispose as disposeIncoming,
+  LOOP_LOG_EVERY_MS,
+  parkAlone,
+} from '../../src/runners/incoming.ts';
 import { dispose as disposeLater } from '../../src/runners/later.ts';
 import { createOutgoing } from '../../src/runners/outgoing.ts';
 import { createRepeats } from '../../src/runners/repeats.ts';
@@ -208,7 +212,8 @@ function startIncoming(
     findAtLeader: directory.find,
     isOurs: (domain: string) => domain === DOMAIN,
     secrets: { all: () => [SECRET] },
-    decode: decodeMail,
+    mailsOf,
+    turn: async () => undefined,
     read: world.mail.read,
     mailbox: createTell({ here, asker, mailbox, clock: life.clock, log }),
     bounces: world.bounces,
@@ -221,6 +226,7 @@ function startIncoming(
   };
   const incoming = runRunner({
     ...{ ...common(life, parts), ...SMALL, name: 'incoming' },
+    park: parkAlone(world.parked.put, mailsOf),
     queues: MAIL_KINDS.map((kind) => ({ queue: parts.queue(bus.mails[kind]), weight: 1 })),
     dispose: (delivery) => disposeIncoming(delivery, needs),
   });

@@ -17,6 +17,7 @@ import { MAIL_KINDS, type MailKind } from '../../src/mail/envelope.ts';
 import { type ListKey, SLOTS } from '../../src/mail/list-key.ts';
 import type { AskReply, AskRequest } from '../../src/nats/ask.ts';
 import { decodeChunk } from '../../src/nats/codec.ts';
+import { MAIL_HEADERS } from '../../src/nats/mail-message.ts';
 import type { Clock } from '../../src/world.ts';
 import { createFakeKv } from '../support/fake/kv.ts';
 import { createFakeLater } from '../support/fake/later.ts';
@@ -137,8 +138,6 @@ function createQueues(clock: Clock, onChunk: (data: Uint8Array) => void) {
   ];
   return { mails, mailboxes, outgoing, due, queues };
 }
-
-const MAIL_HEADERS = ['Troupe-Envelope', 'Troupe-Parts'];
 
 export function serverClock(timeline: Timeline): Clock {
   return {

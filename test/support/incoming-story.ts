@@ -9,9 +9,11 @@ import { recognise } from '../../src/mail/dsn.ts';
 import type { Envelope, MailRef } from '../../src/mail/envelope.ts';
 import { type ListKey, listKeyOf } from '../../src/mail/list-key.ts';
 import { makeMachineAddress } from '../../src/mail/machine-address.ts';
+import { encodeMail, joinMails, mailsOf } from '../../src/nats/mail-message.ts';
+import type { BatchMessage } from '../../src/nats/publisher.ts';
 import { type IncomingNeeds, LOOP_LOG_EVERY_MS } from '../../src/runners/incoming.ts';
 import { createThrottle } from '../../src/runners/throttle.ts';
-import type { Asked, Delivery } from '../../src/world.ts';
+import type { Asked, Delivery, Message } from '../../src/world.ts';
 
 export const SECRET = new Uint8Array(32).fill(1);
 export const address = (text: string): Address => parseAddress(text) ?? expect.unreachable(text);
@@ -32,6 +34,7 @@ export const PLAIN =
 export function world() {
   const told: { key: ListKey; asked: Asked<Command> }[] = [];
   const parked: { where: string; seq: number; why: string }[] = [];
+  const aside: Message[] = [];
   const bounced: { key: ListKey; event: BounceEvent }[] = [];
   const logged: Readonly<Record<string, unknown>>[] = [];
   const counted: string[] = [];
@@ -62,10 +65,8 @@ export function world() {
     },
     isOurs: (domain) => domain === 'lists.example',
     secrets: { all: () => [SECRET] },
-    decode: (delivery) =>
-      JSON.parse(delivery.header('E'), (key, value) =>
-        key === 'lastPiece' ? delivery.data : value,
-      ),
+    mailsOf,
+    turn: async () => undefined,
     read: async (ref: MailRef) => whole.get(ref.seq) ?? null,
     mailbox: {
       put: async (key, command) => {
@@ -76,7 +77,10 @@ export function world() {
     bounces: { put: async (key, event) => void bounced.push({ key, event }) },
     routeOf: async (_, post, member) => (post === 3 ? `route of ${member}` : null),
     recognise,
-    park: async (where, { seq }, why) => void parked.push({ where, seq, why }),
+    park: async (where, message, why) => {
+      parked.push({ where, seq: message.seq, why });
+      aside.push(message);
+    },
     mayLogLoop: createThrottle({ monotonic: () => time.now }, LOOP_LOG_EVERY_MS),
     log,
     meter: { count: (name) => void counted.push(name), observe: () => {} },
@@ -85,6 +89,7 @@ export function world() {
     needs,
     told,
     parked,
+    aside,
     bounced,
     logged,
     counted,
@@ -105,8 +110,29 @@ export function mailTo(
   raw: string = PLAIN,
   options: MailOptions = {},
 ): Delivery {
-  const { sender = JANE, seq = 7, parts = [], trace = 't1' } = options;
-  const envelope: Envelope = {
+  const { seq = 7, parts = [] } = options;
+  const headers = encodeMail(envelopeTo(recipients, options), parts);
+  return messageOf({ data: Buffer.from(raw), headers }, seq);
+}
+
+/** Mails that came at once, as one message. */
+export function mailsTo(
+  mails: readonly (readonly [recipient: string, raw: string | Uint8Array])[],
+  seq = 7,
+): Delivery {
+  const messages = mails.map(([recipient, raw], i) => ({
+    subject: 'troupe.mail.bounce',
+    data: Buffer.from(raw),
+    headers: encodeMail(envelopeTo([recipient], { trace: `t${i}` }), []),
+  }));
+  return messageOf(joinMails(messages), seq);
+}
+
+function envelopeTo(
+  recipients: readonly string[],
+  { sender = JANE, trace = 't1' }: MailOptions,
+): Envelope {
+  return {
     sender,
     recipients: recipients.map(address),
     smtputf8: false,
@@ -116,13 +142,19 @@ export function mailTo(
     helo: 'mx.example.org',
     trace,
   };
+}
+
+function messageOf(
+  { data, headers = {} }: Pick<BatchMessage, 'data' | 'headers'>,
+  seq: number,
+): Delivery {
   return {
     subject: 'troupe.mail.post',
     seq,
     deliveries: 1,
     storedAt: 1_000,
-    data: Buffer.from(raw),
-    header: (name) => (name === 'E' ? JSON.stringify({ envelope, parts, lastPiece: '' }) : ''),
+    data,
+    header: (name) => headers[name] ?? '',
     ack: () => expect.unreachable('a runner never acks'),
     working: () => {},
     giveBack: () => expect.unreachable('a runner never gives back'),

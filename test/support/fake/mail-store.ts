@@ -8,11 +8,13 @@ import {
   type MailRef,
   type RawMail,
 } from '../../../src/mail/envelope.ts';
-import { encodeMail } from '../../../src/nats/mail-store.ts';
+import { joined, storeInGroups } from '../../../src/nats/groups.ts';
+import { encodeMail, joinMails, MAILS_MAX } from '../../../src/nats/mail-message.ts';
+import type { BatchMessage } from '../../../src/nats/publisher.ts';
 import { mail } from '../../../src/nats/subjects.ts';
 import type { Clock, MailStore } from '../../../src/world.ts';
 
-/** A message of MAIL as a consumer would get it; `decodeMail` and `mailRefOf` read it. */
+/** A message of MAIL as a consumer would get it; `mailsOf` and `mailRefOf` read it. */
 export type FakeMail = {
   readonly kind: MailKind;
   readonly subject: string;
@@ -73,6 +75,21 @@ export function createFakeMailStore(
     return there.length < pieces.length ? null : there;
   }
 
+  async function put(kind: MailKind, { data, headers = {} }: BatchMessage): Promise<void> {
+    const seq = streams.mail.put(data);
+    const header = (name: string): string => headers[name] ?? '';
+    const message: FakeMail = { kind, subject: mail(kind), seq, data, header };
+    accepted.push(message);
+    onAccepted(message);
+  }
+
+  // Bounces of one turn share a message.
+  const join = { of: joinMails, most: MAILS_MAX };
+  const putJoined = storeInGroups(
+    { soon: (write) => queueMicrotask(write) },
+    joined(join, (messages) => messages.map((message) => put('bounce', message))),
+  );
+
   return {
     async accept(raw, envelopes) {
       check();
@@ -81,16 +98,9 @@ export function createFakeMailStore(
       const last = pieces.pop() ?? new Uint8Array(0);
       const parts = pieces.map((piece) => streams.mail.put(piece));
       for (const { kind, envelope } of envelopes) {
-        const headers = encodeMail(envelope, parts);
-        const message: FakeMail = {
-          kind,
-          subject: mail(kind),
-          seq: streams.mail.put(last),
-          data: last,
-          header: (name) => headers[name] ?? '',
-        };
-        accepted.push(message);
-        onAccepted(message);
+        const message = { subject: mail(kind), data: last, headers: encodeMail(envelope, parts) };
+        if (kind === 'bounce' && parts.length === 0) await putJoined(message);
+        else await put(kind, message);
       }
     },
     async message(ref) {
