@@ -16,7 +16,9 @@ import { REQUEST_MS_MAX } from './jet-stream.ts';
 import { SMTP_PORT } from './machine.ts';
 
 const DSNS_A_SECOND = 5;
-const CONNECTIONS = 6;
+/** So many come at once: some of them are stored as one message. */
+const DSNS_AT_ONCE = 15;
+const CONNECTIONS = 15;
 /** A DSN goes to one of so many copies that came last: its post's chunk may still be in hand. */
 const NEWEST = 400;
 /** Of a hundred DSNs: sent again though the first was answered, and not ours at all. */
@@ -47,8 +49,9 @@ export function startBounces({ cluster, lists, sink, journal, chance }: BounceNe
   const choose = choiceOf(chance);
 
   async function* dsns(): AsyncGenerator<Post> {
-    for (let i = 0; !ending.signal.aborted; ) {
-      await pause(1_000 / DSNS_A_SECOND);
+    for (let i = 0, tries = 0; !ending.signal.aborted; tries += 1) {
+      const isNext = tries % DSNS_AT_ONCE === 0;
+      if (isNext) await pause((DSNS_AT_ONCE * 1_000) / DSNS_A_SECOND);
       const copy = choose(sink.lines());
       if (copy === null) continue;
       const to = copy.recipients[0] ?? '';

@@ -61,6 +61,7 @@ test(`${KILLS} kills among all other faults: 0 lost, 0 wrong, 0 unexplained dupl
   if (isWhole) expect(Math.min(partitions, powerCuts)).toBeGreaterThan(0);
   expect(accepted).toBeGreaterThan(KILLS);
   expect(bounces).toBeGreaterThan(KILLS);
+  expect(Number(/ (\d+) shared a mail/.exec(told)?.[1])).toBeGreaterThan(KILLS);
   expect(child.exitCode).toBe(0);
 });
 

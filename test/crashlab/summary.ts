@@ -36,6 +36,7 @@ export function summaryOf(outcome: Outcome): { readonly figures: Figures; readon
   const { lost, wrong, broken, duplicates } = account;
   const { unexplained, causes } = explain(duplicates, faults, wellAt);
   const bounces = settleBounces(bounceBooks);
+  const shared = bounceBooks.bounces.map(sharedIn).reduce((sum, one) => sum + one, 0);
   const count = (...kinds: FaultKind[]): number =>
     faults.filter(({ kind }) => kinds.includes(kind)).length;
   const seconds = failOvers.map(({ ms }) => ms / 1_000).sort((a, b) => a - b);
@@ -73,12 +74,18 @@ export function summaryOf(outcome: Outcome): { readonly figures: Figures; readon
     `${account.acked} acked, ${loaded.refused} refused, ${loaded.resent} sent again`,
     `${account.held} held; ${others.map((kind) => `${count(kind)} ${kind}`).join(', ')}`,
     `the sink: ${moodsIn(books.sink)}`,
-    `${bounces.bounced} came back, ${bounces.forged} DSNs were forged`,
+    `${bounces.bounced} came back, ${bounces.forged} DSNs were forged, ${shared} shared a mail`,
     `duplicates: ${[...causes].map(([cause, many]) => `${many} ${cause}`).join(', ') || 'none'}`,
     `fail-over: ${seconds.map((s) => s.toFixed(1)).join(' ') || 'none'} s`,
   ].join('\n');
   return { figures, words };
 }
+
+/** Events of DSNs that were stored as one mail: their ids say which of it they were. */
+const sharedIn = ({ data }: Outcome['bounceBooks']['bounces'][number]): number =>
+  Buffer.from(data)
+    .toString()
+    .match(/"id":"d\d+-/g)?.length ?? 0;
 
 /** How often it said what, where that was not 250. */
 function moodsIn(lines: readonly SinkLine[]): string {
