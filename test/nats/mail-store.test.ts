@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ListKey } from '../../src/mail/list-key.ts';
 import type { Nats } from '../../src/nats/connect.ts';
-import { decodeMail, mailRefOf } from '../../src/nats/mail-message.ts';
+import { decodeMail, mailRefOf, mailsOf } from '../../src/nats/mail-message.ts';
 import { createMailStore, MAIL_BATCH_FROM } from '../../src/nats/mail-store.ts';
 import { createPublisher } from '../../src/nats/publisher.ts';
 import { held, mail } from '../../src/nats/subjects.ts';
@@ -110,6 +110,27 @@ test('a message of MAIL that we did not write is said to be wrong, in words', ()
     const message = rogue({ 'Troupe-Envelope': envelope, 'Troupe-Parts': wrong });
     expect(() => decodeMail(message)).toThrow('Troupe-Parts');
   }
+});
+
+test('a message of several mails that we did not write is said to be wrong, in words', () => {
+  const envelope = someEnvelope();
+  const rogue = (mails: unknown, bytes = 10) => {
+    const text = typeof mails === 'string' ? mails : JSON.stringify(mails);
+    const header = (name: string) => (name === 'Troupe-Mails' ? text : '');
+    return { subject: mail('bounce'), seq: 7, data: new Uint8Array(bytes), header };
+  };
+  const ours = [
+    [4, envelope],
+    [6, envelope],
+  ];
+  expect(mailsOf(rogue(ours)).map(({ lastPiece }) => lastPiece.byteLength)).toEqual([4, 6]);
+  const many = Array.from({ length: 101 }, () => [0, envelope]);
+  for (const wrong of ['{', {}, [], [4], [[-1, envelope]], [['4', envelope]], many]) {
+    expect(() => mailsOf(rogue(wrong))).toThrow('Troupe-Mails');
+  }
+  for (const bytes of [9, 11]) expect(() => mailsOf(rogue(ours, bytes))).toThrow('10 bytes');
+  expect(() => mailsOf(rogue([[10]]))).toThrow('Troupe-Envelope');
+  expect(() => mailsOf(rogue([[10, { ...envelope, sender: 1 }]]))).toThrow('Troupe-Envelope');
 });
 
 test('a mail of 12 MiB is kept and copied', async () => {
