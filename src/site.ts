@@ -156,7 +156,7 @@ async function openNats(
     maxFileStore: maxFileStore ?? (await shareOfDisk(data)),
     outgoingAckWaitMs: config.outgoing.ackWaitMs,
   });
-  await tryServer({ nats, clock: systemClock, log, node: config.node });
+  await tryServer({ nats, clock: systemClock, log });
   const login = { ...target, ...(maxFileStore && { storage: maxFileStore }) };
   return { nats, login, child };
 }

@@ -33,8 +33,6 @@ export type TrialNeeds = {
   readonly nats: Nats;
   readonly clock: Pick<Clock, 'monotonic' | 'sleep'>;
   readonly log: Log;
-  /** Which node asks. */
-  readonly node: string;
 };
 
 /**
@@ -88,14 +86,12 @@ async function tryBatch({ nats }: TrialNeeds): Promise<string | null> {
   return refusalOf(answer) ?? (answer.count === 2 ? null : 'it stores the messages one by one');
 }
 
-async function trySchedule({ nats, clock, node }: TrialNeeds): Promise<string | null> {
-  const id = `${TRIAL}.${node}`;
+async function trySchedule({ nats, clock }: TrialNeeds): Promise<string | null> {
+  const id = `${TRIAL}.${nuid.next().toLowerCase()}`;
   const [subject, target] = [later(`${id}.due`), later(`${id}.sent`)];
   const schedule = headers();
   schedule.set('Nats-Schedule', `@at ${new Date(0).toISOString()}`);
   schedule.set('Nats-Schedule-Target', target);
-  // One that was given up, since nobody answered, may have come of it afterwards.
-  await forget(nats, id);
   try {
     const options = { headers: schedule, timeout: REQUEST_MS_MAX };
     const answer = await answered(() => nats.nc.request(subject, TRIED, options));
@@ -109,12 +105,8 @@ async function trySchedule({ nats, clock, node }: TrialNeeds): Promise<string | 
     }
     return `nothing came of one that was due, within ${FIRED_MS_MAX / 1_000} s`;
   } finally {
-    await forget(nats, id);
+    await apiRequest(nats, '$JS.API.STREAM.PURGE.TROUPE_LATER', { filter: laterUnder(id) });
   }
-}
-
-async function forget(nats: Nats, id: string): Promise<void> {
-  await apiRequest(nats, '$JS.API.STREAM.PURGE.TROUPE_LATER', { filter: laterUnder(id) });
 }
 
 /** Throws MailError 451 4.3.0 when there is no answer. */

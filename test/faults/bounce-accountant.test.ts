@@ -109,6 +109,13 @@ test('a bounce that counts twice is seen in the score, in the day and in the pos
   expect(settled(say({ posts })).double).toHaveLength(1);
 });
 
+test('a copy that was sent twice and came back for two reasons is one bounce, and stands under both in its post', () => {
+  const bounces = [...TRUE_BOOKS.bounces, event(1, 1, { reason: 'policy' })];
+  const posts = [{ post: 1, reasons: { 'user-unknown': { count: 2 }, policy: { count: 1 } } }];
+  expect(settled({ bounces, ...say({ posts }) })).toMatchObject({ lost: [], double: [] });
+  expect(settled({ bounces }).lost).toEqual([`${LIST} post 1: 2 of 3 count`]);
+});
+
 test('a bounce of one who has left counts for nobody', () => {
   const inOrder = TRUE_BOOKS.bounces.filter((one) => !Buffer.from(one.data).includes('removed'));
   expect(settled({ bounces: inOrder }).lost).toContain(`${LIST}, all its days: 2 of 3 count`);

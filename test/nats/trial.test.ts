@@ -15,8 +15,8 @@ beforeAll(async () => {
 });
 afterAll(() => site?.stop());
 
-const attempt = (log = silentLog, node = 'n1'): Promise<void> =>
-  tryServer({ nats: site.nats, clock: systemClock, log, node });
+const attempt = (log = silentLog): Promise<void> =>
+  tryServer({ nats: site.nats, clock: systemClock, log });
 
 /** Changes settings of a stream as somebody does by hand; the config before. */
 async function set(stream: string, settings: Readonly<Record<string, unknown>>) {
@@ -29,14 +29,8 @@ async function set(stream: string, settings: Readonly<Record<string, unknown>>) 
 
 test('a server that does both is taken, and nothing of the trial waits anywhere', async () => {
   const { log, said } = keepingLog();
-  await Promise.all([attempt(log), attempt(log, 'n2')]);
+  await Promise.all([attempt(log), attempt(log)]);
   expect(said('warn')).toEqual([]);
-  expect((await site.nats.jsm.streams.info('TROUPE_LATER')).state.messages).toBe(0);
-});
-
-test('what an earlier trial left, which nobody answered, goes with the next', async () => {
-  await site.nats.js.publish('troupe.later.trial.n1.sent', 'late');
-  await attempt();
   expect((await site.nats.jsm.streams.info('TROUPE_LATER')).state.messages).toBe(0);
 });
 
@@ -78,9 +72,9 @@ test('a server that stores a schedule and does not send it when it is due is ref
     now += ms;
   };
   const clock = { sleep, monotonic: () => now };
-  await expect(
-    tryServer({ nats: { ...nats, request }, clock, log: silentLog, node: 'n1' }),
-  ).rejects.toThrow('does not do message schedules: nothing came of one that was due, within 15 s');
+  await expect(tryServer({ nats: { ...nats, request }, clock, log: silentLog })).rejects.toThrow(
+    'does not do message schedules: nothing came of one that was due, within 15 s',
+  );
 });
 
 test('a server that refuses schedules is refused, and says why', async () => {

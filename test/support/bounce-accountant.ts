@@ -199,6 +199,7 @@ type Event = {
   readonly member: number | null;
   readonly post?: number | null;
   readonly what?: string;
+  readonly reason?: string;
 };
 
 type Events = {
@@ -206,12 +207,15 @@ type Events = {
   readonly seen: ReadonlySet<string>;
   /** Those that count, posts by member: the first event, while they were a member. */
   readonly counting: ReadonlyMap<number, ReadonlySet<number>>;
+  /** By post: each member with each reason. A copy that was sent twice may come back for two. */
+  readonly reasons: ReadonlyMap<number, ReadonlySet<string>>;
 };
 
 function readEvents(books: BounceBooks, list: List, dsns: Dsns, wrong: string[]): Events {
   const refused = refusedIn(books.sink, list);
   const seen = new Set<string>();
   const counting = new Map<number, Set<number>>();
+  const reasons = new Map<number, Set<string>>();
   const left = new Set<number>();
   const mine = books.bounces.filter(({ subject }) => whoseOf(subject) === list.whose);
   for (const event of mine.flatMap(({ data }) => eventsIn(data))) {
@@ -227,8 +231,9 @@ function readEvents(books: BounceBooks, list: List, dsns: Dsns, wrong: string[])
     seen.add(name);
     if (left.has(member)) continue;
     counting.set(member, (counting.get(member) ?? new Set()).add(post));
+    reasons.set(post, (reasons.get(post) ?? new Set()).add(`${member} ${event.reason ?? ''}`));
   }
-  return { seen, counting };
+  return { seen, counting, reasons };
 }
 
 /** One event, or an array of them. */
@@ -252,7 +257,12 @@ function refusedIn(sink: readonly SinkLine[], list: List): ReadonlySet<string> {
 
 type Findings = Readonly<Record<'lost' | 'double' | 'wrong', string[]>>;
 
-function compare(said: BouncesOf, list: List, { counting }: Events, findings: Findings): void {
+function compare(
+  said: BouncesOf,
+  list: List,
+  { counting, reasons: found }: Events,
+  findings: Findings,
+): void {
   const total = [...counting.values()].reduce((sum, posts) => sum + posts.size, 0);
   const days = said.days.reduce((sum, day) => sum + day.bounces + day.complaints, 0);
   judge(`${list.address}, all its days`, days, total, findings);
@@ -263,8 +273,7 @@ function compare(said: BouncesOf, list: List, { counting }: Events, findings: Fi
   }
   for (const { post, reasons } of said.posts) {
     const count = Object.values(reasons).reduce((sum, reason) => sum + reason.count, 0);
-    const bounced = [...counting.values()].filter((posts) => posts.has(post)).length;
-    judge(`${list.address} post ${post}`, count, bounced, findings);
+    judge(`${list.address} post ${post}`, count, found.get(post)?.size ?? 0, findings);
   }
   for (const { address, mail } of said.members) {
     if (mail === 'disabled' || mail === 'removed') findings.wrong.push(`${address}: ${mail}`);
